@@ -1,0 +1,324 @@
+"""What repltap is told: frozen sections, built once from flags, environment and a TOML file.
+
+A flag goes before the environment, the environment before the file, the file before the default;
+what an option is called in each of them is `repltap.options`, how one value is read
+`repltap.values`. Components get their section, never the whole. This module reads the files that
+it is pointed at (configuration, passwords) and nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from repltap.errors import ConfigError
+from repltap.options import OPTIONS, SECTIONS, Option
+from repltap.values import Endpoint, UpstreamUrl
+
+DEFAULT_LISTEN = Endpoint("127.0.0.1", 6380)  # loopback unless told
+_GIB = 1 << 30
+_MIB = 1 << 20
+
+
+class FsyncPolicy(Enum):
+    """When the journal is forced to the disk."""
+
+    ALWAYS = "always"  # as soon as it has grown
+    EVERYSEC = "everysec"  # at most a second later, as Redis's appendfsync
+    NO = "no"  # when the kernel likes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamConfig:
+    """The master, and how to talk to it.
+
+    Attributes:
+        host, port: Where it is.
+        username, password: ACL user, or None for the default user; None for no AUTH.
+        announce_ip, announce_port: What the master shows for us, or None: our socket, our port.
+        announce_version: What we say we are. Valkey chooses the RDB version by it, so every
+            replica below must be able to load what this version writes.
+        timeout_seconds: Silence after which the link is taken for dead (`repl-timeout`).
+        transfer_timeout_seconds: The same while the master prepares a snapshot.
+        connect_timeout_seconds: For the TCP connection.
+        backoff_min_seconds, backoff_max_seconds: Between attempts, doubling, with jitter.
+    """
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    announce_ip: str | None = None
+    announce_port: int | None = None
+    announce_version: str = "9.1.2"
+    timeout_seconds: float = 60.0
+    transfer_timeout_seconds: float = 180.0
+    connect_timeout_seconds: float = 5.0
+    backoff_min_seconds: float = 0.1
+    backoff_max_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenConfig:
+    """The port for replicas and redis-cli.
+
+    Attributes:
+        host, port: Where to listen; port 0 takes a free one.
+        password: What clients and replicas must AUTH with, or None.
+        max_clients: Connections at once, replicas included.
+        timeout_seconds: ACK silence after which a replica is disconnected (`repl-timeout`).
+    """
+
+    host: str = DEFAULT_LISTEN.host
+    port: int = DEFAULT_LISTEN.port
+    password: str | None = field(default=None, repr=False)
+    max_clients: int = 1024
+    timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """Where the status API listens; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """What is kept on the disk.
+
+    Attributes:
+        data_dir: The directory; one repltap each.
+        retain_bytes: Journal kept for replicas that come back (Redis `repl-backlog-size`).
+        pin_limit_bytes: How much journal a slow replica or a snapshot may hold beyond that.
+        segment_bytes: Size of a journal file; retention deletes whole files.
+        quota_bytes: Hard limit on journal and snapshots, or None: as far as the disk goes.
+        min_free_bytes: Room always left on the file system.
+        fsync: When the journal is forced to the disk.
+    """
+
+    data_dir: Path
+    retain_bytes: int = _GIB
+    pin_limit_bytes: int = 4 * _GIB
+    segment_bytes: int = 64 * _MIB
+    quota_bytes: int | None = None
+    min_free_bytes: int = 64 * _MIB
+    fsync: FsyncPolicy = FsyncPolicy.EVERYSEC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """How much is logged, and as what."""
+
+    level: str = "info"
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything; `http` is None when the status API is off."""
+
+    upstream: UpstreamConfig
+    listen: ListenConfig
+    http: HttpConfig | None
+    store: StoreConfig
+    log: LogConfig
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None) -> Config:
+    """Build the configuration.
+
+    Args:
+        flags: From the command line, by `Option.key`; None or absent means "not given".
+        environ: The environment. Variables that are no option are ignored: Kubernetes sets
+            REPLTAP_PORT and the like wherever a service is called repltap.
+        file: A TOML file, or None.
+
+    Returns:
+        The configuration, checked.
+
+    Raises:
+        ConfigError: A value is missing or wrong, or a file can't be read. The error names the
+            flag, the variable, or the file with section and field; never a password.
+    """
+    layers = [_from_flags(flags), _from_environment(environ)]
+    if file is not None:
+        layers.append(_from_file(file))
+    values: dict[str, Any] = {}
+    for layer in reversed(layers):
+        values.update(layer)
+    return _build(values, layers)
+
+
+def _from_flags(flags: Mapping[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for option in OPTIONS:
+        raw = flags.get(option.key)
+        if raw is None:
+            continue
+        value = _parse(option, raw, option.flag)
+        if isinstance(value, UpstreamUrl) and value.password is not None:
+            raise ConfigError(
+                f"{option.flag}: a password on the command line is visible in the process list",
+                hint="use REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
+            )
+        found[option.key] = value
+    return found
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    return {
+        option.key: _parse(option, environ[option.variable], option.variable)
+        for option in OPTIONS
+        if environ.get(option.variable, "") != ""
+    }
+
+
+def _from_file(file: Path) -> dict[str, object]:
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{file}: can't be read: {exc.strerror}") from exc
+    except ValueError as exc:  # not UTF-8, or not TOML
+        raise ConfigError(f"{file}: not a TOML file: {exc}") from exc
+    by_place = {(option.section, option.name): option for option in OPTIONS}
+    found: dict[str, object] = {}
+    for section, table in tree.items():
+        if section not in SECTIONS:
+            raise ConfigError(
+                f"{file}: [{section}]: no such section", hint=_near(section, SECTIONS)
+            )
+        if not isinstance(table, dict):
+            raise ConfigError(f"{file}: {section}: must be a table", hint=f"write [{section}]")
+        names = [option.name for option in OPTIONS if option.section == section]
+        for name, raw in table.items():
+            option = by_place.get((section, name))
+            if option is None:
+                raise ConfigError(
+                    f"{file}: [{section}] {name}: no such option", hint=_near(name, names)
+                )
+            found[option.key] = _parse(option, raw, f"{file}: [{section}] {name}")
+    return found
+
+
+def _parse(option: Option, raw: object, origin: str) -> object:
+    try:
+        return option.parse(raw)
+    except ValueError as exc:
+        raise ConfigError(f"{origin}: {exc}") from None
+
+
+def _near(word: str, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
+
+
+def _build(values: Mapping[str, Any], layers: list[dict[str, object]]) -> Config:
+    http: Endpoint | None = values.get("http")
+    listen: Endpoint = values.get("listen") or DEFAULT_LISTEN
+    return Config(
+        upstream=_upstream(values, layers),
+        listen=ListenConfig(
+            host=listen.host,
+            port=listen.port,
+            password=_password("listen", layers),
+            **_plain("listen", values),
+        ),
+        http=HttpConfig(host=http.host, port=http.port) if http else None,
+        store=_store(values),
+        log=LogConfig(**_plain("log", values)),
+    )
+
+
+def _upstream(values: Mapping[str, Any], layers: list[dict[str, object]]) -> UpstreamConfig:
+    url: UpstreamUrl = _required(values, "upstream", "redis://127.0.0.1:6379")
+    plain = _plain("upstream", values)
+    username = plain.pop("username", url.username)
+    password = _password("upstream", layers)
+    if username is not None and password is None:
+        raise ConfigError(
+            f"upstream: no password for user {username!r}",
+            hint="set REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
+        )
+    made = UpstreamConfig(
+        host=url.host, port=url.port, username=username, password=password, **plain
+    )
+    if made.backoff_min_seconds > made.backoff_max_seconds:
+        raise ConfigError(
+            f"upstream: backoff_min_seconds {made.backoff_min_seconds:g} is more than "
+            f"backoff_max_seconds {made.backoff_max_seconds:g}"
+        )
+    return made
+
+
+def _store(values: Mapping[str, Any]) -> StoreConfig:
+    plain = _plain("store", values)
+    if "fsync" in plain:
+        plain["fsync"] = FsyncPolicy(plain["fsync"])
+    made = StoreConfig(data_dir=_required(values, "data_dir", "./data"), **plain)
+    if made.quota_bytes is not None and made.quota_bytes < made.segment_bytes:
+        raise ConfigError(
+            f"store: quota_bytes {made.quota_bytes} is less than one segment "
+            f"({made.segment_bytes} bytes)",
+            hint="raise quota_bytes or lower segment_bytes",
+        )
+    return made
+
+
+def _required(values: Mapping[str, Any], key: str, example: str) -> Any:  # Any: per option
+    if key not in values:
+        option = next(option for option in OPTIONS if option.key == key)
+        raise ConfigError(
+            f"{option.flag} is missing",
+            hint=f"for example {option.flag} {example}, or {option.variable}, "
+            f"or {option.name} under [{option.section}]",
+        )
+    return values[key]
+
+
+def _plain(section: str, values: Mapping[str, Any]) -> dict[str, Any]:  # Any: dataclass fields
+    """The values that go into the section as they are."""
+    return {
+        option.name: values[option.key]
+        for option in OPTIONS
+        if option.section == section
+        and not option.short
+        and option.name not in ("password", "password_file")
+        and option.key in values
+    }
+
+
+def _password(section: str, layers: list[dict[str, object]]) -> str | None:
+    """Take the password from the first source that gives one, however that source gives it."""
+    for layer in layers:
+        given: list[str] = []
+        if isinstance(word := layer.get(f"{section}_password"), str):
+            given.append(word)
+        if isinstance(file := layer.get(f"{section}_password_file"), Path):
+            given.append(_read_password(file))
+        url = layer.get(section)
+        if isinstance(url, UpstreamUrl) and url.password is not None:
+            given.append(url.password)
+        if len(given) > 1:
+            raise ConfigError(f"{section}: the password is given more than once")
+        if given:
+            return given[0]
+    return None
+
+
+def _read_password(file: Path) -> str:
+    try:
+        word = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as exc:
+        raise ConfigError(f"{file}: password file can't be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{file}: password file is not UTF-8 text") from exc
+    if not word or "\n" in word:
+        raise ConfigError(f"{file}: must hold the password on one line, and nothing else")
+    return word

@@ -1,0 +1,127 @@
+"""The one table of options: the command line, the environment and the file are read through it.
+
+An option of section `upstream` called `announce_ip` is the flag `--upstream-announce-ip`, the
+variable `REPLTAP_UPSTREAM_ANNOUNCE_IP` and `announce_ip` under `[upstream]`. The few with a short
+name (`--upstream`, `--listen`, `--http`, `--data-dir`) are called so in flag and variable. The
+table in the README is checked against this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from repltap.values import (
+    boolean,
+    choice,
+    endpoint,
+    integer,
+    parse_upstream_url,
+    path,
+    seconds,
+    secret,
+    size,
+    text,
+)
+
+ENVIRONMENT_PREFIX = "REPLTAP_"
+FSYNC_POLICIES = ("always", "everysec", "no")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: how it is called in all three places, how it is read, what it is for.
+
+    Attributes:
+        section, name: Its place in the TOML file.
+        parse: From text (flag, environment) or a TOML value; ValueError says what it wanted.
+        help, metavar: For people.
+        default: As shown to people; the dataclasses hold the value.
+        short: The flag's name where it is not section-name.
+        secret: Never shown, and never taken from the command line.
+    """
+
+    section: str
+    name: str
+    parse: Callable[[object], object]
+    help: str
+    metavar: str
+    default: str = ""
+    short: str = ""
+    secret: bool = False
+
+    @property
+    def key(self) -> str:
+        """The flag's name with underscores: what `load` looks up in `flags`."""
+        return self.short or f"{self.section}_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """As on the command line."""
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """As in the environment."""
+        return ENVIRONMENT_PREFIX + self.key.upper()
+
+
+def _options() -> tuple[Option, ...]:
+    up, listen, store = "upstream", "listen", "store"
+    port = integer(1, 65535)
+    period = seconds(0.001, 86400)
+    rows: list[tuple[str, str, Callable[[object], object], str, str, str]] = [
+        (up, "url", parse_upstream_url, "URL", "", "The master: redis://[user@]host[:port]."),
+        (up, "username", text, "NAME", "", "ACL user at the master."),
+        (up, "password", secret, "TEXT", "", "Password at the master."),
+        (up, "password_file", path, "FILE", "", "File with the password at the master."),
+        (up, "announce_ip", text, "IP", "", "Address that the master shows for this relay."),
+        (up, "announce_port", port, "PORT", "listen", "Port that the master shows."),
+        (up, "announce_version", text, "VERSION", "9.1.2", "Version told to the master."),
+        (up, "timeout_seconds", period, "SECONDS", "60", "Silence that ends the link."),
+        (up, "transfer_timeout_seconds", period, "SECONDS", "180", "... in a snapshot transfer."),
+        (up, "connect_timeout_seconds", period, "SECONDS", "5", "For the TCP connection."),
+        (up, "backoff_min_seconds", period, "SECONDS", "0.1", "First wait between attempts."),
+        (up, "backoff_max_seconds", period, "SECONDS", "5", "Longest wait between attempts."),
+        (listen, "address", endpoint, "HOST:PORT", "127.0.0.1:6380", "For replicas, redis-cli."),
+        (listen, "password", secret, "TEXT", "", "Password that clients must give."),
+        (listen, "password_file", path, "FILE", "", "File with that password."),
+        (listen, "max_clients", integer(1, 100_000), "N", "1024", "Connections at once."),
+        (listen, "timeout_seconds", period, "SECONDS", "60", "ACK silence that ends a replica."),
+        ("http", "address", endpoint, "HOST:PORT", "off", "For the status API."),
+        (store, "data_dir", path, "DIR", "", "Where journal and snapshots are kept."),
+        (store, "retain_bytes", size(0), "SIZE", "1gb", "Journal kept for returning replicas."),
+        (store, "pin_limit_bytes", size(0), "SIZE", "4gb", "Journal a slow replica may hold."),
+        # The bounds: a segment below 4 KiB is mostly directory; one above 1 GiB makes the check
+        # of the last segment at start take seconds, and retention coarse.
+        (store, "segment_bytes", size(4096, 1 << 30), "SIZE", "64mb", "Size of a journal file."),
+        (store, "quota_bytes", size(1 << 20), "SIZE", "none", "Hard limit on all that is kept."),
+        (store, "min_free_bytes", size(0), "SIZE", "64mb", "Room always left on the disk."),
+        (store, "fsync", choice(FSYNC_POLICIES), "POLICY", "everysec", "always, everysec or no."),
+        ("log", "level", choice(LEVELS), "LEVEL", "info", ", ".join(LEVELS) + "."),
+        ("log", "json", boolean, "BOOL", "no", "One JSON object a line."),
+    ]
+    short = {
+        (up, "url"): "upstream",
+        (listen, "address"): "listen",
+        ("http", "address"): "http",
+        (store, "data_dir"): "data_dir",
+    }
+    return tuple(
+        Option(
+            section=section,
+            name=name,
+            parse=parse,
+            metavar=metavar,
+            default=default,
+            help=help_text,
+            short=short.get((section, name), ""),
+            secret=parse is secret,
+        )
+        for section, name, parse, metavar, default, help_text in rows
+    )
+
+
+OPTIONS = _options()
+SECTIONS = tuple(dict.fromkeys(option.section for option in OPTIONS))

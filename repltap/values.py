@@ -1,0 +1,222 @@
+"""How a single configuration value is read: sizes, times, addresses, URLs.
+
+Each reader takes text (a flag, a variable) or a TOML value and returns the typed value, or raises
+ValueError with a sentence that shows the value and says what was wanted. A reader of secrets, and
+of anything that may hold one, never shows it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+DEFAULT_REDIS_PORT = 6379
+
+# Redis's own units (`memtoull`): k, m, g are powers of ten, kb, mb, gb powers of two.
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 1000,
+    "kb": 1 << 10,
+    "m": 1000**2,
+    "mb": 1 << 20,
+    "g": 1000**3,
+    "gb": 1 << 30,
+    "t": 1000**4,
+    "tb": 1 << 40,
+}
+_SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)")
+_MAX_BYTES = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamUrl:
+    """What a redis:// URL says."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def text(raw: object) -> str:
+    """Read a word: not empty, one line."""
+    if not isinstance(raw, str) or not raw or not raw.isprintable():
+        raise ValueError(f"{raw!r} is not a word")
+    return raw
+
+
+def secret(raw: object) -> str:
+    """Read a password; the error does not show it."""
+    if not isinstance(raw, str) or not raw:
+        raise ValueError("must be text, and not empty")
+    return raw
+
+
+def path(raw: object) -> Path:
+    """Read a file name; a leading ~ is the home directory."""
+    if isinstance(raw, Path):
+        return raw
+    if not isinstance(raw, str) or not raw or "\0" in raw:
+        raise ValueError(f"{raw!r} is not a path")
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{raw!r}: there is no such home directory") from None
+
+
+def integer(low: int, high: int) -> Callable[[object], int]:
+    """Make a reader of whole numbers in [low, high]."""
+
+    def read(raw: object) -> int:
+        number = _whole(raw)
+        if number is None or not low <= number <= high:
+            raise ValueError(f"{raw!r} is not a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+def seconds(low: float, high: float) -> Callable[[object], float]:
+    """Make a reader of times in seconds in [low, high]."""
+
+    def read(raw: object) -> float:
+        try:
+            number = math.nan if isinstance(raw, bool) else float(raw)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"{raw!r} is not a number of seconds from {low:g} to {high:g}")
+        return number
+
+    return read
+
+
+def size(low: int, high: int = _MAX_BYTES) -> Callable[[object], int]:
+    """Make a reader of sizes in bytes in [low, high], with Redis's units."""
+
+    def read(raw: object) -> int:
+        number = _whole(raw)
+        if number is None and isinstance(raw, str):
+            match = _SIZE.fullmatch(raw.strip().lower())
+            if match and match[2] in _UNITS:
+                number = int(match[1]) * _UNITS[match[2]]
+        if number is None:
+            raise ValueError(f"{raw!r} is not a size such as 512kb, 64mb or 2gb")
+        if number < low:
+            raise ValueError(f"{raw!r} is less than {low} bytes")
+        if number > high:
+            raise ValueError(f"{raw!r} is more than {high} bytes")
+        return number
+
+    return read
+
+
+def choice(known: Sequence[str]) -> Callable[[object], str]:
+    """Make a reader of one word out of `known`, in either case."""
+
+    def read(raw: object) -> str:
+        if not isinstance(raw, str) or raw.lower() not in known:
+            raise ValueError(f"{raw!r} is none of {', '.join(known)}")
+        return raw.lower()
+
+    return read
+
+
+def boolean(raw: object) -> bool:
+    """Read yes or no, in the usual spellings."""
+    if isinstance(raw, bool):
+        return raw
+    word = raw.lower() if isinstance(raw, str) else ""
+    if word in ("yes", "true", "on", "1"):
+        return True
+    if word in ("no", "false", "off", "0"):
+        return False
+    raise ValueError(f"{raw!r} is neither yes nor no")
+
+
+def endpoint(raw: object) -> Endpoint:
+    """Read HOST:PORT, [IPv6]:PORT, or a port alone, which means loopback."""
+    wanted = ValueError(f"{raw!r} is not HOST:PORT, such as 127.0.0.1:6380")
+    if (number := _whole(raw)) is not None:
+        host = "127.0.0.1"
+    elif isinstance(raw, str):
+        host, colon, port = raw.rpartition(":")
+        number = _whole(port)
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"{raw!r}: an IPv6 address goes in brackets, such as [::1]:6380")
+        if not colon or not host or not host.isprintable() or any(c in host for c in " /@"):
+            raise wanted
+    else:
+        raise wanted
+    if number is None or not 0 <= number <= 65535:
+        raise wanted
+    return Endpoint(host, number)
+
+
+def parse_upstream_url(raw: object) -> UpstreamUrl:
+    """Read redis://[user[:password]@]host[:port]; valkey:// is the same."""
+    if not isinstance(raw, str):
+        raise ValueError("must be a URL such as redis://127.0.0.1:6379")
+    shown = _without_secrets(raw)
+    scheme, mark, _rest = raw.partition("://")
+    if not mark:
+        raise ValueError(f"{shown!r} is not a URL such as redis://127.0.0.1:6379")
+    if scheme in ("rediss", "valkeys"):
+        raise ValueError(f"{shown!r}: TLS to the master is not supported yet")
+    if scheme in ("unix", "redis+unix", "redis-socket"):
+        raise ValueError(f"{shown!r}: unix sockets are not supported yet")
+    if scheme not in ("redis", "valkey"):
+        raise ValueError(f"{shown!r}: the scheme must be redis://")
+    try:
+        parts = urlsplit(raw)
+        port = DEFAULT_REDIS_PORT if parts.port is None else parts.port
+    except ValueError:
+        raise ValueError(f"{shown!r}: not a valid host and port") from None
+    if port == 0:
+        raise ValueError(f"{shown!r}: there is no port 0")
+    if not parts.hostname or not parts.hostname.isprintable() or " " in parts.hostname:
+        raise ValueError(f"{shown!r}: the host is missing")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            f"{shown!r}: nothing may follow the port: replication carries all databases; "
+            "in a user name or password, write / ? # as %2F %3F %23"
+        )
+    return UpstreamUrl(
+        host=parts.hostname,
+        port=port,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def _whole(raw: object) -> int | None:
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    if isinstance(raw, str) and raw.isascii() and raw.isdigit() and len(raw) <= 18:
+        return int(raw)
+    return None
+
+
+def _without_secrets(url: str) -> str:
+    """Blank everything up to the last @: a password may itself hold an @ or a slash."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "", url
+    if "@" not in rest:
+        return url
+    return f"{scheme}{mark}***@{rest.rpartition('@')[2]}"
