@@ -1,0 +1,113 @@
+"""The nodes of one test: made by name, ended with it, their logs shown when it fails."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.servers.find import Flavour, flavours
+from tests.servers.node import Node, Upstream
+from tests.servers.proxy import Fault, Proxy
+from tests.servers.relay import Relay
+from tests.servers.server import Server
+
+_N = TypeVar("_N", bound=Node)
+
+# `server` puts a chained server of the master's own kind where the relay belongs: the oracle that
+# tells a wrong test from a wrong relay.
+MIDDLE = os.environ.get("REPLTAP_E2E_MIDDLE", "relay")
+
+
+def flavour(name: str) -> Flavour:
+    """Return a server program by name, or skip the test where it is absent."""
+    found = flavours().get(name)
+    if found is None:
+        pytest.skip(f"{name} is absent")
+    return found
+
+
+class Lab:
+    """Makes the nodes of one test in one temporary directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.nodes: list[Node] = []
+        self._proxies: list[Proxy] = []
+
+    def server(
+        self,
+        program: str | Flavour,
+        name: str = "",
+        *,
+        upstream: Upstream | None = None,
+        start: bool = True,
+        **options: str | int,
+    ) -> Server:
+        """Start a server; `wait_ready` is up to the caller, so that several start at once."""
+        kind = flavour(program) if isinstance(program, str) else program
+        name = name or f"{kind.name}-{len(self.nodes)}"
+        node = Server(kind, self.directory / name, name, upstream=upstream, **options)
+        return self._add(node, start)
+
+    def master(self, program: str | Flavour, name: str = "master", **options: str | int) -> Server:
+        """Start a server and wait until it answers."""
+        node = self.server(program, name, **options)
+        node.wait_ready()
+        return node
+
+    def relay(
+        self, upstream: Upstream, name: str = "relay", *, start: bool = True, **options: str | int
+    ) -> Relay:
+        """Start a relay."""
+        node = Relay(self.directory / name, name, upstream.port, **options)
+        return self._add(node, start)
+
+    def middle(
+        self, master: Server, name: str = "middle", *, upstream: Upstream | None = None
+    ) -> Node:
+        """Start a relay, or the chained server that stands in for it."""
+        above = upstream or master
+        if MIDDLE == "relay":
+            return self.relay(above, name)
+        return self.server(master.flavour, name, upstream=above)
+
+    def proxy(self, target: Node, *faults: Fault) -> Proxy:
+        """Put a proxy in front of a node."""
+        proxy = Proxy(target.port, *faults)
+        self._proxies.append(proxy)
+        return proxy
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and the end of the log of each node."""
+        for node in self.nodes:
+            yield f"log of {node.name} (port {node.port})", node.log_tail
+
+    def close(self) -> None:
+        """End everything."""
+        for proxy in self._proxies:
+            proxy.close()
+        for node in self.nodes:
+            node.kill()
+
+    def _add(self, node: _N, start: bool) -> _N:
+        self.nodes.append(node)
+        if start:
+            node.start()
+        return node
+
+
+@contextmanager
+def laboratory() -> Iterator[Lab]:
+    """Give a lab and end its nodes afterwards."""
+    with tempfile.TemporaryDirectory(prefix="repltap-") as directory:
+        lab = Lab(Path(directory))
+        try:
+            yield lab
+        finally:
+            lab.close()

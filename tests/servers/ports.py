@@ -1,0 +1,33 @@
+"""Loopback ports for servers that are killed and started again on the same port."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+
+# Below the kernel's ephemeral range: while a server is down, a client that retries its port must
+# not be given that very port as its own (a TCP self-connect on loopback), nor anyone else.
+_LOWEST, _HIGHEST = 20_000, 32_000
+_taken: set[int] = set()
+_lock = threading.Lock()
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on and that is not handed out twice."""
+    with _lock:
+        while True:
+            port = random.SystemRandom().randrange(_LOWEST, _HIGHEST)
+            if port not in _taken and _is_free(port):
+                _taken.add(port)
+                return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

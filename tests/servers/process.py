@@ -1,0 +1,96 @@
+"""A child process with a log file, started and ended in every way that a test wants."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_LOG_TAIL_BYTES = 6_000
+
+
+class Process:
+    """One program, started any number of times; its output is appended to one log.
+
+    Attributes:
+        name: What the tests call it.
+        directory: Its working directory.
+    """
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._log_path = directory / f"{name}.log"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the running child."""
+        assert self._child is not None, f"{self.name} was never started"
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the child is there."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def log(self) -> str:
+        """Return everything that it has printed."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    @property
+    def log_tail(self) -> str:
+        """Return the end of what it has printed."""
+        return self.log[-_LOG_TAIL_BYTES:]
+
+    def spawn(self, argv: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
+        """Start the child, which must not be running."""
+        assert not self.running, f"{self.name} runs already"
+        with self._log_path.open("ab") as log:
+            self._child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env=dict(environ) if environ is not None else None,
+            )
+
+    def stop(self, timeout_seconds: float = 20.0) -> int:
+        """Ask it to end (SIGTERM) and return its exit code."""
+        return self._end(signal.SIGTERM, timeout_seconds)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL)."""
+        self._end(signal.SIGKILL, 10.0)
+
+    def freeze(self) -> None:
+        """Stop it in its tracks (SIGSTOP)."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen child go on (SIGCONT)."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def wait(self, timeout_seconds: float = 20.0) -> int:
+        """Wait for its own end and return its exit code."""
+        assert self._child is not None, f"{self.name} was never started"
+        return self._child.wait(timeout_seconds)
+
+    def memory_bytes(self, field: str = "VmRSS") -> int:
+        """Return resident memory, now (`VmRSS`) or at its highest (`VmHWM`)."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {field} for {self.name}")
+
+    def _end(self, signum: int, timeout_seconds: float) -> int:
+        if self._child is None:
+            return 0
+        if self.running:
+            self._child.send_signal(signum)
+        return self._child.wait(timeout_seconds)

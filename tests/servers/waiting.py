@@ -1,0 +1,39 @@
+"""Waiting for a condition, never for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def wait_for(what: str, probe: Callable[[], _T], timeout_seconds: float = 20.0) -> _T:
+    """Call `probe` until what it returns is true, and return that.
+
+    A probe may raise OSError while a process is not up yet: that counts as "not yet".
+
+    Args:
+        what: Said when the wait fails.
+        probe: Cheap and free of side effects.
+        timeout_seconds: How long to wait at most.
+
+    Raises:
+        AssertionError: It did not become true in time; says what it returned last.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    pause = 0.005
+    while True:
+        last: object
+        try:
+            value = probe()
+            if value:
+                return value
+            last = value
+        except OSError as exc:
+            last = exc
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_seconds:g} s for: {what}; last: {last!r}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
