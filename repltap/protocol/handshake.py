@@ -1,0 +1,218 @@
+"""The lines of a replica's handshake: what is asked, and what a master's answers mean.
+
+Pure functions over single lines; `repltap.protocol.upstream` keeps the order. Reactions follow a
+real replica's (`syncWithMaster`, `slaveTryPartialResynchronization`; fact sheet 1.2) with one
+difference: a relay never falls back to SYNC, which has no offsets. It fails and says why.
+No server text leaves this module before the password is cut out of it: a master without AUTH
+repeats the arguments of the command that it does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from repltap.position import MAX_OFFSET, Offset, Position, ReplId, parse_replid
+from repltap.protocol.events import FailureReason, FullResyncGranted, LinkFailed, ResumeGranted
+from repltap.protocol.resp import encode_command
+from repltap.protocol.transfer import MARK_BYTES
+
+MAX_LINE_BYTES = 1024
+"""A real replica reads handshake lines into 256 bytes and the `$` line into 1024."""
+
+ACL_HINT = "the user needs +psync +replconf +ping, and no key or channel patterns"
+
+_MAX_TEXT = 200
+_COUNT = re.compile(rb"0|[1-9][0-9]{0,18}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSettings:
+    """How this replica presents itself to the master, and how long it waits.
+
+    `timeout_seconds` is `repl-timeout`: silence outside a transfer. A master that feeds a socket
+    from its child can be silent for longer than that, with no newlines, hence
+    `transfer_timeout_seconds` (fact sheet 2.2).
+    """
+
+    listening_port: int
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ip_address: str | None = None
+    announce_version: str | None = None
+    rdb_only: bool = False
+    timeout_seconds: float = 60.0
+    transfer_timeout_seconds: float = 180.0
+    max_snapshot_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A command of the handshake and the name its answer is known by."""
+
+    name: str
+    command: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TransferHeader:
+    """The `$` line before the RDB: its length or its end mark."""
+
+    size_bytes: int | None
+    mark: bytes | None
+
+
+PING = encode_command(b"PING")
+
+
+def configuration(settings: UpstreamSettings) -> list[Question]:
+    """List what is sent between PING and PSYNC, in the order real replicas use (fact sheet 1.1)."""
+    questions = []
+    if settings.password is not None:
+        secret = settings.password.encode()
+        user = () if settings.username is None else (settings.username.encode(),)
+        questions.append(Question("auth", encode_command(b"AUTH", *user, secret)))
+
+    def ask(name: str, *args: bytes) -> None:
+        questions.append(Question(name, encode_command(b"REPLCONF", *args)))
+
+    ask("listening-port", b"listening-port", b"%d" % settings.listening_port)
+    if settings.ip_address is not None:
+        ask("ip-address", b"ip-address", settings.ip_address.encode())
+    # Neither rdb-channel-repl nor dual-channel: they answer PSYNC with a second connection.
+    ask("capa", b"capa", b"eof", b"capa", b"psync2")
+    if settings.announce_version is not None:
+        ask("version", b"version", settings.announce_version.encode())
+    if settings.rdb_only:
+        ask("rdb-only", b"rdb-only", b"1")
+    return questions
+
+
+class Replies:
+    """Reads a master's answers.
+
+    Args:
+        settings: Whose password is kept out of every message.
+    """
+
+    def __init__(self, settings: UpstreamSettings) -> None:
+        self._settings = settings
+        self._secret = (settings.password or "").encode()
+
+    def text(self, line: bytes) -> str:
+        """Quote a server's line for an operator: one line, bounded, without the password."""
+        if self._secret:
+            line = line.replace(self._secret, b"***")
+        shown = line[:_MAX_TEXT].decode("utf-8", "backslashreplace")
+        return "".join(c if c.isprintable() else " " for c in shown).strip()
+
+    def not_redis(self, line: bytes) -> LinkFailed:
+        """Say that the peer does not speak the protocol at all."""
+        if line[:1] in (b"\x15", b"\x16"):  # TLS record types alert and handshake
+            text = "the server speaks TLS, not plain text"
+        else:
+            text = f"this is not a Redis or Valkey server; it said: {self.text(line)!r}"
+        return LinkFailed(FailureReason.NOT_REDIS, text)
+
+    def ping(self, line: bytes) -> LinkFailed | None:
+        """Judge the answer to PING; None means go on (`syncWithMaster`)."""
+        if line.startswith((b"+", b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted")):
+            return None
+        if not line.startswith(b"-"):
+            return self.not_redis(line)
+        return self._error(line, "PING")
+
+    def auth(self, line: bytes) -> LinkFailed | None:
+        """Judge the answer to AUTH; any error ends the link."""
+        if line.startswith(b"+"):
+            return None
+        user = self._settings.username or "default"
+        said = self.text(line[1:])
+        return LinkFailed(FailureReason.AUTH, f"the master refused user {user!r}: {said}")
+
+    def capa(self, line: bytes) -> LinkFailed | None:
+        """Judge the answer to `REPLCONF capa`; only a missing ACL right ends the link.
+
+        Without REPLCONF the sync works but every ACK is refused, and the master drops the link each
+        repl-timeout, over and over (fact sheet 9).
+        """
+        if line.startswith(b"-NOPERM"):
+            return self._error(line, "REPLCONF")
+        return None
+
+    def psync(self, line: bytes, resume: Position | None) -> _PsyncAnswer:
+        """Judge the answer to PSYNC (`slaveTryPartialResynchronization`)."""
+        words = line.split()
+        if line.startswith(b"+FULLRESYNC"):
+            return self._full_resync(line, words)
+        if words and words[0] == b"+CONTINUE":
+            return self._resume(line, words, resume)
+        if line.startswith(b"-"):
+            return self._error(line, "PSYNC")
+        if not line.startswith(b"+"):
+            return self.not_redis(line)
+        text = f"the master answered PSYNC with something unknown: {self.text(line)!r}"
+        return LinkFailed(FailureReason.PSYNC_UNSUPPORTED, text)
+
+    def header(self, line: bytes) -> TransferHeader | LinkFailed:
+        """Judge the line before the RDB (`readSyncBulkPayload`)."""
+        if line.startswith(b"-"):
+            text = f"the master aborted the sync: {self.text(line[1:])}"
+            return LinkFailed(FailureReason.SYNC_ABORTED, text)
+        if line.startswith(b"$EOF:") and len(line) == 5 + MARK_BYTES:
+            return TransferHeader(None, line[5:])
+        if line.startswith(b"$") and _COUNT.fullmatch(line[1:]) and int(line[1:]) <= MAX_OFFSET:
+            return TransferHeader(int(line[1:]), None)
+        return self._violation(f"no RDB header after FULLRESYNC: {self.text(line)!r}")
+
+    def _full_resync(self, line: bytes, words: list[bytes]) -> FullResyncGranted | LinkFailed:
+        # More words after the offset are allowed, as in a real replica. A malformed id is not: a
+        # replica without downstreams may blank it and go on, a relay has to hand it out.
+        try:
+            replid, offset = parse_replid(words[1]), words[2]
+        except (IndexError, ValueError):
+            return self._violation(f"a malformed FULLRESYNC: {self.text(line)!r}")
+        if not _COUNT.fullmatch(offset) or int(offset) > MAX_OFFSET or words[0] != b"+FULLRESYNC":
+            return self._violation(f"a malformed FULLRESYNC: {self.text(line)!r}")
+        return FullResyncGranted(replid, Offset(int(offset)))
+
+    def _resume(
+        self, line: bytes, words: list[bytes], resume: Position | None
+    ) -> ResumeGranted | LinkFailed:
+        if resume is None:
+            return self._violation("CONTINUE, though a full sync was asked for")
+        replid: ReplId | None = None
+        if len(words) > 1:
+            try:
+                replid = parse_replid(words[1])
+            except ValueError:
+                return self._violation(f"a malformed CONTINUE: {self.text(line)!r}")
+        return ResumeGranted(replid, resume.offset)
+
+    def _error(self, line: bytes, command: str) -> LinkFailed:
+        said = self.text(line[1:])
+        for prefix, reason, text in _ERRORS:
+            if line.startswith(prefix):
+                return LinkFailed(reason, text.format(command=command, said=said))
+        if command == "PSYNC" and line.lower().startswith(b"-err unknown command"):
+            text = f"the master knows no PSYNC (renamed or disabled there?): {said}"
+            return LinkFailed(FailureReason.PSYNC_UNSUPPORTED, text)
+        return LinkFailed(FailureReason.REFUSED, f"the master refused {command}: {said}")
+
+    def _violation(self, what: str) -> LinkFailed:
+        return LinkFailed(FailureReason.PROTOCOL, f"the master broke the protocol: {what}")
+
+
+_PsyncAnswer = FullResyncGranted | ResumeGranted | LinkFailed
+
+_ERRORS = (
+    (b"-LOADING", FailureReason.LOADING, "the master is loading its data set: {said}"),
+    (b"-MASTERDOWN", FailureReason.MASTERDOWN, "the upstream lost its own master: {said}"),
+    (b"-NOMASTERLINK", FailureReason.NO_MASTER_LINK, "the upstream can't sync now: {said}"),
+    (b"-NOAUTH", FailureReason.AUTH, "the master asks for a password: {said}"),
+    (
+        b"-NOPERM",
+        FailureReason.NOPERM,
+        "the master's ACL forbids {command} (" + ACL_HINT + "): {said}",
+    ),
+)
