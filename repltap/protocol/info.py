@@ -20,6 +20,7 @@ REDIS_VERSION = "7.2.4"
 features by it, and 7.2 is the last version both lines share."""
 
 _Fields = Iterator[tuple[str, object]]
+_Section = tuple[str, Callable[[RelayStatus], _Fields]]
 
 _ONLY_ON_REQUEST = frozenset(("commandstats", "latencystats"))
 """What `INFO` without arguments leaves out (Redis `genInfoSectionDict`)."""
@@ -46,7 +47,10 @@ def render_info(status: RelayStatus, sections: Sequence[str], *, system: str = "
     wanted: set[str] = set()
     for name in (section.lower() for section in sections or ("default",)):
         wanted.update(_groups().get(name, {name}))
-    renderers = {**_SECTIONS, "server": ("Server", partial(_server, system=system))}
+    renderers: dict[str, _Section] = {
+        **_SECTIONS,
+        "server": ("Server", partial(_server, system=system)),
+    }
     return "\r\n".join(
         f"# {title}\r\n" + "".join(_line(field, value) for field, value in render(status))
         for name, (title, render) in renderers.items()
@@ -299,7 +303,7 @@ def _age(now: float, then: float | None) -> int:
     return -1 if then is None else max(0, int(now - then))
 
 
-_SECTIONS: Mapping[str, tuple[str, Callable[[RelayStatus], _Fields]]] = {
+_SECTIONS: Mapping[str, _Section] = {
     "server": ("Server", _server),
     "clients": ("Clients", _clients),
     "memory": ("Memory", _memory),

@@ -1,0 +1,1 @@
+"""The commands that clients, monitors and Sentinel send to the RESP port."""

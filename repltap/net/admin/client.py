@@ -11,7 +11,7 @@ from repltap.net.admin.command import (
     SYNTAX_ERROR,
     Call,
     Command,
-    CommandRefused,
+    RefusedError,
     parse_integer,
     printable,
 )
@@ -87,9 +87,9 @@ def _text(raw: bytes) -> str:
 
 def _check_attribute(what: bytes, value: bytes) -> None:
     if not printable(value):
-        raise CommandRefused(b"ERR %b cannot contain spaces, newlines or special characters." % what)
+        raise RefusedError(b"ERR %b cannot contain spaces, newlines or special characters." % what)
     if len(value) > MAX_NAME_BYTES:
-        raise CommandRefused(b"ERR %b cannot be longer than %d bytes" % (what, MAX_NAME_BYTES))
+        raise RefusedError(b"ERR %b cannot be longer than %d bytes" % (what, MAX_NAME_BYTES))
 
 
 def _list(call: Call) -> bytes:
@@ -102,7 +102,7 @@ def _list(call: Call) -> bytes:
         wanted = {_client_id(raw) for raw in call.args[3:]}
         clients = [client for client in clients if client.id in wanted]
     elif len(call.args) != 2:
-        raise CommandRefused(SYNTAX_ERROR)
+        raise RefusedError(SYNTAX_ERROR)
     now = call.context.status().now
     return reply.verbatim("".join(client_line(client, now) for client in clients), call.resp)
 
@@ -110,7 +110,7 @@ def _list(call: Call) -> bytes:
 def _client_id(raw: bytes) -> int:
     number = parse_integer(raw)
     if number is None:
-        raise CommandRefused(b"ERR Invalid client ID")
+        raise RefusedError(b"ERR Invalid client ID")
     return number
 
 
@@ -134,7 +134,7 @@ def _set_name(call: Call) -> bytes:
 def _set_info(call: Call) -> bytes:
     option, value = call.option(2), call.args[3]
     if option not in (b"lib-name", b"lib-ver"):
-        raise CommandRefused(b"ERR Unrecognized option '%b'" % call.args[2][:128])
+        raise RefusedError(b"ERR Unrecognized option '%b'" % call.args[2][:128])
     _check_attribute(option, value)
     if option == b"lib-name":
         call.state.lib_name = value
@@ -148,7 +148,7 @@ def _kill(call: Call) -> bytes:
         # The form of Redis 2.4: one address, and it may be one's own.
         wanted = ClientFilter(address=_text(call.args[2]), skip_me=False)
         if not _kill_all(call, wanted):
-            raise CommandRefused(b"ERR No such client")
+            raise RefusedError(b"ERR No such client")
         return reply.OK
     return reply.integer(_kill_all(call, parse_kill(call)))
 
@@ -183,13 +183,13 @@ def _reply(call: Call) -> bytes:
     if call.option(2) == b"on":
         return reply.OK
     if call.option(2) in (b"off", b"skip"):
-        raise CommandRefused(b"ERR repltap always answers: only CLIENT REPLY ON is supported")
-    raise CommandRefused(SYNTAX_ERROR)
+        raise RefusedError(b"ERR repltap always answers: only CLIENT REPLY ON is supported")
+    raise RefusedError(SYNTAX_ERROR)
 
 
 def _on_off(option: bytes) -> bool:
     if option not in (b"on", b"off"):
-        raise CommandRefused(SYNTAX_ERROR)
+        raise RefusedError(SYNTAX_ERROR)
     return option == b"on"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from repltap.net.admin.command import SYNTAX_ERROR, Call, CommandRefused, parse_integer
+from repltap.net.admin.command import SYNTAX_ERROR, Call, RefusedError, parse_integer
 from repltap.net.admin.context import DEFAULT_USER, ClientKind, ClientView
 
 _KINDS = {
@@ -50,7 +50,7 @@ def parse_kinds(name: bytes) -> tuple[ClientKind, ...]:
     """Read a TYPE argument (Redis `getClientTypeByName`)."""
     kinds = _KINDS.get(name.lower())
     if kinds is None:
-        raise CommandRefused(b"ERR Unknown client type '%b'" % name[:128])
+        raise RefusedError(b"ERR Unknown client type '%b'" % name[:128])
     return kinds
 
 
@@ -60,7 +60,7 @@ def parse_kill(call: Call) -> ClientFilter:
     options = call.args[2:]
     for at in range(0, len(options), 2):
         if at + 1 == len(options):
-            raise CommandRefused(SYNTAX_ERROR)
+            raise RefusedError(SYNTAX_ERROR)
         _add_filter(wanted, options[at].lower(), options[at + 1])
     return wanted
 
@@ -87,22 +87,22 @@ def _add_filter(wanted: ClientFilter, option: bytes, value: bytes) -> None:
             wanted.local_address = _text(value)
         case b"user":
             if value != DEFAULT_USER.encode():
-                raise CommandRefused(b"ERR No such user '%b'" % value[:128])
+                raise RefusedError(b"ERR No such user '%b'" % value[:128])
             wanted.username = DEFAULT_USER
         case b"skipme":
             if value.lower() not in (b"yes", b"no"):
-                raise CommandRefused(SYNTAX_ERROR)
+                raise RefusedError(SYNTAX_ERROR)
             wanted.skip_me = value.lower() == b"yes"
         case _:
-            raise CommandRefused(SYNTAX_ERROR)
+            raise RefusedError(SYNTAX_ERROR)
 
 
 def _positive(value: bytes, *, not_integer: bytes, too_small: bytes) -> int:
     number = parse_integer(value)
     if number is None:
-        raise CommandRefused(not_integer)
+        raise RefusedError(not_integer)
     if number <= 0:
-        raise CommandRefused(too_small)
+        raise RefusedError(too_small)
     return number
 
 

@@ -15,7 +15,7 @@ from repltap.net.admin.context import AdminContext, ClientSession, ClientState
 SYNTAX_ERROR = b"ERR syntax error"
 
 
-class CommandRefused(ReplTapError):
+class RefusedError(ReplTapError):
     """A command is answered with an error.
 
     Args:

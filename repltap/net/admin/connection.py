@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from repltap.net.admin.client import set_name
-from repltap.net.admin.command import SYNTAX_ERROR, Call, Command, CommandRefused, parse_integer
+from repltap.net.admin.command import SYNTAX_ERROR, Call, Command, RefusedError, parse_integer
 from repltap.net.admin.context import DEFAULT_USER
 from repltap.protocol import reply
 from repltap.protocol.info import REDIS_VERSION
@@ -22,7 +22,7 @@ _HELLO_FIRST = (
 
 def _ping(call: Call) -> bytes:
     if len(call.args) > 2:
-        raise CommandRefused(b"ERR wrong number of arguments for 'ping' command")
+        raise RefusedError(b"ERR wrong number of arguments for 'ping' command")
     return reply.bulk(call.args[1]) if len(call.args) == 2 else reply.status("PONG")
 
 
@@ -32,10 +32,10 @@ def _echo(call: Call) -> bytes:
 
 def _auth(call: Call) -> bytes:
     if len(call.args) > 3:
-        raise CommandRefused(SYNTAX_ERROR)
+        raise RefusedError(SYNTAX_ERROR)
     if len(call.args) == 2:
         if not call.context.password_required:
-            raise CommandRefused(_NO_PASSWORD)
+            raise RefusedError(_NO_PASSWORD)
         _authenticate(call, DEFAULT_USER.encode(), call.args[1])
     else:
         _authenticate(call, call.args[1], call.args[2])
@@ -49,7 +49,7 @@ def _authenticate(call: Call, username: bytes, password: bytes) -> None:
         # Redis: `default` without a password accepts any (`nopass`).
         accepted = username == DEFAULT_USER.encode()
     if not accepted:
-        raise CommandRefused(_WRONG_PASSWORD)
+        raise RefusedError(_WRONG_PASSWORD)
     call.state.authenticated = True
     call.state.username = username.decode("ascii")
 
@@ -68,11 +68,11 @@ def _hello(call: Call) -> bytes:
             name = call.args[at + 1]
             at += 2
         else:
-            raise CommandRefused(b"ERR Syntax error in HELLO option '%b'" % call.args[at][:128])
+            raise RefusedError(b"ERR Syntax error in HELLO option '%b'" % call.args[at][:128])
     if credentials:
         _authenticate(call, *credentials)
     if not call.state.authenticated:
-        raise CommandRefused(_HELLO_FIRST)
+        raise RefusedError(_HELLO_FIRST)
     if name is not None:
         set_name(call.state, name)
     call.state.resp = resp
@@ -84,9 +84,9 @@ def _hello_version(call: Call) -> int:
         return call.resp
     version = parse_integer(call.args[1])
     if version is None:
-        raise CommandRefused(b"ERR Protocol version is not an integer or out of range")
+        raise RefusedError(b"ERR Protocol version is not an integer or out of range")
     if version not in (2, 3):
-        raise CommandRefused(b"NOPROTO unsupported protocol version")
+        raise RefusedError(b"NOPROTO unsupported protocol version")
     return version
 
 
@@ -107,9 +107,9 @@ def _greeting(call: Call) -> bytes:
 def _select(call: Call) -> bytes:
     index = parse_integer(call.args[1])
     if index is None:
-        raise CommandRefused(b"ERR value is not an integer or out of range")
+        raise RefusedError(b"ERR value is not an integer or out of range")
     if index != 0:
-        raise CommandRefused(b"ERR DB index is out of range")
+        raise RefusedError(b"ERR DB index is out of range")
     return reply.OK
 
 

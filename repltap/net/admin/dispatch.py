@@ -1,12 +1,34 @@
 """One command in, one reply out.
 
 This module owns the order of the checks (Redis 7.0 `processCommand`): does the command exist, does
-it have enough arguments, may this client use it. It holds no state and never waits.
+it have the right number of arguments, may this client use it. It holds no state and never waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from repltap.errors import LocalProtocolError, ReplTapError
+from repltap.net.admin import client, command_table, config, connection, replication, server
+from repltap.net.admin.command import Call, Command, RefusedError
 from repltap.net.admin.context import AdminContext, ClientSession
+from repltap.net.admin.data_commands import known, refuse
+from repltap.protocol import reply
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        each.name: each
+        for group in (connection, client, server, replication, config, command_table)
+        for each in group.COMMANDS
+    }
+)
+"""All that can be called, by lower-case name."""
+
+_ECHO_BYTES = 128
+"""How much of what a client sent goes into an error (Redis `commandCheckExistence`)."""
+
+_NOT_AUTHENTICATED = b"NOAUTH Authentication required."
 
 
 def execute(context: AdminContext, session: ClientSession, args: list[bytes]) -> bytes:
@@ -20,5 +42,80 @@ def execute(context: AdminContext, session: ClientSession, args: list[bytes]) ->
     Returns:
         The bytes to send back, in the client's protocol version; b"" for no reply at all. When
         `session.state.close_after_reply` is set then, close the connection after sending them.
+
+    Raises:
+        LocalProtocolError: PSYNC, SYNC or REPLCONF: those are for the replication protocol.
     """
-    return b"-ERR not yet\r\n"
+    call = Call(context, session, args, COMMANDS)
+    try:
+        return _run(call)
+    except RefusedError as refusal:
+        return reply.error(refusal.text)
+    except LocalProtocolError:
+        raise
+    except ReplTapError as problem:
+        return reply.error(f"ERR {problem}")
+
+
+def _run(call: Call) -> bytes:
+    name = call.option(0).decode("ascii", "replace")
+    command = COMMANDS.get(name)
+    if command is None:
+        return _run_foreign(call, name)
+    if command.subcommands and len(call.args) > 1:
+        short = call.option(1).decode("ascii", "replace")
+        if short == "help" and len(call.args) == 2:
+            _check_authenticated(call, command)
+            return _help(command)
+        command = command.subcommand(short) or _no_subcommand(call, command)
+    if not command.accepts(len(call.args)) or command.handler is None:
+        raise RefusedError(
+            b"ERR wrong number of arguments for '%b' command" % command.name.encode()
+        )
+    _check_authenticated(call, command)
+    call.state.last_command = command.name
+    return command.handler(call)
+
+
+def _run_foreign(call: Call, name: str) -> bytes:
+    if not known(name):
+        raise RefusedError(_unknown(call.args))
+    if not call.state.authenticated:
+        raise RefusedError(_NOT_AUTHENTICATED)
+    call.state.last_command = name
+    return refuse(call)
+
+
+def _check_authenticated(call: Call, command: Command) -> None:
+    if not call.state.authenticated and "no_auth" not in command.flags:
+        raise RefusedError(_NOT_AUTHENTICATED)
+
+
+def _no_subcommand(call: Call, command: Command) -> Command:
+    raise RefusedError(
+        b"ERR unknown subcommand '%b'. Try %b HELP."
+        % (call.args[1][:_ECHO_BYTES], command.name.upper().encode())
+    )
+
+
+def _unknown(args: list[bytes]) -> bytes:
+    # With the trailing space that Redis has had since 7.0.
+    given = b""
+    for arg in args[1:]:
+        if len(given) >= _ECHO_BYTES:
+            break
+        given += b"'%b' " % arg[: _ECHO_BYTES - len(given)]
+    return b"ERR unknown command '%b', with args beginning with: %b" % (
+        args[0][:_ECHO_BYTES],
+        given,
+    )
+
+
+def _help(command: Command) -> bytes:
+    """List a container's subcommands in the shape of Redis `addReplyHelp`."""
+    name = command.name.upper()
+    lines = [f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+    for each in command.subcommands:
+        lines += [f"{each.short_name.upper()} {each.usage}".rstrip(), f"    {each.summary}."]
+    lines += ["HELP", "    Print this help."]
+    return reply.array(map(reply.status, lines))

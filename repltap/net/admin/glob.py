@@ -66,7 +66,7 @@ def _tokens(pattern: str) -> list[_Token]:
 
 
 def _bracket(pattern: str, at: int) -> tuple[_Token, int]:
-    """Read a class from after its `[`; one that is not closed ends with the pattern, as in Redis."""
+    """Read a class from after its `[`; without a `]` it ends with the pattern, as in Redis."""
     negated = pattern.startswith("^", at)
     at += negated
     ranges: list[tuple[str, str]] = []
