@@ -127,3 +127,89 @@ def decide(
     if offset > end:
         return Decision(Verdict.WAIT, f"offset {offset} is ahead of the journal's end, {end}")
     return Decision(Verdict.CONTINUE, f"the journal holds the bytes from {offset} to {end}")
+
+
+# -- where a replica with this journal would resume -----------------------------------------------
+
+MAX_CANDIDATES = 256
+"""Places tried as the first command of a tail. Only values that look like commands make a place
+fail, and a tail full of them just resumes at its very end."""
+
+_HEADER = re.compile(rb"([*$])([1-9][0-9]{0,18}|0)\r\n")
+_PARTIAL_HEADER = re.compile(rb"[*$]([1-9][0-9]{0,18}|0)?\r?")
+_CONTROL = re.compile(rb"\*1\r\n\$(?:5\r\n(MULTI)|4\r\n(EXEC))\r\n", re.IGNORECASE)
+
+
+def journal_resume_point(
+    tail: bytes, tail_start: Offset, *, known_boundary: bool = False
+) -> Offset:
+    """Find where a real replica that holds this journal would say that it stands.
+
+    Its applied offset is the end of the last whole command, or the byte before an open MULTI (fact
+    sheet 3.4). A wrong answer is harmless to a relay, which asks for the same bytes again.
+
+    Args:
+        tail: The journal's last bytes. A megabyte is plenty; it is parsed command by command.
+        tail_start: The offset of its first byte.
+        known_boundary: That byte begins a command; otherwise the first place is searched from
+            which well-formed commands lead to the end.
+
+    Returns:
+        The offset, or the journal's end when the tail shows no boundary.
+    """
+    candidate = 0 if known_boundary or tail.startswith(b"*") else _next_candidate(tail, 0)
+    for _ in range(MAX_CANDIDATES):
+        if candidate < 0:
+            break
+        boundary = _walk(tail, candidate)
+        if boundary is not None:
+            return Offset(tail_start + boundary)
+        candidate = _next_candidate(tail, candidate)
+    return Offset(tail_start + len(tail))
+
+
+def _next_candidate(tail: bytes, after: int) -> int:
+    at = tail.find(b"\r\n*", after)
+    return at + 2 if at >= 0 else -1
+
+
+def _walk(tail: bytes, position: int) -> int | None:
+    """Follow commands to the end of `tail`; give the last boundary, None if one is malformed."""
+    transaction: int | None = None
+    while position < len(tail):
+        end = _command_end(tail, position)
+        if end is None:
+            return None
+        if end < 0:
+            break
+        control = _CONTROL.match(tail, position)
+        if control is not None:
+            transaction = position if control[1] else None
+        position = end
+    return position if transaction is None else transaction
+
+
+def _command_end(tail: bytes, position: int) -> int | None:
+    """Give where the command at `position` ends: -1 if past the tail, None if it is none."""
+    count, position = _header(tail, position, b"*")
+    while count > 0 and position >= 0:
+        size, position = _header(tail, position, b"$")
+        if size < 0 or position < 0:
+            return None if size < 0 else -1
+        position += size + 2
+        if tail[position - 2 : position] != b"\r\n"[: max(0, len(tail) - position + 2)]:
+            return None
+        if position > len(tail):
+            return -1
+        count -= 1
+    return None if count < 0 else position
+
+
+def _header(tail: bytes, position: int, kind: bytes) -> tuple[int, int]:
+    """Read a header: its number and its end. -1 as number: malformed; -1 as end: cut off."""
+    match = _HEADER.match(tail, position)
+    if match is not None and match[1] == kind:
+        return int(match[2]), match.end()
+    rest = tail[position : position + 24]
+    cut = not rest or (rest.startswith(kind) and _PARTIAL_HEADER.fullmatch(rest) is not None)
+    return (0, -1) if cut and position + len(rest) == len(tail) else (-1, position)
