@@ -1,0 +1,64 @@
+# make demo    everything on one screen: master, relay, two replicas, traffic (ctrl-C stops all)
+# make test    all checks and all tests, as CI runs them
+#
+# Needed: Python >= 3.11, make, and a network to the package registry for the first run. No root,
+# no compiler, no Docker: the servers come as wheels.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# More arguments for pytest, for example: make test PYTEST_ARGS="-k store -x"
+PYTEST_ARGS ?=
+
+.PHONY: demo test lint format types bench servers clean help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "make lint    ruff, mypy, import-linter     make format  rewrite the code as ruff wants it"
+	@echo "make bench   benchmarks                    make clean   remove all that make made"
+
+demo: $(VENV)/.demo-installed
+	@$(BIN)/repltap demo
+
+test: lint
+	@$(MAKE) --no-print-directory servers
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.test-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Which real servers the end-to-end tests will use; what is absent is reported, not failed.
+servers: $(VENV)/.test-installed
+	@if [ -f tests/servers/find.py ]; then $(BIN)/python -m tests.servers.find; fi
+
+bench: $(VENV)/.test-installed
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make a second run start at once; a changed pyproject.toml installs again.
+$(VENV)/.test-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[test]'
+	@touch $@
+
+$(VENV)/.demo-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[demo]'
+	@touch $@
+
+# Debian's Python has no ensurepip without the python3-venv package: its pip fills in.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) \
+		&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,67 @@
+"""The `repltap` command: the group, and the one place where an error becomes a line and a code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from repltap.cli.demo import demo
+from repltap.cli.run import run
+from repltap.errors import ReplTapError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def _version() -> str:
+    try:
+        return version("repltap")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+source"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(
+    _version(),
+    prog_name="repltap",
+    message=f"%(prog)s %(version)s (Python {platform.python_version()}, {sys.platform})",
+)
+def cli() -> None:
+    """A replication relay and tap for Redis and Valkey."""
+
+
+cli.add_command(run)
+cli.add_command(demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; the process's own if not given.
+
+    Returns:
+        The exit code: 0 for success, 2 for wrong usage or configuration, else as
+        `repltap.errors` lists them.
+    """
+    try:
+        code = cli.main(args=arguments, prog_name="repltap", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except ReplTapError as exc:
+        click.echo(f"repltap: error: {exc}", err=True)
+        return exc.exit_code
+    except BrokenPipeError:
+        # `repltap ... | head`: the interpreter would fail once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,81 @@
+"""Just enough of a RESP client to drive the demo's own servers: pipelines, INFO, one socket each.
+
+hiredis frames the replies; there is no Redis client library in the product.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import hiredis
+
+from repltap.errors import ReplTapError
+
+TIMEOUT_SECONDS = 30.0
+_READ_BYTES = 1 << 16
+
+
+class Connection:
+    """One connection to one server; every failure is a ConnectionError (an OSError)."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Connect; OSError when nobody listens."""
+        self._socket = socket.create_connection((host, port), timeout=TIMEOUT_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reader = hiredis.Reader()
+
+    def pipeline(self, commands: list[tuple[bytes | str | int, ...]]) -> list[object]:
+        """Send commands at once.
+
+        Args:
+            commands: Each a command and its arguments.
+
+        Returns:
+            Their replies in order; an error reply is a `hiredis.ReplyError` in its place.
+
+        Raises:
+            OSError: The connection failed, or the server was silent for too long.
+        """
+        # hiredis's stub says "a tuple of one"; any number is what it takes.
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+        self._socket.sendall(b"".join(packed))
+        return [self._reply() for _ in commands]
+
+    def call(self, *command: bytes | str | int) -> bytes:
+        """Send one command.
+
+        Returns:
+            Its reply as bytes.
+
+        Raises:
+            ReplTapError: An error reply, or one that is not a string.
+            OSError: As `pipeline`.
+        """
+        reply = self.pipeline([command])[0]
+        if isinstance(reply, str):
+            return reply.encode()
+        if not isinstance(reply, bytes):
+            raise ReplTapError(f"{command[0]!s}: unexpected reply {reply!r}")
+        return reply
+
+    def info(self, section: str) -> dict[str, str]:
+        """Read one section of INFO."""
+        lines = self.call("INFO", section).decode("utf-8", "replace").split("\r\n")
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def close(self) -> None:
+        """Close the socket; harmless twice."""
+        self._socket.close()
+
+    def _reply(self) -> object:
+        try:
+            # hiredis says False for "not yet": nothing the demo asks for is a RESP3 boolean.
+            while (reply := self._reader.gets()) is False:
+                data = self._socket.recv(_READ_BYTES)
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                self._reader.feed(data)
+        except hiredis.ProtocolError as exc:
+            raise ConnectionResetError(f"not RESP: {exc}") from exc
+        result: object = reply
+        return result
