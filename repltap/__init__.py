@@ -1,0 +1,1 @@
+"""repltap: a replication relay and tap for Redis and Valkey."""

@@ -1,0 +1,297 @@
+"""The composition root: builds the parts, wires them, waits for a signal, shuts down in order.
+
+The order of a shutdown: accept nobody; close the link to the master, so that nothing new comes;
+let the replicas take what is stored; close them; sync and close the store. A second signal ends
+the waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import secrets
+import signal
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from repltap.config import Config
+from repltap.feed import Feed
+from repltap.net.downstream import Downstream
+from repltap.net.refresh import SnapshotRefresher
+from repltap.net.serve import SyncService
+from repltap.net.settings import shown_settings
+from repltap.net.upstream import UpstreamLink
+from repltap.net.web import create_app, start_web
+from repltap.status import (
+    Counters,
+    JournalStatus,
+    RelayStatus,
+    SnapshotStatus,
+)
+from repltap.store.options import StoreOptions
+from repltap.store.store import Store
+from repltap.version import VERSION
+
+log = logging.getLogger("repltap.app")
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def run(config: Config) -> int:
+    """Run a relay until it is told to stop.
+
+    Args:
+        config: Everything it needs to know.
+
+    Returns:
+        The exit code, 0 after an ordered shutdown.
+
+    Raises:
+        ReplTapError: It can't start, or can't go on; its `exit_code` is the process's.
+    """
+    store = Store.open(
+        config.store.data_dir,
+        StoreOptions(
+            segment_bytes=config.store.segment_bytes, quota_bytes=config.store.quota_bytes
+        ),
+    )
+    try:
+        return asyncio.run(Relay(config, store).run())
+    finally:
+        store.close()
+
+
+class Relay:
+    """One relay process.
+
+    Args:
+        config: Everything it needs to know.
+        store: Open; closed by the caller.
+    """
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self._config = config
+        self._store = store
+        self._run_id = secrets.token_hex(20)
+        self._started_at = time.time()
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._feed = Feed(store, config.store)
+        self._downstream = Downstream(config.listen, self._feed, self)
+        self._link: UpstreamLink
+        self._refresher: SnapshotRefresher
+        self._service: SyncService
+        self._failure: BaseException | None = None
+
+    async def run(self) -> int:
+        """Serve until a signal, SHUTDOWN or a failure.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            ReplTapError: A part failed in a way that trying again can't mend.
+        """
+        self._catch_signals()
+        await self._downstream.listen()
+        port = self._downstream.port
+        self._link = UpstreamLink(self._feed, self._config.upstream, listening_port=port)
+        self._refresher = SnapshotRefresher(self._feed, self._link, listening_port=port)
+        self._service = SyncService(self._feed, self._link, self._refresher)
+        runner = await self._start_web()
+        self._log_start(port)
+        parts = [
+            self._part("store", self._feed.run()),
+            self._part("port", self._downstream.run(self._service)),
+            self._part("upstream", self._link.run()),
+            self._part("refresh", self._refresher.run()),
+        ]
+        await self._stop.wait()
+        await self._shut_down(parts, runner)
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def status(self) -> RelayStatus:
+        """Gather everything that is known now."""
+        now = time.time()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        journal = self._journal_status()
+        replicas = self._downstream.replicas(now, journal.end_offset) if journal else []
+        return RelayStatus(
+            version=VERSION,
+            run_id=self._run_id,
+            pid=os.getpid(),
+            now=now,
+            started_at=self._started_at,
+            listen_host=self._config.listen.host,
+            listen_port=self._downstream.port,
+            data_dir=str(self._config.store.data_dir),
+            disk_free_bytes=self._feed.free_bytes(),
+            disk_full=self._link.disk_full,
+            rss_bytes=_resident_bytes(),
+            peak_rss_bytes=usage.ru_maxrss * 1024,
+            cpu_user_seconds=usage.ru_utime,
+            cpu_system_seconds=usage.ru_stime,
+            clients=len(self._downstream.clients()),
+            max_clients=self._config.listen.max_clients,
+            repl_timeout_seconds=round(self._config.listen.timeout_seconds),
+            upstream=self._link.status(),
+            journal=journal,
+            replicas=tuple(replicas),
+            counters=self._counters(),
+        )
+
+    def settings(self) -> Mapping[str, str]:
+        """What CONFIG GET shows."""
+        return shown_settings(self._config, self._link.config, self._downstream.port)
+
+    def repoint(self, host: str, port: int) -> str:
+        """Follow another master, as REPLICAOF asks."""
+        if self._link.repoint(host, port):
+            return "OK"
+        return "OK Already connected to specified master"
+
+    def request_shutdown(self, *, now: bool) -> None:
+        """Begin an ordered shutdown; `now` skips waiting for replicas."""
+        log.info("shutdown asked for by a client")
+        if now:
+            self._hurry.set()
+        self._stop.set()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+            return
+        log.info("%s received: shutting down", signal.Signals(number).name)
+        self._stop.set()
+
+    def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._part_ended)
+        return task
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            if self._failure is None:
+                self._failure = failure
+            self._stop.set()
+
+    async def _start_web(self) -> web.AppRunner | None:
+        http = self._config.http
+        if http is None:
+            return None
+        return await start_web(create_app(self.status), http.host, http.port)
+
+    async def _shut_down(
+        self, parts: list[asyncio.Task[None]], runner: web.AppRunner | None
+    ) -> None:
+        store, port, upstream, refresh = parts
+        self._downstream.stop_listening()
+        for part in (refresh, upstream):
+            await _end(part)
+        if not self._hurry.is_set():
+            await _first(self._downstream.drain(), self._hurry.wait())
+        self._downstream.close_all("repltap is shutting down")
+        await _end(port)
+        if runner is not None:
+            await runner.cleanup()
+        await _end(store)
+        await self._feed.close()
+        log.info("stopped; everything up to offset %d is stored", self._end_offset())
+
+    def _log_start(self, port: int) -> None:
+        history = self._feed.history
+        held = (
+            "nothing is stored yet"
+            if history is None
+            else f"holds {history.history.replid} up to offset {history.journal.end}"
+        )
+        log.info(
+            "repltap %s: master %s, replicas on %s:%d, data in %s: %s",
+            VERSION,
+            self._link.peer,
+            self._config.listen.host,
+            port,
+            self._config.store.data_dir,
+            held,
+        )
+
+    def _end_offset(self) -> int:
+        return self._feed.history.journal.end if self._feed.history else 0
+
+    def _journal_status(self) -> JournalStatus | None:
+        history = self._feed.history
+        if history is None:
+            return None
+        journal = history.journal
+        return JournalStatus(
+            replid=history.history.replid,
+            replid2=history.history.replid2,
+            second_offset=history.history.second_offset,
+            first_offset=journal.start,
+            end_offset=journal.end,
+            durable_offset=journal.durable_end,
+            disk_bytes=journal.disk_bytes,
+            snapshots=tuple(
+                SnapshotStatus(
+                    offset=snapshot.offset,
+                    size_bytes=snapshot.size_bytes,
+                    format=snapshot.format.upper(),
+                    created_at=snapshot.created_at,
+                    tail_bytes=journal.end - snapshot.offset,
+                )
+                for snapshot in history.snapshots.all
+            ),
+        )
+
+    def _counters(self) -> Counters:
+        received, sent, replicated = self._downstream.traffic()
+        link = self._link.counters
+        return Counters(
+            connections_received=self._downstream.connections,
+            connections_rejected=self._downstream.rejected,
+            commands_processed=self._downstream.commands,
+            sync_full=self._service.full,
+            sync_partial_ok=self._service.partial,
+            sync_partial_err=self._service.denied,
+            upstream_sync_full=link.full_resyncs,
+            upstream_sync_partial_ok=link.partial_resyncs,
+            snapshot_refreshes=self._refresher.refreshes,
+            net_input_bytes=received,
+            net_output_bytes=sent,
+            net_repl_input_bytes=link.received_bytes,
+            net_repl_output_bytes=replicated,
+        )
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a part and wait for it; what it died of has been noted already."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _first(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for whichever ends first, and end the others."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * _PAGE_BYTES

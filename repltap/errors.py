@@ -1,0 +1,115 @@
+"""The one error tree. A class exists only where a caller or an operator would act differently.
+
+    ReplTapError
+    ├── ConfigError             the configuration is wrong; fix it and start again (exit 2)
+    ├── ListenError             an address can't be listened on (exit 3)
+    ├── StoreError              the data directory; carries `path`
+    │   ├── DataDirError            it can't be used: not writable, not a directory (exit 4)
+    │   ├── DataDirInUseError       another repltap holds its lock (exit 4)
+    │   ├── CorruptStoreError       damaged in the middle; nothing was changed (exit 5)
+    │   ├── DiskFullError           no room: what is stored stays, reading stops until there is
+    │   └── NotRetainedError        the journal does not hold that offset (any more, or yet)
+    ├── ProtocolError
+    │   ├── RemoteProtocolError     the peer broke the protocol; its connection is closed
+    │   └── LocalProtocolError      we did: a bug in repltap
+    ├── UpstreamError           the link to the master failed; retried with backoff
+    └── StatusUnavailableError  a running relay could not be asked for its status (exit 6)
+
+Every error is one line for the operator: what happened, to which peer or file; `hint` says what
+can be done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ReplTapError(Exception):
+    """Root of the tree.
+
+    Args:
+        message: One line: what happened, and to what.
+        hint: What the operator can do, if anything.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigError(ReplTapError):
+    """A configuration value is missing or wrong."""
+
+    exit_code = 2
+
+
+class ListenError(ReplTapError):
+    """An address can't be listened on."""
+
+    exit_code = 3
+
+
+class StoreError(ReplTapError):
+    """Something about the data directory.
+
+    Args:
+        message: One line: what happened.
+        path: The file or directory it happened to.
+        hint: What the operator can do.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, path: Path, hint: str = "") -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path = path
+
+
+class DataDirError(StoreError):
+    """The data directory can't be used at all."""
+
+
+class DataDirInUseError(StoreError):
+    """Another process holds the data directory's lock."""
+
+
+class CorruptStoreError(StoreError):
+    """A stored file is damaged where a torn tail can't explain it."""
+
+    exit_code = 5
+
+
+class DiskFullError(StoreError):
+    """The disk, or the quota, has no room for what came in."""
+
+
+class NotRetainedError(StoreError):
+    """The journal does not hold the offset that was asked for."""
+
+
+class ProtocolError(ReplTapError):
+    """Bytes or calls that the replication protocol does not allow."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke the protocol: a bug in repltap."""
+
+
+class UpstreamError(ReplTapError):
+    """The link to the master failed."""
+
+
+class StatusUnavailableError(ReplTapError):
+    """A running relay could not be asked for its status."""
+
+    exit_code = 6

@@ -1,0 +1,383 @@
+"""The async seam over the store: one appender, many readers, fsync and retention off their paths.
+
+The upstream link alone appends. Everybody else is a `Reader`: it names the offset it still needs
+(its pin), is woken when bytes arrive, and is dropped when its history ends or it falls behind the
+limit. Nothing here blocks the event loop for long: appends go to the page cache, fsync, publication
+and removal run in threads. The feed never holds the upstream back because a reader is slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from repltap.config import FsyncPolicy, StoreConfig
+from repltap.errors import DiskFullError, RemoteProtocolError
+from repltap.intake import Intake
+from repltap.position import Offset, Position, ReplId
+from repltap.protocol.psync import journal_resume_point
+from repltap.store.history import HistoryStore
+from repltap.store.snapshots import Snapshot
+from repltap.store.store import Store
+from repltap.tasks import OwnedTasks
+
+log = logging.getLogger("repltap.journal")
+
+_INDEX_FLUSH_SECONDS = 0.05
+"""A crash loses at most the bytes since the last index record; the master still has them."""
+
+_PUBLISH_RETRY_SECONDS = 5.0
+
+_TAIL_WINDOWS = (1 << 20, 32 << 20)
+"""How much of the journal's tail is searched for the last command boundary, in two tries: one
+window serves all but a cut in the middle of a very large value or transaction."""
+
+
+class Reader(Protocol):
+    """Somebody who reads a history."""
+
+    @property
+    def pin(self) -> Offset:
+        """The lowest offset it still needs."""
+
+    def wake(self) -> None:
+        """Bytes it waits for have arrived."""
+
+    def drop(self, reason: str) -> None:
+        """Its history has ended, or it fell behind the limit: it must go."""
+
+
+class Feed:
+    """The histories that are served, and the one that is arriving.
+
+    Args:
+        store: The open store; the feed alone writes to it from now on.
+        config: Limits on what is retained, and the fsync policy.
+    """
+
+    def __init__(self, store: Store, config: StoreConfig) -> None:
+        self._store = store
+        self._config = config
+        self.history: HistoryStore | None = store.current
+        """The history that is served now; after an intake it may be ahead of `store.current`."""
+        self.intake: Intake | None = None
+        """The full sync that is arriving, if any."""
+        self.settling: Intake | None = None
+        """The last one that has arrived, while it is being made durable."""
+        self._readers: dict[int, set[Reader]] = {}
+        self._idle: set[Reader] = set()
+        self._listeners: list[Callable[[], None]] = []
+        self._replay_at: Offset | None = None  # next byte to compare after a retreated resume
+        self._index_timer: asyncio.TimerHandle | None = None
+        self._dirty = asyncio.Event()
+        self._tasks = OwnedTasks(self._task_failed)
+        self._publishing = asyncio.Lock()
+        self._failure: BaseException | None = None
+
+    # -- what the upstream link calls ------------------------------------------------------------
+
+    async def resume_position(self) -> Position | None:
+        """Give the place a partial resync should start from, or None when nothing is held.
+
+        It is the last command boundary outside a transaction, as a real replica's applied offset
+        would be: after a failover the promoted replica may hold no more than that.
+        """
+        if self.history is None:
+            return None
+        journal = self.history.journal
+        offset = await asyncio.to_thread(_last_boundary, self.history)
+        return Position(self.history.history.replid, Offset(min(offset, journal.end)))
+
+    async def resumed(self, replid: ReplId | None, at: Offset) -> None:
+        """The master continues our history.
+
+        Args:
+            replid: The replid it goes by from here on; None or the known one for no change.
+            at: The offset that was asked for: the next byte appended is the one after it.
+        """
+        history = self.history
+        assert history is not None
+        if replid is None or replid == history.history.replid:
+            self._replay_at = at if at < history.journal.end else None
+            return
+        # What lies past `at` was the old master's alone; the replicas that saw it have applied
+        # only what is before it, or are ahead of the new master and need a full sync
+        # (Redis replicationCreateCachedMasterClient / shiftReplicationId, disconnectSlaves).
+        self._replay_at = None
+        await asyncio.to_thread(history.shift, replid, at)
+        log.info("history goes on as %s from offset %d", replid, at)
+        self._drop_readers(history, "the master's replication id has changed")
+        self.changed()
+
+    async def begin_intake(self, replid: ReplId, offset: Offset, *, origin: str) -> Intake:
+        """The master granted a full sync: open the history that it begins.
+
+        What was served before still is, until the snapshot is whole.
+
+        Args:
+            replid, offset: As granted.
+            origin: The master, for people.
+
+        Raises:
+            StoreError: The store can't hold it.
+        """
+        self.abandon_intake("another full sync has begun")
+        history = await asyncio.to_thread(self._store.begin_history, replid, offset, origin=origin)
+        self.intake = Intake(history, history.snapshots.begin(offset), origin=origin)
+        self.changed()
+        return self.intake
+
+    def abandon_intake(self, reason: str) -> None:
+        """Give up a snapshot that will not be completed; what was served before still is."""
+        intake, self.intake = self.intake, None
+        if intake is None or intake.verified:
+            return
+        intake.fail()
+        self._drop_readers(intake.history, reason)
+        self._tasks.spawn("discard intake", self._discard_intake(intake))
+        self.changed()
+
+    def complete_intake(self, intake: Intake, crc64: int) -> None:
+        """The snapshot is whole and its checksum right: serve it, and make it durable meanwhile."""
+        old, self.history = self.history, intake.history
+        self.intake, self.settling = None, intake
+        intake.verify(crc64)
+        self._replay_at = None
+        if old is not None:
+            self._drop_readers(old, "the master gave a full resync: a new history has begun")
+        self._wake_all(intake.history)
+        self._tasks.spawn("publish history", self._publish(intake, old))
+        self.changed()
+
+    def append(self, data: memoryview | bytes) -> None:
+        """Store stream bytes and wake whoever waits for them.
+
+        Args:
+            data: The next bytes of the current history's stream.
+
+        Raises:
+            DiskFullError: No room; what fitted is stored and the journal's end says how far.
+            RemoteProtocolError: The master replays other bytes than it sent before.
+        """
+        history = self.history
+        assert history is not None
+        journal = history.journal
+        if self._replay_at is not None:
+            data = self._compare_replayed(data)
+        try:
+            journal.append(data, time.time_ns())
+        finally:
+            if self._idle:
+                self._wake_idle()
+            if self._index_timer is None:
+                self._dirty.set()
+                loop = asyncio.get_running_loop()
+                self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._flush_index)
+
+    # -- what readers call -----------------------------------------------------------------------
+
+    def attach(self, reader: Reader, history: HistoryStore) -> None:
+        """Register a reader: from now on its pin holds the journal, within the limits."""
+        self._readers.setdefault(history.number, set()).add(reader)
+
+    def detach(self, reader: Reader, history: HistoryStore) -> None:
+        """Forget a reader."""
+        self._idle.discard(reader)
+        readers = self._readers.get(history.number)
+        if readers is not None:
+            readers.discard(reader)
+            if not readers:
+                del self._readers[history.number]
+
+    def wait(self, reader: Reader) -> None:
+        """Wake this reader once, when bytes arrive next."""
+        self._idle.add(reader)
+
+    def wake_soon(self) -> None:
+        """Wake waiting readers: a snapshot that they follow has grown."""
+        if self._idle:
+            self._wake_idle()
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call back whenever the history, the intake or the stored snapshots change."""
+        self._listeners.append(callback)
+
+    def newest_snapshot(self, accepts: Callable[[str], bool]) -> Snapshot | None:
+        """Find the newest stored snapshot whose journal tail is still held.
+
+        Args:
+            accepts: Tells whether a format, such as `redis0011`, will do.
+        """
+        history = self.history
+        if history is None:
+            return None
+        for snapshot in history.snapshots.all:
+            if snapshot.offset >= history.journal.start and accepts(snapshot.format):
+                return snapshot
+        return None
+
+    def changed(self) -> None:
+        """Tell the listeners that requests which wait may be served now."""
+        for callback in self._listeners:
+            callback()
+
+    # -- housekeeping ----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Sync and trim until cancelled.
+
+        Raises:
+            StoreError: The disk refused an fsync: what is stored can't be trusted to last.
+        """
+        for old in self._store.others():
+            await asyncio.to_thread(self._store.discard, old)
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._config.fsync is FsyncPolicy.ALWAYS:
+                await self._dirty.wait()
+            else:
+                await asyncio.sleep(1.0)
+            self._dirty.clear()
+            if self._config.fsync is not FsyncPolicy.NO:
+                await self.sync()
+            await self._retain()
+
+    async def sync(self) -> None:
+        """Make everything appended so far durable."""
+        history = self.history
+        if history is None or history.journal.durable_end == history.journal.end:
+            return
+        job = history.journal.prepare_sync()
+        await asyncio.to_thread(job.run)
+        history.journal.synced(job)
+
+    async def close(self) -> None:
+        """Wait for publications, drop an unfinished intake, sync and close the store."""
+        self.abandon_intake("repltap is shutting down")
+        await self._tasks.join()
+        if self._index_timer is not None:
+            self._index_timer.cancel()
+            self._index_timer = None
+        if self.history is not None:
+            self.history.journal.flush_index(time.time_ns())
+        await asyncio.to_thread(self._store.close)
+
+    def free_bytes(self) -> int:
+        """What the file system, or the quota, has left."""
+        return self._store.free_bytes()
+
+    def has_room(self) -> bool:
+        """Tell whether reading from the master may go on."""
+        return self._store.free_bytes() > self._config.min_free_bytes
+
+    async def _retain(self) -> None:
+        history = self.history
+        if history is None:
+            return
+        journal = history.journal
+        floor = Offset(journal.end - self._pin_limit(history))
+        for reader in list(self._readers.get(history.number, ())):
+            if reader.pin < floor:
+                reader.drop(
+                    f"{journal.end - reader.pin} bytes behind: more than the limit of "
+                    f"{self._pin_limit(history)}; it may come back by partial resync "
+                    "while the journal holds its offset"
+                )
+        for snapshot in history.snapshots.all[1:]:
+            if snapshot.format == history.snapshots.all[0].format:
+                await asyncio.to_thread(history.snapshots.remove, snapshot)
+        for snapshot in history.snapshots.all:
+            if snapshot.offset < floor:
+                log.info("snapshot at %d removed: its tail has outgrown the limit", snapshot.offset)
+                await asyncio.to_thread(history.snapshots.remove, snapshot)
+        pins = [snapshot.offset for snapshot in history.snapshots.all]
+        pins += [reader.pin for reader in self._readers.get(history.number, ())]
+        keep = min([journal.end - self._config.retain_bytes, *pins])
+        freed = journal.trim(Offset(max(keep, floor, 0)))
+        if freed:
+            log.debug("journal trimmed by %d bytes to offset %d", freed, journal.start)
+
+    def _pin_limit(self, history: HistoryStore) -> int:
+        limit = max(self._config.pin_limit_bytes, self._config.retain_bytes)
+        if self._config.quota_bytes is None:
+            return limit
+        # Whole segments are trimmed, so two of them are kept clear of the quota.
+        snapshots = sum(snapshot.size_bytes for snapshot in history.snapshots.all)
+        room = self._config.quota_bytes - snapshots - 2 * self._config.segment_bytes
+        return max(0, min(limit, room))
+
+    def _flush_index(self) -> None:
+        self._index_timer = None
+        if self.history is not None:
+            self.history.journal.flush_index(time.time_ns())
+
+    def _compare_replayed(self, data: memoryview | bytes) -> memoryview | bytes:
+        """Check that re-sent bytes are those already stored, and give back what is new."""
+        assert self.history is not None
+        assert self._replay_at is not None
+        journal = self.history.journal
+        size = min(len(data), journal.end - self._replay_at)
+        if journal.read(self._replay_at, size) != data[:size]:
+            at, self._replay_at = self._replay_at, None
+            raise RemoteProtocolError(
+                f"the master continued at offset {at} with other bytes than it sent before",
+                hint="its history is not the one it claims to be; a full sync follows",
+            )
+        self._replay_at = Offset(self._replay_at + size)
+        if self._replay_at == journal.end:
+            self._replay_at = None
+        return data[size:]
+
+    def _wake_idle(self) -> None:
+        idle, self._idle = self._idle, set()
+        for reader in idle:
+            reader.wake()
+
+    def _wake_all(self, history: HistoryStore) -> None:
+        for reader in list(self._readers.get(history.number, ())):
+            reader.wake()
+
+    def _drop_readers(self, history: HistoryStore, reason: str) -> None:
+        for reader in list(self._readers.get(history.number, ())):
+            reader.drop(reason)
+
+    async def _publish(self, intake: Intake, old: HistoryStore | None) -> None:
+        async with self._publishing:
+            while True:
+                try:
+                    await asyncio.to_thread(intake.publish)
+                    await asyncio.to_thread(self._store.publish, intake.history)
+                    break
+                except DiskFullError as failure:
+                    log.error("%s; trying again: until then a restart needs a full sync", failure)
+                    await asyncio.sleep(_PUBLISH_RETRY_SECONDS)
+            if self.settling is intake:
+                self.settling = None
+            if old is not None:
+                await asyncio.to_thread(self._store.discard, old)
+        log.info("snapshot of %d bytes at offset %d is stored", intake.writer.size, intake.offset)
+        self.changed()
+
+    async def _discard_intake(self, intake: Intake) -> None:
+        await asyncio.to_thread(intake.discard)
+        await asyncio.to_thread(self._store.discard, intake.history)
+
+    def _task_failed(self, failure: BaseException) -> None:
+        self._failure = failure  # `run` raises it
+        self._dirty.set()
+
+
+def _last_boundary(history: HistoryStore) -> Offset:
+    """Find the last command boundary of the journal; blocking, for a thread."""
+    journal = history.journal
+    for window in _TAIL_WINDOWS:
+        start = Offset(max(journal.start, journal.end - window))
+        tail = journal.read(start, journal.end - start)
+        offset = journal_resume_point(tail, start, known_boundary=start == journal.start)
+        if offset < journal.end or start == journal.start:
+            return offset
+    return journal.end

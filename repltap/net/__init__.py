@@ -1,0 +1,1 @@
+"""The asyncio shells that drive the protocol over sockets."""

@@ -1,0 +1,207 @@
+"""One accepted socket: bounded output, files sent by the kernel, reading that can be held.
+
+A `Connection` knows nothing of the protocol. It reads when the socket is readable and hands the
+bytes up; it sends what it is given, then whatever its source (a file that may still be growing)
+has to send. Sockets are driven directly and not through asyncio transports, because `sendfile`
+must run between two reads of the same socket without pausing it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from repltap.errors import StoreError
+
+log = logging.getLogger("repltap.downstream")
+
+OUTPUT_HIGH_BYTES = 256 << 10
+"""With more than this unsent, nothing more is read from the peer: a client that asks and never
+reads costs this much and one reply more."""
+
+
+class Progress(Enum):
+    """What became of an attempt to send from a source."""
+
+    IDLE = "idle"  # nothing more to send now; the source arranges to be woken
+    BLOCKED = "blocked"  # the socket takes no more now
+    MORE = "more"  # enough for one turn; there is more
+
+
+class Source(Protocol):
+    """Something that sends itself to a socket."""
+
+    def pump(self, fd: int) -> Progress:
+        """Send a turn's worth to the non-blocking socket `fd`.
+
+        Raises:
+            OSError: The socket failed.
+        """
+
+
+class Connection:
+    """A non-blocking socket on the event loop.
+
+    Args:
+        sock: The accepted socket; owned from now on.
+        buffer: Where to receive; shared by all connections of a server, as each read is consumed
+            before the next.
+        on_data: Called with what was received; the view is valid during the call only.
+        on_closed: Called once, with the reason, "" when the peer closed it.
+        on_drained: Called when output that had held reading back is sent.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        buffer: bytearray,
+        *,
+        on_data: Callable[[memoryview], None],
+        on_closed: Callable[[str], None],
+        on_drained: Callable[[], None],
+    ) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._buffer = memoryview(buffer)
+        self._on_data = on_data
+        self._on_closed = on_closed
+        self._on_drained = on_drained
+        self._loop = asyncio.get_running_loop()
+        self._out = bytearray()
+        self._source: Source | None = None
+        self._writing = False
+        self._reading = False
+        self._turn_queued = False
+        self._closing: str | None = None
+        self.closed = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.resume_reading()
+
+    @property
+    def fd(self) -> int:
+        """The socket's file descriptor, as CLIENT LIST shows it."""
+        return self._fd
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Output that waits for the peer."""
+        return len(self._out)
+
+    @property
+    def congested(self) -> bool:
+        """Tell whether so much output waits that nothing more should be read."""
+        return len(self._out) > OUTPUT_HIGH_BYTES
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes ahead of the source; `flush` sends them."""
+        self._out += data
+
+    def set_source(self, source: Source | None) -> None:
+        """Send from `source` once the queued bytes are out."""
+        self._source = source
+
+    def flush(self) -> None:
+        """Send what can be sent now; the rest goes when the socket takes it."""
+        if self.closed or self._writing:
+            return
+        try:
+            self._send()
+        except OSError as failure:
+            self.close(f"connection lost while sending: {failure.strerror or failure}")
+        except StoreError as failure:
+            log.error("%s", failure)
+            self.close(str(failure))
+
+    def close_when_sent(self, reason: str) -> None:
+        """Close once the queued bytes are out; nothing more is read or taken from the source."""
+        self._closing = reason
+        self._source = None
+        self.pause_reading()
+        self.flush()
+
+    def close(self, reason: str) -> None:
+        """Close now, whatever is unsent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.pause_reading()
+        if self._writing:
+            self._loop.remove_writer(self._fd)
+        self._source = None
+        self._out.clear()
+        self._sock.close()
+        self._on_closed(reason)
+
+    def pause_reading(self) -> None:
+        """Read nothing until told otherwise: the peer's bytes wait in the kernel."""
+        if self._reading:
+            self._loop.remove_reader(self._fd)
+            self._reading = False
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self._reading and not self.closed and self._closing is None:
+            self._loop.add_reader(self._fd, self._readable)
+            self._reading = True
+
+    def _readable(self) -> None:
+        try:
+            size = self._sock.recv_into(self._buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as failure:
+            self.close(f"connection lost: {failure.strerror or failure}")
+            return
+        if size == 0:
+            self.close("")
+            return
+        self.bytes_in += size
+        self._on_data(self._buffer[:size])
+
+    def _send(self) -> None:
+        if self._out:
+            was_congested = self.congested
+            try:
+                sent = self._sock.send(self._out)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            self.bytes_out += sent
+            del self._out[:sent]
+            if self._out:
+                self._want_writing()
+            if was_congested and not self.congested:
+                self._on_drained()
+            if self._out or self.closed:
+                return
+        if self._closing is not None:
+            self.close(self._closing)
+        elif self._source is not None:
+            self._send_source(self._source)
+
+    def _send_source(self, source: Source) -> None:
+        progress = source.pump(self._fd)
+        if progress is Progress.BLOCKED:
+            self._want_writing()
+        elif progress is Progress.MORE and not self._turn_queued:
+            # Give the other connections their turn first.
+            self._turn_queued = True
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn_queued = False
+        self.flush()
+
+    def _want_writing(self) -> None:
+        if not self._writing and not self.closed:
+            self._writing = True
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        self._writing = False
+        self._loop.remove_writer(self._fd)
+        self.flush()

@@ -1,0 +1,305 @@
+"""The port: accepts replicas, redis-cli and monitoring, and keeps the list of who is there."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from repltap.config import ListenConfig
+from repltap.errors import ListenError
+from repltap.feed import Feed
+from repltap.net.admin.context import DEFAULT_USER, ClientView
+from repltap.net.serve import SyncService
+from repltap.net.session import Session
+from repltap.position import Offset
+from repltap.status import RelayStatus, ReplicaStatus
+
+log = logging.getLogger("repltap.downstream")
+
+_RECEIVE_BYTES = 64 << 10
+_BACKLOG = 511
+"""Connections the kernel may hold for us, as Redis's `tcp-backlog`: a herd of replicas that comes
+back at once must not be refused."""
+
+_ACCEPTS_A_TURN = 64
+_TICK_SECONDS = 1.0
+_TOO_MANY = b"-ERR max number of clients reached\r\n"
+_DRAIN_SECONDS = 2.0
+
+
+class Relay(Protocol):
+    """What the port needs of the whole."""
+
+    def status(self) -> RelayStatus:
+        """Everything that is known now."""
+
+    def settings(self) -> Mapping[str, str]:
+        """What CONFIG GET shows."""
+
+    def repoint(self, host: str, port: int) -> str:
+        """Follow another master."""
+
+    def request_shutdown(self, *, now: bool) -> None:
+        """Begin an ordered shutdown."""
+
+
+class Downstream:
+    """The listening socket and its sessions.
+
+    Args:
+        config: Address, password and limits.
+        feed: The histories.
+        relay: The whole, for the admin commands.
+
+    Attributes:
+        connections, rejected, commands: What has been counted since the start.
+        closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
+    """
+
+    def __init__(self, config: ListenConfig, feed: Feed, relay: Relay) -> None:
+        self.feed = feed
+        self._config = config
+        self._relay = relay
+        self._service: SyncService | None = None
+        self._sessions: dict[int, Session] = {}
+        self._next_id = 1
+        self._buffer = bytearray(_RECEIVE_BYTES)
+        self._sockets: list[socket.socket] = []
+        self._reconsider_queued = False
+        self.connections = 0
+        self.rejected = 0
+        self.commands = 0
+        self.closed_input_bytes = 0
+        self.closed_output_bytes = 0
+        self.closed_replication_bytes = 0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._sockets[0].getsockname()[1])
+
+    async def listen(self) -> None:
+        """Bind and listen; accepting begins with `run`.
+
+        Raises:
+            ListenError: The address can't be listened on.
+        """
+        host, port = self._config.host, self._config.port
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            for family, kind, proto, _, address in dict.fromkeys(found):
+                self._sockets.append(_listening_socket(family, kind, proto, address))
+        except OSError as failure:
+            self.stop_listening()
+            raise ListenError(
+                f"can't listen on {host}:{port}: {failure.strerror or failure}",
+                hint="another process has this port" if failure.errno == errno.EADDRINUSE else "",
+            ) from failure
+
+    async def run(self, service: SyncService) -> None:
+        """Accept and serve until cancelled.
+
+        Args:
+            service: Decides about sync requests.
+        """
+        self._service = service
+        self.feed.listen(self._reconsider_soon)
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.add_reader(sock.fileno(), self._accept, sock)
+        try:
+            while True:
+                await asyncio.sleep(_TICK_SECONDS)
+                for session in list(self._sessions.values()):
+                    session.tick()
+                self._reconsider()
+        finally:
+            self.stop_listening()
+
+    def stop_listening(self) -> None:
+        """Accept nobody any more."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+
+    async def drain(self) -> None:
+        """Give the replicas a moment to take what is stored."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _DRAIN_SECONDS
+        while loop.time() < deadline and any(s.behind for s in self._sessions.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    def close_all(self, reason: str) -> None:
+        """Close every connection."""
+        for session in list(self._sessions.values()):
+            session.drop(reason)
+
+    def replicas(self, now: float, end: Offset) -> list[ReplicaStatus]:
+        """Show who syncs from us, by connection id."""
+        shown = (session.replica_status(now, end) for session in self._sessions.values())
+        return [replica for replica in shown if replica is not None]
+
+    def traffic(self) -> tuple[int, int, int]:
+        """Count bytes: received, sent as replies, sent as snapshots and stream."""
+        received, sent, replicated = (
+            self.closed_input_bytes,
+            self.closed_output_bytes,
+            self.closed_replication_bytes,
+        )
+        for session in self._sessions.values():
+            received += session.connection.bytes_in
+            sent += session.connection.bytes_out
+            replicated += session.sent_stream_bytes
+        return received, sent, replicated
+
+    # -- AdminContext and SessionOwner -----------------------------------------------------------
+
+    @property
+    def password_required(self) -> bool:
+        """The port has a password."""
+        return self._config.password is not None
+
+    def check_password(self, username: bytes, password: bytes) -> bool:
+        """Compare in constant time; False for any user but `default`."""
+        expected = (self._config.password or "").encode()
+        same = hmac.compare_digest(expected, password)
+        return same and username == DEFAULT_USER.encode() and self.password_required
+
+    def status(self) -> RelayStatus:
+        """Everything that is known now."""
+        return self._relay.status()
+
+    def settings(self) -> Mapping[str, str]:
+        """What CONFIG GET shows."""
+        return self._relay.settings()
+
+    def repoint(self, host: str, port: int) -> str:
+        """Follow another master."""
+        return self._relay.repoint(host, port)
+
+    def request_shutdown(self, *, now: bool) -> None:
+        """Begin an ordered shutdown."""
+        self._relay.request_shutdown(now=now)
+
+    def clients(self) -> Sequence[ClientView]:
+        """All open connections, by id."""
+        return list(self._sessions.values())
+
+    def kill(self, connection_id: int) -> bool:
+        """Close a connection; False when there is none with this id."""
+        session = self._sessions.get(connection_id)
+        if session is None:
+            return False
+        # After the reply to the command that asked for it, which may be its own.
+        asyncio.get_running_loop().call_soon(session.drop, "killed by CLIENT KILL")
+        return True
+
+    def sync_requested(self, session: Session) -> None:
+        """Decide about its PSYNC or SYNC."""
+        assert self._service is not None
+        self._service.consider(session)
+
+    def session_closed(self, session: Session) -> None:
+        """Forget it."""
+        if self._sessions.pop(session.id, None) is not None:
+            self.closed_input_bytes += session.connection.bytes_in
+            self.closed_output_bytes += session.connection.bytes_out
+            self.closed_replication_bytes += session.sent_stream_bytes
+
+    def command_executed(self) -> None:
+        """Count one."""
+        self.commands += 1
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                sock, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as failure:
+                # Out of file descriptors, most likely: those who wait are served when some close.
+                log.error("can't accept a connection: %s", failure.strerror or failure)
+                self._pause_accepting(listening)
+                return
+            self.connections += 1
+            self._admit(sock)
+
+    def _admit(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if len(self._sessions) >= self._config.max_clients:
+            self.rejected += 1
+            with sock:
+                try:
+                    sock.send(_TOO_MANY)
+                except OSError:
+                    pass  # it is being turned away; whether it hears why is its own matter
+            return
+        try:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            session = Session(
+                self,
+                sock,
+                self._buffer,
+                connection_id=self._next_id,
+                timeout_seconds=self._config.timeout_seconds,
+            )
+        except OSError:
+            sock.close()  # gone before we looked at it
+            return
+        self._sessions[self._next_id] = session
+        self._next_id += 1
+
+    def _pause_accepting(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening.fileno())
+        loop.call_later(_TICK_SECONDS, self._resume_accepting, listening)
+
+    def _resume_accepting(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _reconsider_soon(self) -> None:
+        """Something has changed; look at the waiting requests once, soon."""
+        if not self._reconsider_queued:
+            self._reconsider_queued = True
+            asyncio.get_running_loop().call_soon(self._reconsider)
+
+    def _reconsider(self) -> None:
+        self._reconsider_queued = False
+        if self._service is None:
+            return
+        for session in list(self._sessions.values()):
+            if session.wait is not None:
+                self._service.consider(session)
+
+
+def _listening_socket(
+    family: int, kind: int, proto: int, address: tuple[object, ...]
+) -> socket.socket:
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,184 @@
+"""Fetch a snapshot over a second connection, for replicas that no stored one can serve.
+
+One refresh serves all who wait. The main link goes on meanwhile: the snapshot describes an offset
+of the same history, so it is usable as soon as the journal has reached it. Where the server knows
+`REPLCONF rdb-only`, the second connection is no replica to it; where it doesn't, the connection is
+an ordinary full sync that is cut after the RDB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from repltap.errors import ReplTapError, UpstreamError
+from repltap.feed import Feed
+from repltap.intake import Intake
+from repltap.net.conversation import Conversation
+from repltap.net.upstream import UpstreamLink, connect, settings_of
+from repltap.position import Offset
+from repltap.protocol.events import (
+    FullResyncGranted,
+    SnapshotReceived,
+    SnapshotStarted,
+    UpstreamEvent,
+)
+from repltap.protocol.upstream import UpstreamProtocol
+from repltap.rdb.compatibility import version_to_announce
+from repltap.store.history import HistoryStore
+
+log = logging.getLogger("repltap.upstream")
+
+_RETRY_SECONDS = (1.0, 5.0, 30.0)
+"""Waits after failed refreshes in a row: each one may have cost the master a fork."""
+
+_CATCH_UP_SECONDS = 30.0
+"""How long the main link may take to reach the snapshot's offset. It is normally there before the
+snapshot has arrived; a link that is down that long makes the snapshot useless."""
+
+
+class SnapshotRefresher:
+    """At most one refresh at a time.
+
+    Args:
+        feed: Where the snapshot goes.
+        link: The main link: its master is asked, and only while it streams.
+        listening_port: What to announce.
+
+    Attributes:
+        refreshes: How many have been published.
+    """
+
+    def __init__(self, feed: Feed, link: UpstreamLink, *, listening_port: int) -> None:
+        self._feed = feed
+        self._link = link
+        self._listening_port = listening_port
+        self._wanted: dict[str, str] = {}  # announced version -> reason
+        self._signal = asyncio.Event()
+        self._intake: Intake | None = None
+        self._history: HistoryStore | None = None
+        self._conversation: Conversation | None = None
+        self.refreshes = 0
+
+    def request(self, version: str, reason: str) -> None:
+        """Ask for a snapshot that a replica of this announced version can load.
+
+        Args:
+            version: What the replica said it is, "" for nothing.
+            reason: For the log.
+        """
+        if version not in self._wanted and len(self._wanted) < 16:
+            self._wanted[version] = reason
+            self._signal.set()
+
+    async def run(self) -> None:
+        """Serve requests until cancelled.
+
+        Raises:
+            StoreError: Something is wrong with what is stored.
+        """
+        failures = 0
+        while True:
+            await self._signal.wait()
+            if self._link.streaming_since is None or not self._feed.has_room():
+                await asyncio.sleep(_RETRY_SECONDS[0])
+                continue
+            version, reason = next(iter(self._wanted.items()))
+            try:
+                await self._refresh(version, reason)
+                failures = 0
+            except ReplTapError as failure:
+                delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+                failures += 1
+                log.warning(
+                    "%s: snapshot refresh failed: %s; again in %g s if still wanted",
+                    self._link.peer,
+                    failure,
+                    delay,
+                )
+                await asyncio.sleep(delay)
+            # Whoever still waits asks again when the feed tells of the change.
+            self._wanted.pop(version, None)
+            if not self._wanted:
+                self._signal.clear()
+            self._feed.changed()
+
+    # -- the conversation's handler --------------------------------------------------------------
+
+    def stream(self, data: memoryview | bytes) -> None:  # noqa: ARG002 - the handler's signature
+        """Never called: the conversation ends with the snapshot."""
+        raise UpstreamError("stream bytes on a connection for the snapshot alone")
+
+    def snapshot(self, data: memoryview | bytes) -> None:
+        """Store snapshot bytes."""
+        assert self._intake is not None
+        self._intake.write(data)
+
+    async def handle(self, event: UpstreamEvent) -> None:
+        """Take a step of the transfer."""
+        if isinstance(event, FullResyncGranted):
+            history = self._history
+            assert history is not None
+            if event.replid != history.history.replid:
+                raise UpstreamError(f"it is another history by now: {event.replid}")
+            self._intake = Intake(
+                history, history.snapshots.begin(event.offset), origin=self._link.peer
+            )
+        elif isinstance(event, SnapshotStarted):
+            assert self._intake is not None
+            self._intake.begin(event.size_bytes)
+        elif isinstance(event, SnapshotReceived):
+            assert self._intake is not None
+            self._intake.verify(event.crc64)
+
+    def before_send(self) -> None:
+        """Nothing is acknowledged here: the main link does."""
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _refresh(self, version: str, reason: str) -> None:
+        self._history = self._feed.history
+        if self._history is None:
+            raise UpstreamError("there is no history yet")
+        config = replace(self._link.config, announce_version=version_to_announce(version))
+        log.info("%s: fetching another snapshot: %s", self._link.peer, reason)
+        protocol = UpstreamProtocol(
+            settings_of(config, self._listening_port, rdb_only=True),
+            resume=None,
+            now=asyncio.get_running_loop().time(),
+        )
+        conversation = Conversation(protocol, self)
+        try:
+            await connect(conversation, config)
+            await conversation.run()
+            intake = self._intake
+            if intake is None or not intake.verified:
+                raise UpstreamError("the connection ended without a snapshot")
+            await self._catch_up(self._history, intake.offset)
+            await asyncio.to_thread(intake.publish)
+            self._intake = None
+            self.refreshes += 1
+            log.info(
+                "%s: snapshot refreshed: %d bytes at offset %d",
+                self._link.peer,
+                intake.writer.size,
+                intake.offset,
+            )
+        finally:
+            if self._intake is not None:
+                intake, self._intake = self._intake, None
+                await asyncio.to_thread(intake.discard)
+
+    async def _catch_up(self, history: HistoryStore, offset: Offset) -> None:
+        """Wait until the journal has reached the snapshot."""
+        try:
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                while history.journal.end < offset:
+                    if self._feed.history is not history:
+                        raise UpstreamError("the history has ended meanwhile")
+                    await asyncio.sleep(0.05)
+        except TimeoutError as failure:
+            raise UpstreamError(
+                f"the main link has not reached offset {offset} within {_CATCH_UP_SECONDS:g} s"
+            ) from failure

@@ -1,0 +1,156 @@
+"""How a replica that asks to sync is served: partial, full, or held until one is possible.
+
+The rules are Redis's (`masterTryPartialResynchronization`, `syncCommand`) with what a relay can do
+better: it answers while the master is away, from a stored snapshot, or from one that is still
+arriving; and it holds who can't be served yet instead of refusing. What it can never do is give a
+replica a byte that is not its master's at that offset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from repltap.feed import Feed
+from repltap.intake import Intake
+from repltap.net.session import Session, SyncWait
+from repltap.position import Position
+from repltap.protocol.psync import Verdict, decide
+from repltap.rdb.compatibility import can_load
+from repltap.store.snapshots import Snapshot
+
+log = logging.getLogger("repltap.downstream")
+
+_AHEAD_GRACE_SECONDS = 3.0
+"""A replica ahead of the journal is held this long once the master streams: after a kill the
+journal lost its last moments, which the master sends again at once. Who is still ahead then holds
+bytes that this master never sent."""
+
+_AHEAD_LIMIT_SECONDS = 60.0
+"""And this long while there is no master, then it is told to ask again (it keeps its offset)."""
+
+_EMPTY_RDB = b"REDIS0009\xff" + bytes(8)
+"""No keys, no checksum; every version loads it (`protocol-facts`, smallest RDB)."""
+
+_NO_MASTER = b"-NOMASTERLINK Can't SYNC while not connected with my master"
+
+
+class Upstream(Protocol):
+    """What serving needs to know of the link to the master."""
+
+    @property
+    def streaming_since(self) -> float | None:
+        """When the stream began, on the event loop's clock; None while it doesn't run."""
+
+
+class Refresher(Protocol):
+    """Who can fetch another snapshot from the master."""
+
+    def request(self, version: str, reason: str) -> None:
+        """Ask for one that a replica of this announced version can load; many may ask."""
+
+
+class SyncService:
+    """Decides about each PSYNC and SYNC, again whenever something changes.
+
+    Args:
+        feed: The histories.
+        upstream: The link to the master.
+        refresher: Fetches a snapshot when none that is stored will do.
+
+    Attributes:
+        full, partial, denied: Granted full and partial resyncs; partial requests not granted.
+    """
+
+    def __init__(self, feed: Feed, upstream: Upstream, refresher: Refresher) -> None:
+        self._feed = feed
+        self._upstream = upstream
+        self._refresher = refresher
+        self.full = 0
+        self.partial = 0
+        self.denied = 0
+
+    def consider(self, session: Session) -> None:
+        """Serve the session's request if that is possible now, else hold it."""
+        wait = session.wait
+        if wait is None or session.connection.closed:
+            return
+        if session.protocol.replica.filter is not None:
+            self._serve_empty(session)
+            return
+        position = None if wait.legacy else wait.request.position
+        reason = "it has nothing yet"
+        history = self._feed.history
+        if position is not None and history is not None:
+            journal = history.journal
+            decision = decide(position, history.history, journal.start, journal.end)
+            if decision.verdict is Verdict.CONTINUE:
+                self.partial += 1
+                log.info("replica %s continues from offset %d", session.name, position.offset)
+                session.continue_at(history, position.offset)
+                return
+            if decision.verdict is Verdict.WAIT and self._hold_ahead(session, wait):
+                return
+            reason = decision.reason
+        self._serve_full(session, position, reason)
+
+    def _hold_ahead(self, session: Session, wait: SyncWait) -> bool:
+        """Hold a replica that is ahead of the journal; False when it has been long enough."""
+        now = asyncio.get_running_loop().time()
+        since = self._upstream.streaming_since
+        if self._feed.intake is not None:
+            return False
+        if since is not None:
+            if now - max(since, wait.since) >= _AHEAD_GRACE_SECONDS:
+                return False
+        elif now - wait.since >= _AHEAD_LIMIT_SECONDS:
+            session.refuse(_NO_MASTER)
+            return True
+        session.hold()
+        return True
+
+    def _serve_full(self, session: Session, position: Position | None, reason: str) -> None:
+        choice = self._choose(session)
+        if choice is None:
+            session.hold()
+            return
+        history = choice.history if isinstance(choice, Intake) else self._feed.history
+        assert history is not None
+        self.full += 1
+        if position is not None:
+            self.denied += 1
+        log.info(
+            "replica %s gets a full sync: %s; snapshot at offset %d%s",
+            session.name,
+            reason,
+            choice.offset,
+            " (still arriving)" if isinstance(choice, Intake) else "",
+        )
+        session.send_snapshot(history, choice)
+
+    def _choose(self, session: Session) -> Intake | Snapshot | None:
+        """Pick what to send, None when nothing can be sent yet."""
+        version = session.protocol.replica.version or ""
+        intake = self._feed.intake or self._feed.settling
+        if intake is not None:
+            # What is stored belongs to a history that is about to end: not worth sending.
+            known = intake.started and intake.format is not None
+            if not known or not can_load(intake.format or "", version):
+                return None
+            if intake.size is None and "eof" not in session.protocol.replica.capabilities:
+                return None
+            return intake
+        snapshot = self._feed.newest_snapshot(lambda fmt: can_load(fmt, version))
+        if snapshot is None and self._feed.history is not None:
+            self._refresher.request(version, f"replica {session.name} needs a full sync")
+        return snapshot
+
+    def _serve_empty(self, session: Session) -> None:
+        """`redis-cli --replica` filters everything out: it wants the stream from now on."""
+        history = self._feed.history
+        if history is None:
+            session.hold()
+            return
+        self.full += 1
+        session.send_empty_snapshot(history, history.journal.end, _EMPTY_RDB)

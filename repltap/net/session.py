@@ -1,0 +1,409 @@
+"""One peer on the port: a client, or a replica and everything it goes through.
+
+The session drives `DownstreamProtocol` over a `Connection`. Commands go to the admin package; a
+PSYNC or SYNC goes to `repltap.net.serve`, which decides and calls back `continue_at` or
+`send_snapshot`. A session is a `Reader` of the feed from the moment it is granted something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from repltap.errors import NotRetainedError
+from repltap.feed import Feed
+from repltap.intake import Intake
+from repltap.net.admin.context import AdminContext, ClientKind, ClientState
+from repltap.net.admin.dispatch import execute
+from repltap.net.connection import Connection
+from repltap.net.sources import JournalSource, SnapshotSource
+from repltap.position import Offset
+from repltap.protocol.downstream import DownstreamProtocol, InputLimits, Role
+from repltap.protocol.events import (
+    AckReceived,
+    CommandReceived,
+    DownstreamEvent,
+    FailoverRefused,
+    PeerFailed,
+    SyncRequested,
+)
+from repltap.protocol.psync import PsyncRequest
+from repltap.status import ReplicaState, ReplicaStatus
+from repltap.store.history import HistoryStore
+from repltap.store.snapshots import Snapshot
+
+log = logging.getLogger("repltap.downstream")
+
+_MARK_BYTES = 20  # forty hexadecimal characters
+
+
+class SessionOwner(AdminContext, Protocol):
+    """What a session needs of the server it belongs to."""
+
+    @property
+    def feed(self) -> Feed:
+        """The histories."""
+
+    def sync_requested(self, session: Session) -> None:
+        """Decide about its PSYNC or SYNC, now or later."""
+
+    def session_closed(self, session: Session) -> None:
+        """It is gone."""
+
+    def command_executed(self) -> None:
+        """Count one."""
+
+
+@dataclass(slots=True)
+class SyncWait:
+    """A PSYNC or SYNC that has not been granted yet."""
+
+    request: PsyncRequest
+    legacy: bool
+    since: float
+    held: bool = False  # told to wait, with newlines
+
+
+class Session:
+    """One accepted connection.
+
+    Args:
+        owner: The server.
+        sock: The socket.
+        buffer: The server's shared receive buffer.
+        connection_id: As CLIENT LIST shows it.
+        timeout_seconds: Silence after which a replica is taken for dead.
+
+    Attributes:
+        wait: The sync request that waits to be granted, None otherwise.
+        history: What it reads, once granted.
+    """
+
+    def __init__(
+        self,
+        owner: SessionOwner,
+        sock: socket.socket,
+        buffer: bytearray,
+        *,
+        connection_id: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self.id = connection_id
+        self.address = _name(sock.getpeername())
+        self.local_address = _name(sock.getsockname())
+        self.created_at = time.time()
+        self.state = ClientState(authenticated=not owner.password_required)
+        self.wait: SyncWait | None = None
+        self.history: HistoryStore | None = None
+        self._pin = Offset(0)
+        self._snapshot: SnapshotSource | None = None
+        self._snapshot_size: int | None = None
+        self._intake: Intake | None = None
+        self._journal: JournalSource | None = None
+        self._active_at = self._loop.time()
+        self._stream_bytes_closed = 0
+        self._asked_to_sync = False
+        self._pin_start = Offset(0)
+        self.protocol = DownstreamProtocol(
+            now=self._active_at, limits=InputLimits(), timeout_seconds=timeout_seconds
+        )
+        self.protocol.authenticated = self.state.authenticated
+        self.connection = Connection(
+            sock,
+            buffer,
+            on_data=self._received,
+            on_closed=self._closed,
+            on_drained=self._drained,
+        )
+
+    # -- what CLIENT LIST and INFO show ----------------------------------------------------------
+
+    @property
+    def fd(self) -> int:
+        """Its file descriptor, -1 once it is closed."""
+        return -1 if self.connection.closed else self.connection.fd
+
+    @property
+    def kind(self) -> ClientKind:
+        """Replica from its accepted PSYNC on."""
+        return ClientKind.REPLICA if self._asked_to_sync else ClientKind.NORMAL
+
+    @property
+    def last_active_at(self) -> float:
+        """When a byte last arrived, Unix seconds."""
+        return time.time() - (self._loop.time() - self._active_at)
+
+    @property
+    def input_buffered_bytes(self) -> int:
+        """Received and not parsed yet."""
+        return self.protocol.buffered_bytes
+
+    @property
+    def output_buffered_bytes(self) -> int:
+        """Replies not yet given to the kernel."""
+        return self.connection.unsent_bytes
+
+    @property
+    def sent_stream_bytes(self) -> int:
+        """Snapshot and stream bytes it has been sent."""
+        sent = self._stream_bytes_closed + (self._snapshot.sent if self._snapshot else 0)
+        return sent + (self._journal.offset - self._pin_start if self._journal else 0)
+
+    @property
+    def behind(self) -> bool:
+        """It is streamed to, and has not been sent all there is."""
+        if self._journal is None or self.history is None:
+            return False
+        return self._journal.offset < self.history.journal.end
+
+    def replica_status(self, now: float, end: Offset) -> ReplicaStatus | None:
+        """Show it as a replica, or None for a client and for who takes the RDB alone.
+
+        Args:
+            now: Unix seconds.
+            end: The journal's end.
+        """
+        replica = self.protocol.replica
+        if self.protocol.role in (Role.CLIENT, Role.CLOSED):
+            return None
+        host = self.address.rpartition(":")[0]
+        streaming = self._journal is not None
+        state = ReplicaState.ONLINE if streaming else ReplicaState.WAITING
+        if self._snapshot is not None:
+            state = ReplicaState.TRANSFER
+        return ReplicaStatus(
+            connection_id=self.id,
+            ip=replica.ip_address or host,
+            port=replica.listening_port,
+            address=self.address,
+            state=state,
+            sent_offset=self._journal.offset if self._journal else None,
+            acked_offset=replica.acked,
+            last_ack_at=now - (self._loop.time() - (replica.last_ack_at or self._active_at)),
+            lag_bytes=None if replica.acked is None else max(0, end - replica.acked),
+            version=replica.version or "",
+            snapshot_sent_bytes=self._snapshot.sent if self._snapshot else None,
+            snapshot_total_bytes=self._snapshot_size if self._snapshot else None,
+        )
+
+    # -- the feed's reader -----------------------------------------------------------------------
+
+    @property
+    def pin(self) -> Offset:
+        """The first offset it has not been sent."""
+        return self._journal.offset if self._journal else self._pin
+
+    def wake(self) -> None:
+        """Bytes it waits for have arrived."""
+        if self._intake is not None and self._intake.failed:
+            self.drop("the master broke off the snapshot")
+            return
+        self.connection.flush()
+
+    def drop(self, reason: str) -> None:
+        """Disconnect it; a replica comes back by itself and asks again."""
+        self.connection.close(reason)
+
+    # -- what the server calls -------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Keepalives and timeouts; about once a second."""
+        self.protocol.tick(self._loop.time())
+        self._handle_events()
+
+    def hold(self) -> None:
+        """Keep the replica waiting, with a newline each second."""
+        if self.wait is not None and not self.wait.held:
+            self.wait.held = True
+            self.protocol.hold()
+            self._send_protocol()
+
+    def refuse(self, line: bytes) -> None:
+        """Answer its request with an error line."""
+        self.wait = None
+        self._asked_to_sync = False
+        self.protocol.refuse(line)
+        self._send_protocol()
+
+    def continue_at(self, history: HistoryStore, offset: Offset) -> None:
+        """Grant a partial resync from `offset` on."""
+        self.wait = None
+        self._attach(history, offset)
+        self.protocol.grant_continue(history.history.replid)
+        self._stream(offset)
+        self._send_protocol()
+
+    def send_snapshot(self, history: HistoryStore, snapshot: Snapshot | Intake) -> None:
+        """Grant a full sync from a stored or an arriving snapshot.
+
+        An arriving one must have begun; where its size is not known the replica must have
+        announced `capa eof`.
+        """
+        self.wait = None
+        self._attach(history, snapshot.offset)
+        self.protocol.grant_full(history.history.replid, snapshot.offset)
+        if isinstance(snapshot, Intake):
+            self._intake = snapshot
+            self._snapshot_size = snapshot.size
+            self._snapshot = SnapshotSource.arriving(
+                snapshot, on_idle=self._idle, on_finished=self._snapshot_sent
+            )
+        else:
+            self._snapshot_size = snapshot.size_bytes
+            self._snapshot = SnapshotSource.stored(
+                snapshot, on_idle=self._idle, on_finished=self._snapshot_sent
+            )
+        mark = None if self._snapshot_size is not None else os.urandom(_MARK_BYTES).hex().encode()
+        self.protocol.begin_transfer(self._snapshot_size, mark)
+        self.connection.set_source(self._snapshot)
+        self._send_protocol()
+
+    def send_empty_snapshot(self, history: HistoryStore, offset: Offset, rdb: bytes) -> None:
+        """Grant a full sync to a client that has filtered all data out of it."""
+        self.wait = None
+        self._attach(history, offset)
+        self.protocol.grant_full(history.history.replid, offset)
+        self.protocol.begin_transfer(len(rdb), None)
+        self._send_protocol()
+        self.connection.write(rdb)
+        self._snapshot_sent()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _attach(self, history: HistoryStore, pin: Offset) -> None:
+        self.history = history
+        self._pin = self._pin_start = pin
+        self._owner.feed.attach(self, history)
+
+    def _idle(self) -> None:
+        self._owner.feed.wait(self)
+
+    def _snapshot_sent(self) -> None:
+        """The whole RDB is with the kernel: go over to the stream, or close (rdb-only)."""
+        assert self.history is not None
+        if self._snapshot is not None:
+            self._stream_bytes_closed += self._snapshot.sent
+            self._snapshot.close()
+            self._snapshot = self._intake = None
+        self.connection.set_source(None)
+        self.protocol.transfer_complete(self._loop.time())
+        if self.protocol.replica.rdb_only:
+            self._send_protocol()
+            self.connection.close_when_sent("it asked for the snapshot alone, and has it")
+            return
+        log.info("replica %s: snapshot sent, streaming from offset %d", self.name, self._pin)
+        if self.protocol.stream_open:
+            self._stream(self._pin)
+        self._send_protocol()
+
+    def _stream(self, offset: Offset) -> None:
+        assert self.history is not None
+        try:
+            self._journal = JournalSource(self.history.journal, offset, self._idle)
+        except NotRetainedError as failure:
+            self.drop(str(failure))
+            return
+        self.connection.set_source(self._journal)
+
+    @property
+    def name(self) -> str:
+        """The replica for people: what it announced, else its socket."""
+        replica = self.protocol.replica
+        if not replica.listening_port:
+            return self.address
+        return f"{replica.ip_address or self.address.rpartition(':')[0]}:{replica.listening_port}"
+
+    def _received(self, data: memoryview) -> None:
+        self._active_at = self._loop.time()
+        self.protocol.receive_data(data, self._active_at)
+        self._handle_events()
+
+    def _drained(self) -> None:
+        self.connection.resume_reading()
+        self._loop.call_soon(self._handle_events)
+
+    def _handle_events(self) -> None:
+        """Handle what has been parsed, as long as the peer reads what it is answered."""
+        while not self.connection.closed:
+            events = self.protocol.events_received()
+            for event in events:
+                self._handle(event)
+            self._send_protocol()
+            if self.connection.congested:
+                self.connection.pause_reading()
+                return
+            if not events and not self.protocol.has_pending_input:
+                return
+
+    def _handle(self, event: DownstreamEvent) -> None:
+        if isinstance(event, CommandReceived):
+            self._execute(event.args)
+        elif isinstance(event, AckReceived):
+            self._acknowledged()
+        elif isinstance(event, SyncRequested):
+            self._asked_to_sync = True
+            self.wait = SyncWait(event.request, event.legacy, self._loop.time())
+            self._owner.sync_requested(self)
+        elif isinstance(event, FailoverRefused):
+            log.warning("%s asked this relay to take over as master; refused", self.address)
+        elif isinstance(event, PeerFailed):
+            self._end(event.message)
+
+    def _end(self, reason: str) -> None:
+        self._send_protocol()
+        self.connection.close_when_sent(reason)
+
+    def _execute(self, args: list[bytes]) -> None:
+        self._owner.command_executed()
+        reply = execute(self._owner, self, args)
+        self.protocol.authenticated = self.state.authenticated
+        self.protocol.send(reply)
+        if self.state.close_after_reply:
+            self._end("")
+
+    def _acknowledged(self) -> None:
+        """The first ACK after an `$EOF:` transfer opens the stream."""
+        if self._journal is None and self.history is not None and self.protocol.stream_open:
+            self._stream(self._pin)
+
+    def _send_protocol(self) -> None:
+        data = self.protocol.data_to_send()
+        if data:
+            self.connection.write(data)
+        self.connection.flush()
+
+    def _closed(self, reason: str) -> None:
+        if self.history is not None:
+            self._owner.feed.detach(self, self.history)
+        if self._snapshot is not None:
+            self._stream_bytes_closed += self._snapshot.sent
+            self._snapshot.close()
+            self._snapshot = None
+        if self._journal is not None:
+            self._stream_bytes_closed += self._journal.offset - self._pin_start
+            self._journal.close()
+            self._journal = None
+        self._log_end(reason)
+        self.wait = None
+        self._owner.session_closed(self)
+
+    def _log_end(self, reason: str) -> None:
+        if self.kind is ClientKind.REPLICA:
+            log.info("replica %s disconnected: %s", self.name, reason or "closed by the replica")
+        elif reason:
+            log.info("client %s disconnected: %s", self.address, reason)
+
+
+def _name(address: object) -> str:
+    """Render a socket's address as `host:port`."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host, port = address[0], address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(address) or "unix:0"

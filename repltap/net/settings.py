@@ -1,0 +1,61 @@
+"""CONFIG GET: the relay's settings under the names that Redis's tools ask for.
+
+Read only. A name is here only if the relay really behaves as its value says; nothing secret is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from repltap.config import Config, FsyncPolicy, UpstreamConfig
+
+_APPENDFSYNC = {
+    FsyncPolicy.ALWAYS: "always",
+    FsyncPolicy.EVERYSEC: "everysec",
+    FsyncPolicy.NO: "no",
+}
+
+
+def shown_settings(config: Config, upstream: UpstreamConfig, port: int) -> Mapping[str, str]:
+    """List what CONFIG GET shows.
+
+    Args:
+        config: As the process was started.
+        upstream: With the master that is followed now.
+        port: The port that is listened on.
+
+    Returns:
+        Values by name.
+    """
+    return {
+        "bind": config.listen.host,
+        "port": str(port),
+        "maxclients": str(config.listen.max_clients),
+        "timeout": "0",
+        "databases": "16",
+        "dir": str(config.store.data_dir),
+        "replicaof": f"{upstream.host} {upstream.port}",
+        "slaveof": f"{upstream.host} {upstream.port}",
+        "replica-announce-ip": upstream.announce_ip or "",
+        "slave-announce-ip": upstream.announce_ip or "",
+        "replica-announce-port": str(upstream.announce_port or 0),
+        "slave-announce-port": str(upstream.announce_port or 0),
+        "replica-priority": "0",
+        "slave-priority": "0",
+        "replica-read-only": "yes",
+        "slave-read-only": "yes",
+        "replica-serve-stale-data": "yes",
+        "slave-serve-stale-data": "yes",
+        "repl-timeout": f"{config.listen.timeout_seconds:g}",
+        "repl-backlog-size": str(config.store.retain_bytes),
+        "repl-backlog-ttl": "0",
+        "repl-diskless-sync": "no",
+        "min-replicas-to-write": "0",
+        "min-slaves-to-write": "0",
+        "appendfsync": _APPENDFSYNC[config.store.fsync],
+        "appendonly": "no",
+        "save": "",
+        "maxmemory": "0",
+        "maxmemory-policy": "noeviction",
+        "loglevel": config.log.level,
+    }

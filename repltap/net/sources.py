@@ -1,0 +1,169 @@
+"""What a replica session sends from files: the journal from an offset, a snapshot from its start.
+
+Each `pump` is a few `sendfile` calls on a non-blocking socket: no byte passes through Python. A
+source at the end of what there is tells its owner, who registers it to be woken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from repltap.errors import CorruptStoreError
+from repltap.intake import Intake
+from repltap.net.connection import Progress
+from repltap.position import Offset
+from repltap.store.journal import Journal
+from repltap.store.segment import Segment
+from repltap.store.snapshots import Snapshot
+
+_TURN_BYTES = 1 << 20
+"""What one connection may send before the others have their turn: about a millisecond of copying
+in the kernel, so that a full sync adds no more than that to the latency of the live streams."""
+
+
+class JournalSource:
+    """The journal's bytes from an offset on, for ever.
+
+    Args:
+        journal: Where from.
+        offset: The first byte to send; `journal.start <= offset <= journal.end`.
+        on_idle: Called when everything there is has been sent.
+
+    Raises:
+        NotRetainedError: The journal does not hold `offset`.
+    """
+
+    def __init__(self, journal: Journal, offset: Offset, on_idle: Callable[[], None]) -> None:
+        self._journal = journal
+        self.offset = offset
+        self._on_idle = on_idle
+        self._segment: Segment | None = journal.segment_at(offset)
+        self._segment.acquire()
+
+    def pump(self, fd: int) -> Progress:
+        """Send up to a turn's worth.
+
+        Raises:
+            OSError: The socket failed.
+            CorruptStoreError: A segment is shorter than its index says.
+        """
+        budget = _TURN_BYTES
+        while (segment := self._current()) is not None:
+            count = segment.end - self.offset
+            if count <= 0:
+                self._on_idle()
+                return Progress.IDLE
+            try:
+                sent = os.sendfile(fd, segment.fd, self.offset - segment.start, min(count, budget))
+            except (BlockingIOError, InterruptedError):
+                return Progress.BLOCKED
+            if sent == 0:
+                raise CorruptStoreError(
+                    f"ends before offset {self.offset}, which its index covers",
+                    path=self._journal.path,
+                    hint="stop repltap and check the disk",
+                )
+            self.offset = Offset(self.offset + sent)
+            budget -= sent
+            if budget <= 0:
+                return Progress.MORE
+        return Progress.IDLE
+
+    def close(self) -> None:
+        """Let go of the segment."""
+        if self._segment is not None:
+            self._segment.release()
+            self._segment = None
+
+    def _current(self) -> Segment | None:
+        """The segment that holds the next byte; moves on at the end of a finished one."""
+        segment = self._segment
+        if segment is not None and self.offset == segment.end and self.offset < self._journal.end:
+            following = self._journal.segment_at(self.offset)
+            following.acquire()
+            segment.release()
+            self._segment = segment = following
+        return segment
+
+
+class SnapshotSource:
+    """An RDB file, stored or still arriving, from its first byte.
+
+    Args:
+        fd: The open file; owned from now on.
+        visible: How many bytes may be sent by now.
+        finished: Whether `visible` is the whole file.
+        on_idle: Called when everything visible has been sent and more is to come.
+        on_finished: Called once, when the whole file has been sent.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        *,
+        visible: Callable[[], int],
+        finished: Callable[[], bool],
+        on_idle: Callable[[], None],
+        on_finished: Callable[[], None],
+    ) -> None:
+        self._file = fd
+        self._visible = visible
+        self._finished = finished
+        self._on_idle = on_idle
+        self._on_finished = on_finished
+        self.sent = 0
+
+    @classmethod
+    def stored(
+        cls, snapshot: Snapshot, *, on_idle: Callable[[], None], on_finished: Callable[[], None]
+    ) -> SnapshotSource:
+        """Send a stored snapshot."""
+        return cls(
+            snapshot.open(),
+            visible=lambda: snapshot.size_bytes,
+            finished=lambda: True,
+            on_idle=on_idle,
+            on_finished=on_finished,
+        )
+
+    @classmethod
+    def arriving(
+        cls, intake: Intake, *, on_idle: Callable[[], None], on_finished: Callable[[], None]
+    ) -> SnapshotSource:
+        """Send a snapshot while it arrives."""
+        return cls(
+            os.dup(intake.writer.fd),
+            visible=lambda: intake.visible,
+            finished=lambda: intake.verified,
+            on_idle=on_idle,
+            on_finished=on_finished,
+        )
+
+    def pump(self, fd: int) -> Progress:
+        """Send up to a turn's worth.
+
+        Raises:
+            OSError: The socket failed.
+        """
+        budget = _TURN_BYTES
+        while (count := self._visible() - self.sent) > 0:
+            if budget <= 0:
+                return Progress.MORE
+            try:
+                sent = os.sendfile(fd, self._file, self.sent, min(count, budget))
+            except (BlockingIOError, InterruptedError):
+                return Progress.BLOCKED
+            if sent == 0:
+                raise OSError("the snapshot file is shorter than it should be")
+            self.sent += sent
+            budget -= sent
+        if self._finished():
+            self._on_finished()
+        else:
+            self._on_idle()
+        return Progress.IDLE
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)

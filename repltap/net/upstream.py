@@ -1,0 +1,359 @@
+"""The link to the master: connect, resume, take in, and do it again whenever it breaks.
+
+After a connection error the first try is always a partial resync. A link that had worked is tried
+again at once, then with exponential backoff and jitter. The link alone decides when to read: it
+stops while the disk has no room, and never because of a replica or a sink.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass, replace
+
+from repltap.config import UpstreamConfig
+from repltap.errors import DiskFullError, RemoteProtocolError, ReplTapError, UpstreamError
+from repltap.feed import Feed
+from repltap.intake import Intake
+from repltap.net.conversation import Conversation
+from repltap.position import Position
+from repltap.protocol.events import (
+    FullResyncGranted,
+    ResumeGranted,
+    SnapshotReceived,
+    SnapshotStarted,
+    UpstreamEvent,
+)
+from repltap.protocol.upstream import UpstreamProtocol, UpstreamSettings
+from repltap.status import LinkState, SyncProgress, UpstreamStatus
+
+log = logging.getLogger("repltap.upstream")
+
+_REMIND_SECONDS = 60.0
+"""The same failure is logged once, then this often."""
+
+_ROOM_POLL_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """What the link counts."""
+
+    connects: int = 0
+    disconnects: int = 0
+    full_resyncs: int = 0
+    partial_resyncs: int = 0
+    received_bytes: int = 0
+
+
+class UpstreamLink:
+    """The link to whichever master is configured now.
+
+    Args:
+        feed: Where the stream and the snapshots go.
+        config: The master and the timeouts.
+        listening_port: What to announce, unless the configuration says otherwise.
+
+    Attributes:
+        config: As given, with the host and port of the last `repoint`.
+        state: Where the link stands.
+        streaming_since: When the stream began, event loop's clock; None while it doesn't run.
+    """
+
+    def __init__(self, feed: Feed, config: UpstreamConfig, *, listening_port: int) -> None:
+        self._feed = feed
+        self.config = config
+        self._listening_port = config.announce_port or listening_port
+        self.state = LinkState.CONNECT
+        self.streaming_since: float | None = None
+        self.counters = LinkCounters()
+        self._conversation: Conversation | None = None
+        self._intake: Intake | None = None
+        self._again = asyncio.Event()
+        self._attempts = 0
+        self._start_afresh = False
+        self._last_error = ""
+        self._logged_at = float("-inf")
+        self._up_at: float | None = None
+        self._down_at: float | None = None
+        self._next_try_at: float | None = None
+        self._last_io_at: float | None = None
+
+    @property
+    def peer(self) -> str:
+        """The master, `host:port`."""
+        return f"{self.config.host}:{self.config.port}"
+
+    @property
+    def disk_full(self) -> bool:
+        """Reading has stopped for want of room."""
+        return self.state is LinkState.PAUSED
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled.
+
+        Raises:
+            StoreError: Something is wrong with what is stored; trying again can't help.
+        """
+        try:
+            while True:
+                await self._wait_for_room()
+                worked = await self._attempt()
+                await self._back_off(worked)
+        finally:
+            self.state = LinkState.STOPPED
+
+    def repoint(self, host: str, port: int) -> bool:
+        """Follow another master, with a partial resync if it shares our history.
+
+        Args:
+            host: Name or address.
+            port: 1 to 65535.
+
+        Returns:
+            False when this is the master that is followed already.
+        """
+        if (host, port) == (self.config.host, self.config.port):
+            return False
+        log.info("re-pointed from %s to %s:%d", self.peer, host, port)
+        self.config = replace(self.config, host=host, port=port)
+        self._attempts = 0
+        self._last_error = ""
+        self._again.set()
+        if self._conversation is not None:
+            self._conversation.fail(UpstreamError("re-pointed to another master"))
+        return True
+
+    def status(self) -> UpstreamStatus:
+        """Show the link as it is now."""
+        conversation = self._conversation
+        if conversation is not None and conversation.last_io_at is not None:
+            loop = asyncio.get_running_loop()
+            self._last_io_at = time.time() - (loop.time() - conversation.last_io_at)
+        up = self.state is LinkState.CONNECTED
+        return UpstreamStatus(
+            host=self.config.host,
+            port=self.config.port,
+            state=self.state,
+            last_error=self._last_error,
+            last_io_at=self._last_io_at,
+            up_since=self._up_at if up else None,
+            down_since=None if up else self._down_at,
+            sync=self._progress(),
+            acked_offset=conversation.protocol.acked if up and conversation else None,
+            server_version=self._server_version(),
+            connects=self.counters.connects,
+            disconnects=self.counters.disconnects,
+            attempts=self._attempts,
+            next_try_at=self._next_try_at,
+        )
+
+    # -- the conversation's handler --------------------------------------------------------------
+
+    def stream(self, data: memoryview | bytes) -> None:
+        """Store stream bytes."""
+        self.counters.received_bytes += len(data)
+        self._feed.append(data)
+
+    def snapshot(self, data: memoryview | bytes) -> None:
+        """Store snapshot bytes."""
+        assert self._intake is not None
+        self.counters.received_bytes += len(data)
+        self._intake.write(data)
+        self._feed.wake_soon()
+
+    async def handle(self, event: UpstreamEvent) -> None:
+        """Take a step of the handshake or of the transfer."""
+        if isinstance(event, FullResyncGranted):
+            self.counters.full_resyncs += 1
+            self._start_afresh = False
+            log.info(
+                "%s gives a full resync: %s at offset %d", self.peer, event.replid, event.offset
+            )
+            self._intake = await self._feed.begin_intake(
+                event.replid, event.offset, origin=self.peer
+            )
+            self.state = LinkState.SYNC
+        elif isinstance(event, SnapshotStarted):
+            assert self._intake is not None
+            log.info("%s sends its snapshot: %s", self.peer, _size(event.size_bytes))
+            self._intake.begin(event.size_bytes)
+            self._feed.changed()
+        elif isinstance(event, SnapshotReceived):
+            assert self._intake is not None
+            intake, self._intake = self._intake, None
+            log.info(
+                "%s: snapshot complete: %d bytes in %.1f s, checksum %s",
+                self.peer,
+                event.size_bytes,
+                time.time() - intake.started_at,
+                "right" if event.checksum_present else "not present",
+            )
+            self._feed.complete_intake(intake, event.crc64)
+            self._came_up()
+        elif isinstance(event, ResumeGranted):
+            self.counters.partial_resyncs += 1
+            log.info("%s continues from offset %d", self.peer, event.offset)
+            await self._feed.resumed(event.replid, event.offset)
+            self._came_up()
+
+    def before_send(self) -> None:
+        """Acknowledge what is stored (ACK policy `received`, as a Redis replica does)."""
+        conversation, history = self._conversation, self._feed.history
+        if conversation is not None and history is not None and self.streaming_since is not None:
+            journal = history.journal
+            conversation.protocol.set_acknowledged(journal.end, None)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _attempt(self) -> bool:
+        """Connect and hold one conversation.
+
+        Returns:
+            Whether the stream ran.
+        """
+        self._again.clear()
+        self._next_try_at = None
+        self._attempts += 1
+        self.state = LinkState.CONNECTING
+        try:
+            resume = None if self._start_afresh else await self._feed.resume_position()
+            await self._connect(resume)
+            assert self._conversation is not None
+            await self._conversation.run()
+        except DiskFullError as failure:
+            self._went_down(failure)
+        except (UpstreamError, RemoteProtocolError) as failure:
+            self._start_afresh = isinstance(failure, RemoteProtocolError)
+            self._went_down(failure)
+        finally:
+            worked = self.streaming_since is not None
+            self.streaming_since = None
+            self._conversation = None
+            if self._intake is not None:
+                self._intake = None
+                self._feed.abandon_intake("the master broke off the snapshot")
+        return worked
+
+    async def _connect(self, resume: Position | None) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = UpstreamProtocol(
+            settings_of(self.config, self._listening_port), resume=resume, now=loop.time()
+        )
+        conversation = Conversation(protocol, self)
+        await connect(conversation, self.config)
+        self.state = LinkState.HANDSHAKE
+        self._conversation = conversation
+
+    async def _back_off(self, worked: bool) -> None:
+        """Wait before the next attempt; a re-point ends the wait."""
+        if worked:
+            self._attempts = 0
+            return
+        self.state = LinkState.CONNECT
+        ceiling = self.config.backoff_min_seconds * 2 ** min(self._attempts, 30)
+        delay = random.uniform(0.5, 1.0) * min(ceiling, self.config.backoff_max_seconds)
+        self._next_try_at = time.time() + delay
+        try:
+            async with asyncio.timeout(delay):
+                await self._again.wait()
+        except TimeoutError:
+            pass
+
+    async def _wait_for_room(self) -> None:
+        if self._feed.has_room():
+            return
+        self.state = LinkState.PAUSED
+        log.error(
+            "no room on the disk (%d bytes free): reading from %s has stopped; what is stored is "
+            "still served, and reading goes on by itself when there is room",
+            self._feed.free_bytes(),
+            self.peer,
+        )
+        while not self._feed.has_room():  # noqa: ASYNC110 - nothing tells when a disk gets room
+            await asyncio.sleep(_ROOM_POLL_SECONDS)
+        log.info("there is room on the disk again: reading goes on")
+
+    def _came_up(self) -> None:
+        self.state = LinkState.CONNECTED
+        self.streaming_since = asyncio.get_running_loop().time()
+        self._up_at = time.time()
+        self._down_at = None
+        self._attempts = 0
+        self._last_error = ""
+        self._logged_at = float("-inf")
+        self.counters.connects += 1
+        self._feed.changed()
+
+    def _went_down(self, failure: ReplTapError) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.streaming_since is not None:
+            self.counters.disconnects += 1
+            self._down_at = time.time()
+        message = str(failure)
+        if message != self._last_error or now - self._logged_at >= _REMIND_SECONDS:
+            log.warning("%s: %s", self.peer, message)
+            self._logged_at = now
+        self._last_error = message
+
+    def _progress(self) -> SyncProgress | None:
+        intake = self._intake
+        if intake is None:
+            return None
+        return SyncProgress(
+            offset=intake.offset,
+            total_bytes=intake.size,
+            received_bytes=intake.writer.size,
+            started_at=intake.started_at,
+            last_io_at=intake.last_io_at,
+        )
+
+    def _server_version(self) -> str:
+        history = self._feed.history
+        if history is None or not history.snapshots.all:
+            return ""
+        aux = history.snapshots.all[0].aux
+        return aux.get("valkey-ver") or aux.get("redis-ver") or ""
+
+
+def settings_of(
+    config: UpstreamConfig, listening_port: int, *, rdb_only: bool = False
+) -> UpstreamSettings:
+    """Say what the handshake says, from the configuration."""
+    return UpstreamSettings(
+        listening_port=listening_port,
+        username=config.username,
+        password=config.password,
+        ip_address=config.announce_ip,
+        announce_version=config.announce_version,
+        rdb_only=rdb_only,
+        timeout_seconds=config.timeout_seconds,
+        transfer_timeout_seconds=config.transfer_timeout_seconds,
+    )
+
+
+async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
+    """Open the connection of a conversation.
+
+    Raises:
+        UpstreamError: The master can't be reached.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(config.connect_timeout_seconds):
+            await loop.create_connection(lambda: conversation, config.host, config.port)
+    except TimeoutError as failure:
+        raise UpstreamError(
+            f"no connection within {config.connect_timeout_seconds:g} s",
+            hint="is it up, and not behind a firewall?",
+        ) from failure
+    except OSError as failure:
+        raise UpstreamError(
+            f"can't connect: {failure.strerror or failure}", hint="is the master up?"
+        ) from failure
+
+
+def _size(size_bytes: int | None) -> str:
+    return "size not known before its end" if size_bytes is None else f"{size_bytes} bytes"

@@ -1,0 +1,212 @@
+"""The read-only view that INFO, ROLE, the JSON API, the page and the command line all render.
+
+`repltap.app` builds one `RelayStatus` on demand; nobody else gathers state. What is not known is
+`None`, never a made-up number. Times are Unix seconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from repltap.position import NO_REPLID, Offset, ReplId
+
+
+class LinkState(Enum):
+    """Where the link to the master stands; the values are what ROLE calls them, where it can."""
+
+    CONNECT = "connect"  # waiting to try (backoff)
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"
+    SYNC = "sync"
+    CONNECTED = "connected"
+    PAUSED = "paused"  # reading stopped on purpose: no room on the disk
+    STOPPED = "stopped"
+
+
+class ReplicaState(Enum):
+    """Where a downstream replica stands; the values are what INFO calls them."""
+
+    WAITING = "wait_bgsave"
+    TRANSFER = "send_bulk"
+    ONLINE = "online"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncProgress:
+    """A snapshot on its way in.
+
+    Attributes:
+        offset: The stream offset it describes.
+        total_bytes: Its size, or None while the master streams it with an end mark.
+        received_bytes: What has arrived.
+        started_at: When the master granted it.
+        last_io_at: When a byte of it last arrived.
+    """
+
+    offset: Offset
+    total_bytes: int | None
+    received_bytes: int
+    started_at: float
+    last_io_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamStatus:
+    """The link to the master.
+
+    Attributes:
+        host, port: Where it is.
+        state: Where the link stands.
+        last_error: Why the last attempt or link ended, "" when it never failed since it was up.
+        last_io_at: When a byte last arrived, or None.
+        up_since, down_since: When the state last changed; None when it never was up (or down).
+        sync: The snapshot now arriving, if any.
+        acked_offset: What the master was last told, or None on a link that is not up.
+        server_version: From the snapshot's AUX fields, "" when not known.
+        connects, disconnects: Links that came up / went down since the start.
+        attempts: Connections tried since the link was last up.
+        next_try_at: When the next attempt is due, or None.
+    """
+
+    host: str
+    port: int
+    state: LinkState
+    last_error: str = ""
+    last_io_at: float | None = None
+    up_since: float | None = None
+    down_since: float | None = None
+    sync: SyncProgress | None = None
+    acked_offset: Offset | None = None
+    server_version: str = ""
+    connects: int = 0
+    disconnects: int = 0
+    attempts: int = 0
+    next_try_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaStatus:
+    """One replica below us.
+
+    Attributes:
+        connection_id: As CLIENT LIST shows it.
+        ip, port: What it announced (port 0: nothing), else where it connected from.
+        address: Its socket, `host:port`.
+        state: As INFO shows it.
+        sent_offset: Stream bytes handed to the kernel for it; None before its stream starts.
+        acked_offset: Its last ACK, or None before the first.
+        last_ack_at: When it last sent an ACK or a newline.
+        lag_bytes: Journal end minus acked offset; None before the first ACK.
+        version: What it said it is (`REPLCONF version`), "" when it said nothing.
+        snapshot_sent_bytes, snapshot_total_bytes: Progress of its transfer, None outside one.
+    """
+
+    connection_id: int
+    ip: str
+    port: int
+    address: str
+    state: ReplicaState
+    sent_offset: Offset | None
+    acked_offset: Offset | None
+    last_ack_at: float
+    lag_bytes: int | None
+    version: str = ""
+    snapshot_sent_bytes: int | None = None
+    snapshot_total_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotStatus:
+    """One stored snapshot."""
+
+    offset: Offset
+    size_bytes: int
+    format: str  # the RDB magic and version, such as REDIS0011 or VALKEY080
+    created_at: float
+    tail_bytes: int  # journal bytes a replica needs on top of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalStatus:
+    """The journal of the history that is served."""
+
+    replid: ReplId
+    replid2: ReplId
+    second_offset: int
+    first_offset: Offset
+    end_offset: Offset
+    durable_offset: Offset
+    disk_bytes: int
+    snapshots: tuple[SnapshotStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What has been counted since the process started; names as in INFO stats."""
+
+    connections_received: int = 0
+    connections_rejected: int = 0
+    commands_processed: int = 0
+    sync_full: int = 0
+    sync_partial_ok: int = 0
+    sync_partial_err: int = 0
+    upstream_sync_full: int = 0
+    upstream_sync_partial_ok: int = 0
+    snapshot_refreshes: int = 0
+    net_input_bytes: int = 0
+    net_output_bytes: int = 0
+    net_repl_input_bytes: int = 0
+    net_repl_output_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayStatus:
+    """Everything repltap knows about itself.
+
+    Attributes:
+        version: repltap's.
+        run_id: Forty hexadecimal characters, new at each start.
+        now, started_at: Unix seconds.
+        listen_port: The RESP port that is listened on.
+        data_dir: Where the store is.
+        disk_free_bytes: What the file system has left for us.
+        disk_full: Reading from the master has stopped for want of room.
+        rss_bytes, peak_rss_bytes: Resident memory of this process.
+        cpu_user_seconds, cpu_system_seconds: Used so far.
+        clients: Connections on the port, replicas included.
+        max_clients: The limit on them.
+        journal: None until the first snapshot has been granted.
+    """
+
+    version: str
+    run_id: str
+    pid: int
+    now: float
+    started_at: float
+    listen_host: str
+    listen_port: int
+    data_dir: str
+    disk_free_bytes: int
+    disk_full: bool
+    rss_bytes: int
+    peak_rss_bytes: int
+    cpu_user_seconds: float
+    cpu_system_seconds: float
+    clients: int
+    max_clients: int
+    repl_timeout_seconds: int
+    upstream: UpstreamStatus
+    journal: JournalStatus | None
+    replicas: tuple[ReplicaStatus, ...] = ()
+    counters: Counters = field(default_factory=Counters)
+
+    @property
+    def replid(self) -> ReplId:
+        """The replid served, zeros before there is one."""
+        return self.journal.replid if self.journal else NO_REPLID
+
+    @property
+    def offset(self) -> Offset:
+        """The end of what is held, 0 before there is anything."""
+        return self.journal.end_offset if self.journal else Offset(0)
