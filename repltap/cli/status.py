@@ -1,0 +1,114 @@
+"""`repltap status`: ask a running relay how it is, once."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.parse
+import urllib.request
+from http.client import HTTPException
+
+import click
+import orjson
+from rich.console import Console
+
+from repltap.cli.status_document import decode_status
+from repltap.cli.status_view import as_tables, as_text, sections
+from repltap.errors import StatusUnavailableError
+
+DEFAULT_HTTP = "127.0.0.1:8380"
+
+_TIMEOUT_SECONDS = 5.0
+_MAX_STATUS_BYTES = 16 << 20
+"""Some hundred bytes for each replica: this is room for tens of thousands of them."""
+
+_START_HINT = "is `repltap run` running with --http at this address?"
+
+
+@click.command()
+@click.option(
+    "--http",
+    "address",
+    metavar="URL|HOST:PORT",
+    default=DEFAULT_HTTP,
+    show_default=True,
+    envvar="REPLTAP_HTTP",
+    help="Where the relay's HTTP side listens.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+def status(address: str, as_json: bool) -> None:
+    """Show how a running relay is: its master, its journal, its replicas."""
+    url = status_url(address)
+    body = fetch(url)
+    try:
+        if as_json:
+            click.echo(orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2))
+            return
+        found = sections(decode_status(body))
+    except ValueError as exc:
+        raise StatusUnavailableError(
+            f"{url} did not answer with a repltap status: {exc}",
+            hint="is it another program, or another version of repltap?",
+        ) from exc
+    console = Console()
+    if console.is_terminal:
+        console.print(as_tables(found))
+    else:
+        click.echo(as_text(found))
+
+
+def status_url(address: str) -> str:
+    """Make the URL to ask.
+
+    Args:
+        address: `HOST:PORT`, or an http or https URL with or without a path.
+
+    Returns:
+        The address of `/api/status` there.
+
+    Raises:
+        click.BadParameter: It is neither.
+    """
+    url = address if "://" in address else f"http://{address}"
+    wrong = click.BadParameter(f"{address!r} is neither HOST:PORT nor a URL", param_hint="--http")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError as exc:
+        raise wrong from exc
+    if not usable:
+        raise wrong
+    path = parts.path.rstrip("/")
+    if not path.endswith("/api/status"):
+        path += "/api/status"
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def fetch(url: str) -> bytes:
+    """Get a relay's status.
+
+    Args:
+        url: From `status_url`.
+
+    Returns:
+        The body of the answer.
+
+    Raises:
+        StatusUnavailableError: Nobody answers there in time, or not with a status.
+    """
+    # No proxies: the relay is on this machine or its network, and a proxy in the environment
+    # would be asked for 127.0.0.1.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_TIMEOUT_SECONDS) as answer:
+            body: bytes = answer.read(_MAX_STATUS_BYTES + 1)
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        raise StatusUnavailableError(
+            f"{url} answered {exc.code} {exc.reason}", hint="is it a repltap?"
+        ) from exc
+    except (OSError, HTTPException) as exc:
+        reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
+        raise StatusUnavailableError(f"cannot reach {url}: {reason}", hint=_START_HINT) from exc
+    if len(body) > _MAX_STATUS_BYTES:
+        raise StatusUnavailableError(f"{url} answered with too much", hint="is it a repltap?")
+    return body

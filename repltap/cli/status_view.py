@@ -1,0 +1,284 @@
+"""A `RelayStatus` as a person reads it: tables on a terminal, aligned text elsewhere.
+
+Both are made from the same `Section`s, so they can't tell different things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from repltap.position import NO_REPLID
+from repltap.status import LinkState, RelayStatus, ReplicaState, ReplicaStatus
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value, and what it means for the operator: "good", "warn", "bad", or "" for neither."""
+
+    text: str
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table.
+
+    Attributes:
+        title: Its heading.
+        columns: Column headings; empty for a table of names and values.
+        rows: The cells.
+        right: Which columns hold numbers.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+def human_size(count: int | None) -> str:
+    """Write a size as people read it: `0 B`, `1.5 KiB`, `118 MiB`."""
+    if count is None:
+        return NOTHING
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        # 1023.95 and more would be rounded up to 1024.
+        if abs(value) < 1023.95 or unit == "TiB":
+            break
+        value /= 1024
+    if unit == "B" or value >= 99.95:
+        return f"{value:.0f} {unit}"
+    return f"{value:.1f} {unit}"
+
+
+def human_age(seconds: float | None) -> str:
+    """Write a duration in its two largest units: `0s`, `42s`, `3m 20s`, `2h 5m`, `3d 4h`."""
+    if seconds is None:
+        return NOTHING
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+def sections(status: RelayStatus) -> list[Section]:
+    """Say everything there is to say, in the order in which an operator asks."""
+    found = [_relay(status), _upstream(status), _journal(status)]
+    if status.journal and status.journal.snapshots:
+        found.append(_snapshots(status))
+    if status.replicas:
+        found.append(_replicas(status))
+    return found
+
+
+def _relay(status: RelayStatus) -> Section:
+    disk = Cell(f"{human_size(status.disk_free_bytes)} free")
+    if status.disk_full:
+        disk = Cell(f"{disk.text}: too little, reading has stopped", "bad")
+    return _facts(
+        f"repltap {status.version}",
+        ("listening", f"{status.listen_host}:{status.listen_port}"),
+        ("up", human_age(status.now - status.started_at)),
+        ("clients", f"{status.clients} of {status.max_clients}"),
+        ("memory", f"{human_size(status.rss_bytes)}, peak {human_size(status.peak_rss_bytes)}"),
+        ("data", status.data_dir),
+        ("disk", disk),
+    )
+
+
+def _upstream(status: RelayStatus) -> Section:
+    upstream = status.upstream
+    rows: list[tuple[str, str | Cell]] = [
+        ("master", f"{upstream.host}:{upstream.port}"),
+        ("link", _link(status)),
+    ]
+    if upstream.server_version:
+        rows.append(("version", upstream.server_version))
+    if upstream.last_io_at is not None:
+        rows.append(("last byte", f"{human_age(status.now - upstream.last_io_at)} ago"))
+    if sync := upstream.sync:
+        total = f" of {human_size(sync.total_bytes)}" if sync.total_bytes is not None else ""
+        share = f" ({sync.received_bytes / sync.total_bytes:.0%})" if sync.total_bytes else ""
+        rows.append(("snapshot", f"{human_size(sync.received_bytes)}{total}{share}"))
+    if upstream.acked_offset is not None:
+        rows.append(("acknowledged", str(upstream.acked_offset)))
+    if upstream.last_error:
+        tone = "" if upstream.state is LinkState.CONNECTED else "bad"
+        rows.append(("last error", Cell(upstream.last_error, tone)))
+    return _facts("Upstream", *rows)
+
+
+def _link(status: RelayStatus) -> Cell:
+    upstream = status.upstream
+    if upstream.state is LinkState.CONNECTED:
+        since = "" if upstream.up_since is None else _for(status.now - upstream.up_since)
+        return Cell(f"up{since}", "good")
+    text = upstream.state.value
+    if upstream.state in (LinkState.PAUSED, LinkState.STOPPED):
+        return Cell(text, "bad")
+    if upstream.down_since is not None:
+        text += f", down{_for(status.now - upstream.down_since)}"
+    if upstream.next_try_at is not None:
+        text += f", next try in {max(0.0, upstream.next_try_at - status.now):.1f}s"
+    syncing = upstream.state is LinkState.SYNC
+    return Cell(text, "warn" if syncing else "bad")
+
+
+def _for(seconds: float) -> str:
+    return f" for {human_age(seconds)}"
+
+
+def _journal(status: RelayStatus) -> Section:
+    journal = status.journal
+    if journal is None:
+        return _facts("Journal", ("state", Cell("empty: no snapshot has been granted yet", "warn")))
+    waiting = journal.end_offset - journal.durable_offset
+    rows: list[tuple[str, str | Cell]] = [("replid", journal.replid)]
+    if journal.replid2 != NO_REPLID:
+        rows.append(("before", f"{journal.replid2} up to {journal.second_offset - 1}"))
+    return _facts(
+        "Journal",
+        *rows,
+        (
+            "offsets",
+            (
+                f"{journal.first_offset} to {journal.end_offset} "
+                f"({human_size(journal.end_offset - journal.first_offset)})"
+            ),
+        ),
+        ("synced", f"{journal.durable_offset} ({human_size(max(0, waiting))} to go)"),
+        ("on disk", human_size(journal.disk_bytes)),
+    )
+
+
+def _snapshots(status: RelayStatus) -> Section:
+    assert status.journal
+    return Section(
+        "Snapshots",
+        ("offset", "size", "format", "age", "tail"),
+        tuple(
+            _row(
+                str(each.offset),
+                human_size(each.size_bytes),
+                each.format,
+                human_age(status.now - each.created_at),
+                human_size(each.tail_bytes),
+            )
+            for each in status.journal.snapshots
+        ),
+        frozenset((0, 1, 3, 4)),
+    )
+
+
+def _replicas(status: RelayStatus) -> Section:
+    return Section(
+        f"Replicas ({len(status.replicas)})",
+        ("replica", "state", "acked", "lag", "last ack", "version"),
+        tuple(_replica(each, status.now) for each in status.replicas),
+        frozenset((2, 3, 4)),
+    )
+
+
+def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
+    return (
+        Cell(f"{replica.ip}:{replica.port}" if replica.port else replica.address),
+        _replica_state(replica),
+        Cell(NOTHING if replica.acked_offset is None else str(replica.acked_offset)),
+        Cell(human_size(replica.lag_bytes)),
+        Cell(human_age(now - replica.last_ack_at)),
+        Cell(replica.version or NOTHING),
+    )
+
+
+def _replica_state(replica: ReplicaStatus) -> Cell:
+    if replica.state is ReplicaState.ONLINE:
+        return Cell("online", "good")
+    if replica.state is ReplicaState.TRANSFER:
+        if replica.snapshot_sent_bytes is not None and replica.snapshot_total_bytes:
+            share = replica.snapshot_sent_bytes / replica.snapshot_total_bytes
+            return Cell(f"snapshot {share:.0%}", "warn")
+        return Cell("snapshot", "warn")
+    return Cell("waiting", "warn")
+
+
+def _facts(title: str, *rows: tuple[str, str | Cell]) -> Section:
+    return Section(
+        title,
+        (),
+        tuple(
+            (Cell(name), value if isinstance(value, Cell) else Cell(value)) for name, value in rows
+        ),
+    )
+
+
+def _row(*texts: str) -> tuple[Cell, ...]:
+    return tuple(map(Cell, texts))
+
+
+_STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
+
+
+def as_tables(found: Sequence[Section]) -> RenderableType:
+    """Make rich tables for a terminal; long values are folded, never cut off."""
+    parts: list[RenderableType] = []
+    for section in found:
+        parts.append(Text(section.title, style="bold"))
+        parts.append(_table(section))
+    return Group(*parts)
+
+
+def _table(section: Section) -> Table:
+    table = Table(
+        box=box.ROUNDED if section.columns else None,
+        show_header=bool(section.columns),
+        header_style="dim",
+        border_style="dim",
+        padding=(0, 1),
+    )
+    if not section.columns:
+        table.add_column(style="dim", no_wrap=True, min_width=12)
+        table.add_column(overflow="fold")
+    for index, name in enumerate(section.columns):
+        table.add_column(
+            name, justify="right" if index in section.right else "left", overflow="fold"
+        )
+    for row in section.rows:
+        # `Text`, because what a peer said may look like rich's markup.
+        table.add_row(*(Text(_shown(cell.text), style=_STYLES[cell.tone]) for cell in row))
+    return table
+
+
+def as_text(found: Sequence[Section]) -> str:
+    """Make plain text with aligned columns, for pipes and files."""
+    lines: list[str] = []
+    for section in found:
+        lines += ["", section.title] if lines else [section.title]
+        header = [tuple(map(Cell, section.columns))] if section.columns else []
+        table = [[_shown(cell.text) for cell in row] for row in (*header, *section.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += ["  " + _aligned(row, widths, section.right) for row in table]
+    return "\n".join(lines)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
+    return "  ".join(
+        text.rjust(width) if index in right else text.ljust(width)
+        for index, (text, width) in enumerate(zip(row, widths, strict=True))
+    ).rstrip()
+
+
+def _shown(text: str) -> str:
+    """Keep control characters that a peer sent from steering the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,135 @@
+"""The HTTP side: a liveness check and the JSON status.
+
+Read-only, and without secrets: a `RelayStatus` holds none. It must never make the relay do
+anything but look at itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import cast
+
+import orjson
+from aiohttp import web
+
+from repltap.errors import ListenError
+from repltap.status import LinkState, RelayStatus
+
+_SHUTDOWN_SECONDS = 1.0
+"""How long a request may go on after the server stops listening: answers are made at once."""
+
+Document = dict[str, object]
+
+
+def status_document(status: RelayStatus) -> Document:
+    """Give the status as JSON shows it.
+
+    Returns:
+        The attributes of `RelayStatus` under their own names, and what is derived from them:
+        `uptime_seconds`; `upstream.link_up` and `.last_io_seconds_ago`; `journal.retained_bytes`
+        and `.not_durable_bytes`; for each replica `last_ack_seconds_ago`. What is not known is
+        null.
+    """
+    document = asdict(status, dict_factory=_plain)
+    document["uptime_seconds"] = _since(status.now, status.started_at)
+    upstream = cast(Document, document["upstream"])
+    upstream["link_up"] = status.upstream.state is LinkState.CONNECTED
+    upstream["last_io_seconds_ago"] = _since(status.now, status.upstream.last_io_at)
+    if status.journal:
+        journal = cast(Document, document["journal"])
+        end = status.journal.end_offset
+        journal["retained_bytes"] = end - status.journal.first_offset
+        journal["not_durable_bytes"] = max(0, end - status.journal.durable_offset)
+    for replica, shown in zip(
+        status.replicas, cast(tuple[Document, ...], document["replicas"]), strict=True
+    ):
+        shown["last_ack_seconds_ago"] = _since(status.now, replica.last_ack_at)
+    return document
+
+
+def _plain(pairs: list[tuple[str, object]]) -> Document:
+    return {name: value.value if isinstance(value, Enum) else value for name, value in pairs}
+
+
+def _since(now: float, then: float | None) -> float | None:
+    return None if then is None else round(max(0.0, now - then), 3)
+
+
+def create_app(status: Callable[[], RelayStatus]) -> web.Application:
+    """Make the HTTP application.
+
+    Args:
+        status: Called for each request that shows the status.
+
+    Returns:
+        An application with `GET /healthz`, which answers 200 as long as the event loop runs, and
+        `GET /api/status`.
+    """
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return _json({"status": "ok"})
+
+    async def api_status(_request: web.Request) -> web.Response:
+        return _json(status_document(status()))
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/api/status", api_status)
+    return app
+
+
+def _json(document: Document) -> web.Response:
+    # A status is out of date the moment it is sent.
+    return web.Response(
+        body=orjson.dumps(document),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebServer:
+    """An HTTP server that listens.
+
+    Attributes:
+        port: Where; what the system chose when 0 was asked for.
+    """
+
+    port: int
+    _runner: web.AppRunner
+
+    async def close(self) -> None:
+        """Stop listening, and end what is being answered within a second."""
+        await self._runner.cleanup()
+
+
+async def start_web(app: web.Application, host: str, port: int) -> WebServer:
+    """Serve an application.
+
+    Args:
+        app: From `create_app`.
+        host: The address to listen on.
+        port: 0 to 65535; 0 lets the system choose.
+
+    Returns:
+        The server, listening. Close it.
+
+    Raises:
+        ListenError: The address can't be listened on.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        await runner.cleanup()
+        raise ListenError(
+            f"cannot listen on {host}:{port} for HTTP: {exc.strerror or exc}",
+            hint="choose another address with --http",
+        ) from exc
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return WebServer(runner.addresses[0][1], runner)
