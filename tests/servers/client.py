@@ -53,7 +53,8 @@ class Client:
 
     def pipeline(self, commands: Iterable[Sequence[Argument]]) -> list[Reply]:
         """Send commands in one write and return their replies; errors are among them."""
-        packed = [hiredis.pack_command(tuple(command)) for command in commands]
+        # The type stub of hiredis says "a tuple of one".
+        packed = [hiredis.pack_command(tuple(c)) for c in commands]  # type: ignore[arg-type]
         self._socket.sendall(b"".join(packed))
         return [self._read() for _ in packed]
 

@@ -73,8 +73,9 @@ def _difference(master: Server, replica: Server) -> str:
         ours, theirs = dict(keys(master)), dict(keys(replica))
         names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
         lines.append(f"{len(ours)} and {len(theirs)} keys, {len(names)} differ")
-        for name in names[:8]:
-            lines.append(f"  {name}: {ours.get(name)!r:.200} != {theirs.get(name)!r:.200}")
+        lines += [
+            f"  {name}: {ours.get(name)!r:.200} != {theirs.get(name)!r:.200}" for name in names[:8]
+        ]
     except (OSError, hiredis.ReplyError) as exc:
         lines = [f"no comparison: {exc!r}"]
     return "\n".join(lines)

@@ -52,12 +52,13 @@ class Lab:
         """Start a server; `wait_ready` is up to the caller, so that several start at once."""
         kind = flavour(program) if isinstance(program, str) else program
         name = name or f"{kind.name}-{len(self.nodes)}"
-        node = Server(kind, self.directory / name, name, upstream=upstream, **options)
+        node = Server(kind, self.directory / name, name, options, upstream=upstream)
         return self._add(node, start)
 
     def master(self, program: str | Flavour, name: str = "master", **options: str | int) -> Server:
         """Start a server and wait until it answers."""
-        node = self.server(program, name, **options)
+        kind = flavour(program) if isinstance(program, str) else program
+        node = self._add(Server(kind, self.directory / name, name, options), True)
         node.wait_ready()
         return node
 
@@ -65,7 +66,7 @@ class Lab:
         self, upstream: Upstream, name: str = "relay", *, start: bool = True, **options: str | int
     ) -> Relay:
         """Start a relay."""
-        node = Relay(self.directory / name, name, upstream.port, **options)
+        node = Relay(self.directory / name, name, upstream.port, options)
         return self._add(node, start)
 
     def middle(

@@ -269,7 +269,7 @@ class Load:
                         time.sleep(self._pause_seconds)
             except OSError:  # the node is down or frozen: the test's doing
                 time.sleep(0.02)
-            except BaseException as exc:
+            except AssertionError as exc:
                 self._failure = exc
                 return
 

@@ -75,8 +75,7 @@ class Node(Process):
     def info(self, *sections: str) -> dict[str, str]:
         """Return INFO as a flat mapping."""
         text = "".join(self.call("INFO", section).decode() for section in sections or ("all",))
-        pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-        return {name: value for name, value in pairs}
+        return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
     @property
     def offset(self) -> int:

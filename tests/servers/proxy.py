@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that cuts, stalls, delays or splits, at an exact byte, in one direction."""
+"""A TCP proxy on loopback that cuts, stalls, delays or splits at an exact byte of one direction."""
 
 from __future__ import annotations
 

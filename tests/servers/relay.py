@@ -30,16 +30,14 @@ class Relay(Node):
         directory: Path,
         name: str,
         upstream_port: int,
-        *,
-        data_dir: Path | None = None,
-        **options: str | int,
+        options: Mapping[str, str | int],
     ) -> None:
         super().__init__(
             name, directory, free_port(), password=str(options.get("listen_password") or "")
         )
-        self.upstream_port = upstream_port
+        self.upstream_url = f"redis://127.0.0.1:{upstream_port}"
         self.http_port = free_port()
-        self.data_dir = data_dir or directory / "data"
+        self.data_dir = directory / "data"
         # Retries at least twice a second: the tests cut many links.
         self.options: dict[str, str | int] = {"upstream_backoff_max_seconds": "0.5", **options}
 
@@ -47,7 +45,7 @@ class Relay(Node):
         """Return the command line."""
         return [
             *(sys.executable, "-m", "repltap", "run"),
-            *("--upstream", f"redis://127.0.0.1:{self.upstream_port}"),
+            *("--upstream", self.upstream_url),
             *("--listen", f"127.0.0.1:{self.port}"),
             *("--http", f"127.0.0.1:{self.http_port}"),
             *("--data-dir", str(self.data_dir)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.servers.find import Flavour
@@ -37,9 +38,9 @@ class Server(Node):
         flavour: Flavour,
         directory: Path,
         name: str,
+        options: Mapping[str, str | int],
         *,
         upstream: Upstream | None = None,
-        **options: str | int,
     ) -> None:
         super().__init__(
             name, directory, free_port(), password=str(options.get("requirepass") or "")

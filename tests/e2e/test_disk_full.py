@@ -1,0 +1,107 @@
+"""No room on the disk: nothing stored is lost, the master is not read, and it says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers.dataset import wait_same
+from tests.servers.lab import Lab
+from tests.servers.relay import Relay
+from tests.servers.server import Server
+from tests.servers.waiting import wait_for
+
+pytestmark = pytest.mark.relay_only
+
+PROGRAM = "redis-7.0"
+
+
+def _write(master: Server, megabytes: int, name: str) -> None:
+    with master.client() as client:
+        for number in range(megabytes * 16):
+            client.call("SET", f"{name}:{number % 32}", os.urandom(32_768).hex())
+
+
+def _is_full(relay: Relay) -> bool:
+    return bool(relay.status()["disk_full"])
+
+
+def test_quota(lab: Lab) -> None:
+    """At the quota reading stops; with a larger quota it goes on by a partial sync."""
+    master = lab.master(PROGRAM)
+    relay = lab.relay(
+        master, store_quota_bytes="8mb", store_segment_bytes="1mb", store_min_free_bytes=0
+    )
+    replica = lab.server(PROGRAM, "replica", upstream=relay)
+    replica.wait_link()
+    wait_same(master, replica)
+    _write(master, 20, "beyond")
+    wait_for("the relay says that it is full", lambda: _is_full(relay))
+    status = relay.status()
+    assert status["upstream"]["state"] == "paused"
+    assert status["journal"]["disk_bytes"] <= 8 << 20
+    assert relay.is_healthy()
+    assert "full" in relay.log.lower()
+    assert relay.log.count("\n") < 60, "it does not log in a loop"
+    wait_for("what is stored is served", lambda: replica.offset == relay.offset)
+    cpu = _cpu_ticks(relay)
+    master.call("DEBUG", "SLEEP", "0.5")
+    assert _cpu_ticks(relay) - cpu < 25, "it does not spin"
+    relay.stop()
+    relay.options["store_quota_bytes"] = "256mb"
+    relay.restart()
+    relay.wait_link()
+    wait_same(master, replica)
+    assert master.syncs.full == 1
+    assert replica.full_syncs_received == 1
+
+
+def test_small_file_system(lab: Lab) -> None:
+    """On a file system that fills up it pauses, and goes on by itself when there is room."""
+    unshare = shutil.which("unshare")
+    if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:
+        pytest.skip("no mount namespaces for this user")
+    master = lab.master(PROGRAM)
+    relay = _RelayOnTmpfs(
+        lab.directory / "relay",
+        "relay",
+        master.port,
+        {"store_segment_bytes": "1mb", "store_min_free_bytes": "1mb"},
+    )
+    lab.nodes.append(relay)
+    relay.start()
+    replica = lab.server(PROGRAM, "replica", upstream=relay)
+    replica.wait_link()
+    wait_same(master, replica)
+    filler = Path(f"/proc/{relay.pid}/root{relay.data_dir.parent}/filler")
+    filler.write_bytes(bytes(20 << 20))
+    _write(master, 20, "beyond")
+    wait_for("the relay says that it is full", lambda: _is_full(relay))
+    assert relay.is_healthy()
+    filler.unlink()
+    relay.wait_link(30)
+    wait_same(master, replica)
+    assert not _is_full(relay)
+    assert master.syncs.full == 1
+    assert replica.full_syncs_received == 1
+    assert "Traceback" not in relay.log
+
+
+class _RelayOnTmpfs(Relay):
+    """A relay whose data directory is in a 40 MB tmpfs that only it (and /proc) sees."""
+
+    def command(self) -> list[str]:
+        place = self.data_dir.parent / "small"
+        place.mkdir(parents=True, exist_ok=True)
+        self.data_dir = place / "data"
+        script = f'mount -t tmpfs -o size=40m tmpfs "{place}" && exec "$@"'
+        return ["unshare", "-m", "sh", "-c", script, "sh", *super().command()]
+
+
+def _cpu_ticks(relay: Relay) -> int:
+    fields = Path(f"/proc/{relay.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
