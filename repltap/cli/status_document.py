@@ -37,13 +37,15 @@ def _decode(kind: object, value: object, where: str) -> object:
     """Make a value of the annotated type `kind`; `where` names it in errors."""
     while isinstance(kind, typing.NewType):
         kind = kind.__supertype__
-    if isinstance(kind, types.UnionType):
-        if value is None and type(None) in kind.__args__:
+    origin, parameters = typing.get_origin(kind), typing.get_args(kind)
+    # Before Python 3.14 `NewType | None` is a `typing.Union`, `int | None` is not.
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in parameters:
             return None
-        kind = next(each for each in kind.__args__ if each is not type(None))
+        kind = next(each for each in parameters if each is not type(None))
         return _decode(kind, value, where)
-    if typing.get_origin(kind) is tuple:
-        return _decode_tuple(typing.get_args(kind)[0], value, where)
+    if origin is tuple:
+        return _decode_tuple(parameters[0], value, where)
     if isinstance(kind, type):
         if is_dataclass(kind):
             return _decode_dataclass(kind, value, where)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -125,7 +125,7 @@ def _link(status: RelayStatus) -> Cell:
     if upstream.state is LinkState.CONNECTED:
         since = "" if upstream.up_since is None else _for(status.now - upstream.up_since)
         return Cell(f"up{since}", "good")
-    text = upstream.state.value
+    text = "not connected" if upstream.state is LinkState.CONNECT else upstream.state.value
     if upstream.state in (LinkState.PAUSED, LinkState.STOPPED):
         return Cell(text, "bad")
     if upstream.down_since is not None:
@@ -234,8 +234,8 @@ def as_tables(found: Sequence[Section]) -> RenderableType:
     """Make rich tables for a terminal; long values are folded, never cut off."""
     parts: list[RenderableType] = []
     for section in found:
-        parts.append(Text(section.title, style="bold"))
-        parts.append(_table(section))
+        gap = "\n" if parts else ""
+        parts += [Text(f"{gap}{section.title}", style="bold"), _table(section)]
     return Group(*parts)
 
 
@@ -251,9 +251,9 @@ def _table(section: Section) -> Table:
         table.add_column(style="dim", no_wrap=True, min_width=12)
         table.add_column(overflow="fold")
     for index, name in enumerate(section.columns):
-        table.add_column(
-            name, justify="right" if index in section.right else "left", overflow="fold"
-        )
+        # Only a name may be folded when the terminal is narrow: half a number misleads.
+        justify: JustifyMethod = "right" if index in section.right else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=index > 0)
     for row in section.rows:
         # `Text`, because what a peer said may look like rich's markup.
         table.add_row(*(Text(_shown(cell.text), style=_STYLES[cell.tone]) for cell in row))

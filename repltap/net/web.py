@@ -6,6 +6,7 @@ anything but look at itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -125,8 +126,10 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
         await web.TCPSite(runner, host, port).start()
     except OSError as exc:
         await runner.cleanup()
+        # asyncio's own text repeats the address.
+        reason = os.strerror(exc.errno) if exc.errno else exc
         raise ListenError(
-            f"cannot listen on {host}:{port} for HTTP: {exc.strerror or exc}",
+            f"cannot listen on {host}:{port} for HTTP: {reason}",
             hint="choose another address with --http",
         ) from exc
     except BaseException:
