@@ -1,0 +1,169 @@
+"""Reading a segment's index: checking bytes against it, and looking up times and offsets.
+
+Lookups are binary searches with `pread`: the index of a full 64 MiB segment is some 25 KB, and
+nothing of it is kept in memory. Writing records is the journal's; the format is `format`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from repltap.position import Offset
+from repltap.store.format import RECORD_BYTES, Record, crc32c, unpack_record
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What checking a whole segment against its index found.
+
+    Attributes:
+        records: How many records are right from the front.
+        end: What they cover: the bytes below it are the master's.
+        time_ns: Of the last of them, 0 for none.
+        damage: What is wrong behind `end`; "" when index and data end there together.
+        resumes: Valid data follows behind the damage, so a torn tail does not explain it.
+    """
+
+    records: int
+    end: Offset
+    time_ns: int
+    damage: str
+    resumes: bool
+
+
+def read_records(path: Path, count: int | None = None) -> list[Record | None]:
+    """Read an index, None for each record whose own checksum is wrong.
+
+    Args:
+        path: The index file.
+        count: How many records from the front, None for all whole ones.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    raw = path.read_bytes()
+    whole = len(raw) // RECORD_BYTES
+    count = whole if count is None else min(count, whole)
+    return [unpack_record(raw[i * RECORD_BYTES : (i + 1) * RECORD_BYTES]) for i in range(count)]
+
+
+def scan_segment(data: Path, index: Path, start: Offset) -> Scan:
+    """Check every byte of a segment against its index.
+
+    Args:
+        data: The segment file.
+        index: Its index file; a missing one counts as empty.
+        start: The offset of the first byte.
+
+    Raises:
+        OSError: They can't be read.
+    """
+    raw_size = index.stat().st_size if index.exists() else 0
+    records = read_records(index) if raw_size else []
+    fd = os.open(data, os.O_RDONLY)
+    try:
+        size = os.fstat(fd).st_size
+        good, end, time_ns, damage = 0, start, 0, ""
+        for record in records:
+            damage = _check(fd, start, end, record)
+            if damage:
+                break
+            assert record is not None
+            good, end, time_ns = good + 1, record.end, record.time_ns
+        if not damage:
+            damage = _ragged_end(start + size - end, raw_size % RECORD_BYTES)
+        resumes = _resumes(fd, start, start + size, records[good:])
+        return Scan(good, end, time_ns, damage, resumes)
+    finally:
+        os.close(fd)
+
+
+def data_crc(fd: int, position: int, size: int) -> int | None:
+    """CRC-32C of a range of a file, None when the file ends before it.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    crc = 0
+    while size:
+        chunk = os.pread(fd, min(size, _READ_BYTES), position)
+        if not chunk:
+            return None
+        crc = crc32c(chunk, crc)
+        position += len(chunk)
+        size -= len(chunk)
+    return crc
+
+
+def _check(fd: int, start: Offset, begin: Offset, record: Record | None) -> str:
+    """Say what is wrong with the record that should cover the bytes from `begin` on, or ""."""
+    if record is None:
+        return "an index record does not match its checksum"
+    if record.end <= begin:
+        return "an index record does not follow the one before it"
+    crc = data_crc(fd, begin - start, record.end - begin)
+    if crc is None:
+        return f"the data ends before offset {record.end}, which the index covers"
+    return "" if crc == record.data_crc else "the data does not match its checksum"
+
+
+def _ragged_end(data_bytes: int, index_bytes: int) -> str:
+    if data_bytes > 0:
+        return f"{data_bytes} bytes are not covered by the index"
+    return "the index ends within a record" if index_bytes else ""
+
+
+def _resumes(fd: int, start: Offset, stop: int, rest: list[Record | None]) -> bool:
+    """Tell whether any record behind a damaged one still matches its bytes."""
+    previous = None
+    for position, record in enumerate(rest):
+        if record is not None and position:
+            if previous is None:
+                # Where it begins is lost with the record before, so its bytes can't be checked;
+                # that they are there is enough to doubt that a crash tore the file off before.
+                if start < record.end <= stop:
+                    return True
+            elif not _check(fd, start, previous.end, record):
+                return True
+        previous = record
+    return False
+
+
+def record_at(path: Path, position: int) -> Record | None:
+    """Read one record of an index, None when it is not there or damaged.
+
+    Raises:
+        OSError: The index can't be read.
+    """
+    with open(path, "rb") as file:
+        file.seek(position * RECORD_BYTES)
+        return unpack_record(file.read(RECORD_BYTES))
+
+
+def first_where(path: Path, count: int, wanted: Callable[[Record], bool]) -> int:
+    """Find the first of `count` records for which `wanted`, false up to some record, is true.
+
+    Returns:
+        Its position; `count` when it is true for none.
+
+    Raises:
+        OSError: The index can't be read.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        low, high = 0, count
+        while low < high:
+            middle = (low + high) // 2
+            record = unpack_record(os.pread(fd, RECORD_BYTES, middle * RECORD_BYTES))
+            if record is not None and wanted(record):
+                high = middle
+            else:
+                low = middle + 1
+        return low
+    finally:
+        os.close(fd)

@@ -1,0 +1,315 @@
+"""The journal: one history's stream bytes in segments, appended at the end, trimmed at the start.
+
+It owns a `journal/` directory (see `format`). One caller appends; readers take segments and read or
+`sendfile` on their own. An append only goes to the page cache: `prepare_sync` begins making it
+durable. What is stored is never changed, except that `truncate` takes bytes from the end.
+
+Appending does not lock, and may not run at the same time as `truncate`. The rest may be called from
+any thread.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from pathlib import Path
+
+from repltap.errors import DiskFullError, NotRetainedError
+from repltap.position import Offset
+from repltap.store import format as layout
+from repltap.store import timemap
+from repltap.store.appender import CREATE, Appender
+from repltap.store.budget import Budget
+from repltap.store.cutting import cut_segment
+from repltap.store.metadata import fsync_dir, storage_error
+from repltap.store.options import StoreOptions
+from repltap.store.recovery import Repair, recover_journal
+from repltap.store.segment import Segment
+from repltap.store.sync import SyncJob
+
+
+class Journal(Appender):
+    """An open journal. Use `create` or `open`.
+
+    Attributes:
+        path: Its directory.
+        start: The first offset that is held.
+        end: The offset after the last byte held.
+        durable_end: Everything below it survives a power failure.
+        repairs: What recovery had to put right when it was opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        segments: list[Segment],
+        time_ns: int,
+        options: StoreOptions,
+        budget: Budget,
+    ) -> None:
+        super().__init__(path, segments, time_ns, options, budget)
+        self.durable_end = self.end
+        self.repairs: list[Repair] = []
+        self._names_synced = 0  # how many of the changes of names a sync has made durable
+        self._generation = 0  # counts truncations
+        self._mark_fd = os.open(path / layout.MARK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        self._write_mark()
+        budget.join(self)
+
+    @classmethod
+    def create(cls, path: Path, start: Offset, options: StoreOptions, budget: Budget) -> Journal:
+        """Begin an empty journal in a new directory.
+
+        Args:
+            path: The directory to make.
+            start: The offset of the first byte it will hold.
+            options: Segment and index sizes.
+            budget: The quota it counts against.
+
+        Raises:
+            DiskFullError: There is no room.
+            DataDirError: It could not be made.
+        """
+        try:
+            path.mkdir()
+            for name in (layout.index_path(path, start), layout.segment_path(path, start)):
+                os.close(os.open(name, CREATE, 0o644))
+            segment = Segment(layout.segment_path(path, start), start, start)
+            journal = cls(path, [segment], 0, options, budget)
+        except OSError as exc:
+            raise storage_error(exc, path) from exc
+        journal._names_changed += 1
+        return journal
+
+    @classmethod
+    def open(cls, path: Path, options: StoreOptions, budget: Budget) -> Journal:
+        """Open a journal that exists, after whatever happened to it; blocking.
+
+        Args:
+            path: Its directory.
+            options: Segment and index sizes; they may differ from those it was written with.
+            budget: The quota it counts against.
+
+        Raises:
+            CorruptStoreError: It is damaged in a way that no crash explains; nothing was changed.
+            DiskFullError: There is no room to repair it.
+            DataDirError: It can't be read or written.
+        """
+        recovered = recover_journal(path)
+        try:
+            journal = cls(path, recovered.segments, recovered.time_ns, options, budget)
+        except OSError as exc:
+            raise storage_error(exc, path) from exc
+        journal.repairs = recovered.repairs
+        return journal
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments now, oldest first."""
+        return self._segments
+
+    def truncate(self, at: Offset) -> None:
+        """Take back everything from `at` on; blocking, durable when it returns.
+
+        Each step leaves a journal that recovery accepts and that ends at `at` or later.
+
+        Raises:
+            NotRetainedError: `at` is not within the journal.
+            DiskFullError: No room for the record that covers the new end.
+            DataDirError: The disk failed.
+        """
+        with self._lock:
+            self._require(at)
+            if at == self.end:
+                return
+            self._generation += 1
+            self.durable_end = min(self.durable_end, at)
+            self._write_mark()
+            try:
+                self._write_record(self._appended_ns)
+                self._close_last()
+                while self._segments[-1].start > at:
+                    self._remove_last()
+                self.end = at
+                cut_segment(self._segments[-1], at)
+                fsync_dir(self.path)
+                self._open_last()
+            except OSError as exc:
+                raise storage_error(exc, self.path) from exc
+
+    def trim(self, keep_from: Offset) -> int:
+        """Delete the segments that lie entirely below an offset, never the last one.
+
+        A removal that a power failure undoes is harmless, so nothing waits for the disk here; the
+        next sync makes it durable. Readers that have acquired a segment go on reading it.
+
+        Args:
+            keep_from: The lowest offset that is still needed.
+
+        Returns:
+            How many bytes were freed.
+
+        Raises:
+            DataDirError: A file could not be removed; the journal begins with it.
+        """
+        freed = 0
+        with self._lock:
+            while len(self._segments) > 1 and self._segments[0].end <= keep_from:
+                segment = self._segments[0]
+                try:
+                    # Data first: an index without data is recognised, data without one is not.
+                    segment.path.unlink(missing_ok=True)
+                    layout.index_path(self.path, segment.start).unlink(missing_ok=True)
+                except OSError as exc:
+                    raise storage_error(exc, segment.path) from exc
+                self._segments = self._segments[1:]
+                self.start = self._segments[0].start
+                self._closed_bytes -= segment.disk_bytes
+                freed += segment.disk_bytes
+                self._names_changed += 1
+                if segment in self._unsynced:
+                    self._unsynced.remove(segment)
+        return freed
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def segment_at(self, offset: Offset) -> Segment:
+        """Find the segment that holds, or will hold, the byte at `offset`; acquire it to read.
+
+        At the end of the journal that is the last segment, even when it is full: its successor
+        exists only once there is a byte for it. So a reader at the end of its segment asks again
+        when the journal's end has passed it.
+
+        Raises:
+            NotRetainedError: `offset` is below the journal's start or above its end.
+        """
+        segments = self._segments
+        if offset >= segments[-1].start:
+            if offset > self.end:
+                self._require(offset)
+            return segments[-1]
+        if offset < segments[0].start:
+            self._require(offset)
+        return segments[bisect_right(segments, offset, key=lambda s: s.start) - 1]
+
+    def read(self, start: Offset, size: int) -> bytes:
+        """Read up to `size` bytes from `start`, fewer at the journal's end.
+
+        Raises:
+            NotRetainedError: The journal does not hold `start` (any more, or yet).
+            DataDirError: The disk failed.
+        """
+        parts = []
+        size = min(size, self.end - start)
+        if size <= 0:
+            self._require(start)
+        while size > 0:
+            part = self.segment_at(start).read(start, size)
+            if not part:
+                raise NotRetainedError(f"offset {start} is gone", path=self.path)
+            parts.append(part)
+            start = Offset(start + len(part))
+            size -= len(part)
+        return b"".join(parts)
+
+    def time_of(self, offset: Offset) -> int | None:
+        """Tell when the byte at `offset` came in; see `timemap.time_of`."""
+        return timemap.time_of(self.segment_at(offset), offset)
+
+    def offset_at(self, time_ns: int) -> Offset | None:
+        """Tell how far the stream had come at a time; see `timemap.offset_at`."""
+        return timemap.offset_at(self._segments, time_ns)
+
+    # -- making it durable -----------------------------------------------------------------------
+
+    def prepare_sync(self) -> SyncJob:
+        """Begin to make everything appended so far durable.
+
+        Returns:
+            A job whose `run` does the waiting, in a thread. Report with `synced` when it returns.
+
+        Raises:
+            DiskFullError: No room for the index record.
+            DataDirError: The disk failed.
+        """
+        with self._lock:
+            self._write_record(self._appended_ns)
+            files: list[int] = []
+            directory = None
+            try:
+                if self.end != self.durable_end:
+                    for segment in self._unsynced:
+                        index = layout.index_path(self.path, segment.start)
+                        files.append(os.open(segment.path, os.O_RDONLY))
+                        files.append(os.open(index, os.O_RDONLY))
+                    files += [os.dup(self._data_fd), os.dup(self._index_fd)]
+                if self._names_changed != self._names_synced:
+                    directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as exc:
+                for fd in files:
+                    os.close(fd)
+                raise storage_error(exc, self.path) from exc
+            return SyncJob(
+                self.path,
+                self.end,
+                files,
+                directory,
+                generation=self._generation,
+                names=self._names_changed,
+            )
+
+    def synced(self, job: SyncJob) -> None:
+        """Note that a job has run without an error: what it covers is durable now."""
+        with self._lock:
+            # After a truncation the offsets the job speaks of may hold other bytes.
+            if self._closed or job.generation != self._generation:
+                return
+            self._names_synced = max(self._names_synced, job.names)
+            self._unsynced = [s for s in self._unsynced if s.end > job.end]
+            if job.end > self.durable_end:
+                self.durable_end = job.end
+                self._write_mark()
+
+    def close(self) -> None:
+        """Write what the index lacks and close the files; no fsync. Readers go on."""
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._write_record(self._appended_ns)
+            except DiskFullError:
+                pass  # costs at most an interval of bytes, which the master sends again
+            finally:
+                self._closed = True
+                self._fast_end = self.end
+                self._close_last()
+                os.close(self._mark_fd)
+                self._budget.leave(self)
+
+    def _remove_last(self) -> None:
+        """Delete the last segment, closed before, and make the one before it the last."""
+        segment = self._segments[-1]
+        # The index first: data without one is cut off by recovery, an index without data is not.
+        layout.index_path(self.path, segment.start).unlink()
+        segment.path.unlink()
+        segment.end = segment.start
+        self._segments = self._segments[:-1]
+        self._closed_bytes -= self._segments[-1].disk_bytes
+        self.end = self._segments[-1].end
+        self._unsynced = [s for s in self._unsynced if s is not self._segments[-1]]
+        self._names_changed += 1
+
+    def _write_mark(self) -> None:
+        """Say in `durable.mark` how far fsync has got; a hint, see `format`."""
+        try:
+            os.pwrite(self._mark_fd, layout.pack_mark(self.durable_end), 0)
+        except OSError as exc:
+            raise storage_error(exc, self.path / layout.MARK_NAME) from exc
+
+    def _require(self, offset: Offset) -> None:
+        """Raise NotRetainedError unless `start <= offset <= end`."""
+        if not self.start <= offset <= self.end:
+            raise NotRetainedError(
+                f"offset {offset} is not held: the journal has {self.start} to {self.end}",
+                path=self.path,
+            )

@@ -1,0 +1,95 @@
+"""One segment of a journal as its readers see it: offsets, a file, and who holds it open.
+
+A segment that is acquired stays readable when retention removes its file: the descriptor keeps the
+bytes alive until the last reader lets go. The journal alone writes, through descriptors of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from repltap.errors import NotRetainedError
+from repltap.position import Offset
+from repltap.store.metadata import storage_error
+
+
+class Segment:
+    """A run of stream bytes in one file.
+
+    Args:
+        path: The data file.
+        start: Offset of its first byte.
+        end: Offset after its last byte.
+
+    Attributes:
+        end: Grows while the segment is the journal's last one; `Journal.truncate` lowers it.
+        fd: For reading, valid while acquired, else -1. Byte `o` is at position `o - start`; use
+            calls that take a position (pread, sendfile), the descriptor is shared.
+        index_bytes: Size of the index beside it; the journal keeps it current.
+    """
+
+    __slots__ = ("_holders", "_lock", "end", "fd", "index_bytes", "path", "start")
+
+    def __init__(self, path: Path, start: Offset, end: Offset, index_bytes: int = 0) -> None:
+        self.path = path
+        self.start = start
+        self.end = end
+        self.fd = -1
+        self.index_bytes = index_bytes
+        self._holders = 0
+        # Readers are on the event loop and, for long reads, in threads.
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Segment({self.path.name}, {self.start}..{self.end}, {self._holders} holders)"
+
+    @property
+    def disk_bytes(self) -> int:
+        """What it takes on the disk, index included."""
+        return self.end - self.start + self.index_bytes
+
+    def acquire(self) -> None:
+        """Keep the bytes readable, even if the file is removed; pair it with `release`.
+
+        Raises:
+            NotRetainedError: The file has been removed already.
+            DataDirError: It can't be opened.
+        """
+        with self._lock:
+            if self._holders == 0:
+                try:
+                    self.fd = os.open(self.path, os.O_RDONLY)
+                except FileNotFoundError as exc:
+                    raise NotRetainedError(
+                        f"offsets {self.start} to {self.end} are no longer held", path=self.path
+                    ) from exc
+                except OSError as exc:
+                    raise storage_error(exc, self.path) from exc
+            self._holders += 1
+
+    def release(self) -> None:
+        """Give back one `acquire`; the last one closes the file."""
+        with self._lock:
+            if self._holders <= 0:
+                raise ValueError(f"{self!r} is released more often than acquired")
+            self._holders -= 1
+            if self._holders == 0:
+                os.close(self.fd)
+                self.fd = -1
+
+    def read(self, offset: Offset, size: int) -> bytes:
+        """Read up to `size` bytes from `offset`, fewer at the segment's end; acquired or not.
+
+        Raises:
+            NotRetainedError: The file has been removed and nobody holds it.
+            DataDirError: It can't be read.
+        """
+        self.acquire()
+        try:
+            return os.pread(self.fd, min(size, self.end - offset), offset - self.start)
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+        finally:
+            self.release()

@@ -1,0 +1,259 @@
+"""The data directory: its lock, its histories, its quota. The store's front door.
+
+    DATA/repltap.lock                  flock; holds the process id, for people
+    DATA/histories/<n>-<replid8>/      see `history`; <n> counts up, the highest is the newest
+    DATA/checkpoints/                  see `checkpoints`
+
+One process uses a data directory at a time. The store is synchronous: what blocks says so, and its
+caller decides on which thread it does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+
+from repltap.errors import CorruptStoreError, DataDirInUseError, StoreError
+from repltap.position import Offset, ReplId
+from repltap.store.budget import Budget
+from repltap.store.checkpoints import Checkpoints
+from repltap.store.history import HistoryStore
+from repltap.store.metadata import fsync_dir, storage_error
+from repltap.store.options import StoreOptions
+from repltap.store.recovery import Repair
+
+__all__ = ["Store", "StoreOptions"]
+
+_LOCK_NAME = "repltap.lock"
+_HISTORIES_NAME = "histories"
+_CHECKPOINTS_NAME = "checkpoints"
+_HISTORY_NAME = re.compile(r"(\d+)-[0-9a-f]{8}")
+
+
+class Store:
+    """An open data directory. Use `open`.
+
+    Attributes:
+        path: The directory.
+        options: What it was opened with.
+        checkpoints: How far the sinks are.
+        current: The newest published history, None before there is one.
+        repairs: What had to be put right when it was opened, for the log.
+    """
+
+    def __init__(self, path: Path, options: StoreOptions, lock_fd: int) -> None:
+        self.path = path
+        self.options = options
+        self.current: HistoryStore | None = None
+        self.repairs: list[Repair] = []
+        self.checkpoints = Checkpoints(path / _CHECKPOINTS_NAME)
+        self._lock_fd = lock_fd
+        self._budget = Budget(options.quota_bytes)
+        self._lock = threading.Lock()  # publish and discard run in threads
+        self._published: tuple[HistoryStore, ...] = ()  # oldest first
+        self._arriving: tuple[HistoryStore, ...] = ()
+        self._last_number = 0
+
+    @classmethod
+    def open(cls, path: Path, options: StoreOptions) -> Store:
+        """Open a data directory, made when it does not exist, after whatever happened to it.
+
+        Blocking. What a crash left unfinished is removed, torn tails are cut off and kept as
+        `.broken`; `repairs` tells.
+
+        Args:
+            path: The directory.
+            options: Layout and limits.
+
+        Returns:
+            The store; `close` it.
+
+        Raises:
+            DataDirInUseError: Another process has it open.
+            CorruptStoreError: It is damaged in a way that no crash explains.
+            DiskFullError: No room to repair it.
+            DataDirError: It can't be used.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock_fd = _lock(path / _LOCK_NAME)
+        except OSError as exc:
+            raise storage_error(exc, path) from exc
+        try:
+            store = cls(path, options, lock_fd)
+            try:
+                store._open_histories()
+            except BaseException:
+                store._close_histories()
+                raise
+        except BaseException:
+            os.close(lock_fd)
+            raise
+        return store
+
+    def begin_history(self, replid: ReplId, offset: Offset, *, origin: str) -> HistoryStore:
+        """Begin a history; it is gone after a restart until it is published.
+
+        Args:
+            replid: Its replid.
+            offset: Where its stream begins: its first snapshot contains everything below.
+            origin: The master it comes from, for people.
+
+        Raises:
+            DiskFullError: No room.
+            DataDirError: Its directory could not be made.
+        """
+        with self._lock:
+            number = self._last_number + 1
+            path = self.path / _HISTORIES_NAME / f"{number}-{replid[:8]}"
+            history = HistoryStore.create(path, number, replid, offset, self.options, self._budget)
+            history.origin = origin
+            self._last_number = number
+            self._arriving = (*self._arriving, history)
+            return history
+
+    def publish(self, history: HistoryStore) -> None:
+        """Let a history survive a restart and make it the current one; blocking, for a thread.
+
+        The loop may append to it meanwhile.
+
+        Raises:
+            DiskFullError: No room; it can be tried again.
+            DataDirError: The disk failed.
+        """
+        history.publish()
+        with self._lock:
+            self._arriving = tuple(h for h in self._arriving if h is not history)
+            self._published = tuple(sorted({*self._published, history}, key=lambda h: h.number))
+            self.current = self._published[-1]
+
+    def discard(self, history: HistoryStore) -> None:
+        """Remove a history from the disk; blocking, for a thread. Readers with open files go on.
+
+        Raises:
+            DataDirError: Something could not be removed; the next open tries again.
+        """
+        with self._lock:
+            self._arriving = tuple(h for h in self._arriving if h is not history)
+            self._published = tuple(h for h in self._published if h is not history)
+            self.current = self._published[-1] if self._published else None
+        try:
+            history.remove()
+        finally:
+            self._budget.leave(history.snapshots)
+
+    def others(self) -> list[HistoryStore]:
+        """The published histories before the current one, oldest first."""
+        return list(self._published[:-1])
+
+    def free_bytes(self) -> int:
+        """How much more can be stored: what the file system has, or what the quota leaves.
+
+        Raises:
+            DataDirError: The file system can't be asked.
+        """
+        try:
+            status = os.statvfs(self.path)
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+        return min(status.f_bavail * status.f_frsize, self._budget.left)
+
+    def disk_bytes(self) -> int:
+        """What journals and snapshots of all histories take."""
+        return self._budget.disk_bytes
+
+    def close(self) -> None:
+        """Make everything durable and release the directory; blocking.
+
+        Unpublished histories are left behind for the next open to remove.
+
+        Raises:
+            StoreError: Something could not be made durable; the directory is released all the same.
+        """
+        if self._lock_fd < 0:
+            return
+        try:
+            for history in self._published:
+                job = history.journal.prepare_sync()
+                job.run()
+                history.journal.synced(job)
+        finally:
+            self._close_histories()
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _open_histories(self) -> None:
+        directory = self.path / _HISTORIES_NAME
+        found: list[tuple[int, Path]] = []
+        try:
+            directory.mkdir(exist_ok=True)
+            for path in directory.iterdir():
+                match = _HISTORY_NAME.fullmatch(path.name)
+                if match:
+                    found.append((int(match[1]), path))
+        except OSError as exc:
+            raise storage_error(exc, directory) from exc
+        for number, path in sorted(found):
+            self._last_number = number
+            try:
+                history = HistoryStore.open(path, self.options, self._budget)
+            except FileNotFoundError:
+                self._remove_unfinished(path)
+                continue
+            self._published = (*self._published, history)
+            if history.number != number:
+                raise CorruptStoreError(
+                    f"is number {history.number}", path=path, hint="directories have been renamed"
+                )
+            self.repairs += history.repairs
+        if self._published:
+            self.current = self._published[-1]
+
+    def _remove_unfinished(self, path: Path) -> None:
+        try:
+            shutil.rmtree(path)
+            fsync_dir(path.parent)
+        except OSError as exc:
+            raise storage_error(exc, path) from exc
+        self.repairs.append(Repair(path, None, 0, None, "a full sync that was not completed"))
+
+    def _close_histories(self) -> None:
+        for history in (*self._published, *self._arriving):
+            try:
+                history.journal.close()
+            except StoreError:
+                # The disk fails: `close` is reporting that already, and no descriptor may stay.
+                continue
+
+
+def _lock(path: Path) -> int:
+    """Take the directory's lock.
+
+    Returns:
+        The descriptor that holds it, for as long as it is open.
+
+    Raises:
+        DataDirInUseError: Another process has it.
+        OSError: The file can't be made.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise DataDirInUseError(
+            f"in use by process {holder or 'unknown'}",
+            path=path.parent,
+            hint="one repltap per data directory; stop the other one",
+        ) from None
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
