@@ -1,0 +1,1 @@
+"""Tests of repltap.protocol: dialogues, without sockets or sleeps."""
