@@ -17,8 +17,6 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from aiohttp import web
-
 from repltap.config import Config
 from repltap.feed import Feed
 from repltap.net.downstream import Downstream
@@ -26,7 +24,7 @@ from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
 from repltap.net.upstream import UpstreamLink
-from repltap.net.web import create_app, start_web
+from repltap.net.web import WebServer, create_app, start_web
 from repltap.status import (
     Counters,
     JournalStatus,
@@ -103,7 +101,7 @@ class Relay:
         self._link = UpstreamLink(self._feed, self._config.upstream, listening_port=port)
         self._refresher = SnapshotRefresher(self._feed, self._link, listening_port=port)
         self._service = SyncService(self._feed, self._link, self._refresher)
-        runner = await self._start_web()
+        web = await self._start_web()
         self._log_start(port)
         parts = [
             self._part("store", self._feed.run()),
@@ -112,7 +110,7 @@ class Relay:
             self._part("refresh", self._refresher.run()),
         ]
         await self._stop.wait()
-        await self._shut_down(parts, runner)
+        await self._shut_down(parts, web)
         if self._failure is not None:
             raise self._failure
         return 0
@@ -189,15 +187,13 @@ class Relay:
                 self._failure = failure
             self._stop.set()
 
-    async def _start_web(self) -> web.AppRunner | None:
+    async def _start_web(self) -> WebServer | None:
         http = self._config.http
         if http is None:
             return None
         return await start_web(create_app(self.status), http.host, http.port)
 
-    async def _shut_down(
-        self, parts: list[asyncio.Task[None]], runner: web.AppRunner | None
-    ) -> None:
+    async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
         store, port, upstream, refresh = parts
         self._downstream.stop_listening()
         for part in (refresh, upstream):
@@ -206,8 +202,8 @@ class Relay:
             await _first(self._downstream.drain(), self._hurry.wait())
         self._downstream.close_all("repltap is shutting down")
         await _end(port)
-        if runner is not None:
-            await runner.cleanup()
+        if web is not None:
+            await web.close()
         await _end(store)
         await self._feed.close()
         log.info("stopped; everything up to offset %d is stored", self._end_offset())

@@ -378,6 +378,6 @@ def _last_boundary(history: HistoryStore) -> Offset:
         start = Offset(max(journal.start, journal.end - window))
         tail = journal.read(start, journal.end - start)
         offset = journal_resume_point(tail, start, known_boundary=start == journal.start)
-        if offset < journal.end or start == journal.start:
+        if offset is not None:
             return offset
     return journal.end

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 
 from repltap.errors import ReplTapError, UpstreamError
 from repltap.feed import Feed
@@ -141,10 +140,15 @@ class SnapshotRefresher:
         self._history = self._feed.history
         if self._history is None:
             raise UpstreamError("there is no history yet")
-        config = replace(self._link.config, announce_version=version_to_announce(version))
+        config = self._link.config
         log.info("%s: fetching another snapshot: %s", self._link.peer, reason)
         protocol = UpstreamProtocol(
-            settings_of(config, self._listening_port, rdb_only=True),
+            settings_of(
+                config,
+                self._listening_port,
+                announce_version=version_to_announce(version),
+                rdb_only=True,
+            ),
             resume=None,
             now=asyncio.get_running_loop().time(),
         )

@@ -240,7 +240,13 @@ class UpstreamLink:
     async def _connect(self, resume: Position | None) -> None:
         loop = asyncio.get_running_loop()
         protocol = UpstreamProtocol(
-            settings_of(self.config, self._listening_port), resume=resume, now=loop.time()
+            settings_of(
+                self.config,
+                self._listening_port,
+                announce_version=self.config.announce_version or None,
+            ),
+            resume=resume,
+            now=loop.time(),
         )
         conversation = Conversation(protocol, self)
         await connect(conversation, self.config)
@@ -319,7 +325,11 @@ class UpstreamLink:
 
 
 def settings_of(
-    config: UpstreamConfig, listening_port: int, *, rdb_only: bool = False
+    config: UpstreamConfig,
+    listening_port: int,
+    *,
+    announce_version: str | None,
+    rdb_only: bool = False,
 ) -> UpstreamSettings:
     """Say what the handshake says, from the configuration."""
     return UpstreamSettings(
@@ -327,7 +337,7 @@ def settings_of(
         username=config.username,
         password=config.password,
         ip_address=config.announce_ip,
-        announce_version=config.announce_version,
+        announce_version=announce_version,
         rdb_only=rdb_only,
         timeout_seconds=config.timeout_seconds,
         transfer_timeout_seconds=config.transfer_timeout_seconds,

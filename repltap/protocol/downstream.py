@@ -99,6 +99,11 @@ class DownstreamProtocol:
         """Unparsed input that `events_received` would go on with: don't read more until it did."""
         return self._input_left and self.role is not Role.CLOSED
 
+    @property
+    def buffered_bytes(self) -> int:
+        """Input that has not been parsed yet."""
+        return self._parser.buffered_bytes
+
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Take what the socket gave; `events_received` parses it."""
         self._now = now

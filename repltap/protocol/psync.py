@@ -142,7 +142,7 @@ _CONTROL = re.compile(rb"\*1\r\n\$(?:5\r\n(MULTI)|4\r\n(EXEC))\r\n", re.IGNORECA
 
 def journal_resume_point(
     tail: bytes, tail_start: Offset, *, known_boundary: bool = False
-) -> Offset:
+) -> Offset | None:
     """Find where a real replica that holds this journal would say that it stands.
 
     Its applied offset is the end of the last whole command, or the byte before an open MULTI (fact
@@ -155,7 +155,7 @@ def journal_resume_point(
             which well-formed commands lead to the end.
 
     Returns:
-        The offset, or the journal's end when the tail shows no boundary.
+        The offset, or None when the tail shows no boundary.
     """
     candidate = 0 if known_boundary or tail.startswith(b"*") else _next_candidate(tail, 0)
     for _ in range(MAX_CANDIDATES):
@@ -165,7 +165,7 @@ def journal_resume_point(
         if boundary is not None:
             return Offset(tail_start + boundary)
         candidate = _next_candidate(tail, candidate)
-    return Offset(tail_start + len(tail))
+    return None
 
 
 def _next_candidate(tail: bytes, after: int) -> int:

@@ -32,6 +32,7 @@ def can_load(rdb_format: str, version: str) -> bool:
         known: it announces nothing.
     """
     major = major_version(version)
+    rdb_format = rdb_format.lower()
     if rdb_format.startswith("valkey"):
         return major is not None and major >= _VALKEY_FIRST_NATIVE
     number = int(rdb_format.removeprefix("redis") or 0)
