@@ -1,0 +1,159 @@
+"""What a person gets to see, on a terminal and in a file."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from repltap.cli.status_view import as_tables, as_text, human_age, human_size, sections
+from repltap.position import NO_REPLID, Offset
+from repltap.status import LinkState, RelayStatus, ReplicaState, SyncProgress
+from tests.net.admin.fakes import NOW, journal, relay_status, replica, upstream
+
+
+def text(status: RelayStatus) -> str:
+    return as_text(sections(status))
+
+
+def screen(status: RelayStatus, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(as_tables(sections(status)))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (100 << 10, "100 KiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (123_456_789, "118 MiB"),
+        (5 << 30, "5.0 GiB"),
+        (3 << 50, "3072 TiB"),
+    ],
+)
+def test_sizes(count: int | None, shown: str) -> None:
+    assert human_size(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "-"),
+        (-3, "0s"),
+        (0.9, "0s"),
+        (59.9, "59s"),
+        (200, "3m 20s"),
+        (7500, "2h 5m"),
+        (90_000, "1d 1h"),
+    ],
+)
+def test_ages(seconds: float | None, shown: str) -> None:
+    assert human_age(seconds) == shown
+
+
+def test_plain_text_is_aligned() -> None:
+    behind = replica(
+        ip="10.0.0.2", state=ReplicaState.WAITING, acked_offset=None, lag_bytes=None, version=""
+    )
+    shown = text(relay_status(replicas=(replica(), behind)))
+    assert shown == (
+        "repltap 0.1.0\n"
+        "  listening  127.0.0.1:6390\n"
+        "  up         1d 1h\n"
+        "  clients    3 of 1024\n"
+        "  memory     22.0 MiB, peak 44.0 MiB\n"
+        "  data       data\n"
+        "  disk       5.0 GiB free\n"
+        "\n"
+        "Upstream\n"
+        "  master        127.0.0.1:6379\n"
+        "  link          up for 10m 0s\n"
+        "  version       7.0.15\n"
+        "  last byte     2s ago\n"
+        "  acknowledged  4900\n"
+        "\n"
+        "Journal\n"
+        "  replid   416457422e4a6438949045ca729ca19c0ab99b5a\n"
+        "  before   e34e9c37940fb25bdbd69053c301fc0781789f86 up to 100\n"
+        "  offsets  50 to 5050 (4.9 KiB)\n"
+        "  synced   5000 (50 B to go)\n"
+        "  on disk  8.0 KiB\n"
+        "\n"
+        "Snapshots\n"
+        "  offset     size  format       age     tail\n"
+        "    3000  118 MiB  REDIS0010  2h 0m  2.0 KiB\n"
+        "\n"
+        "Replicas (2)\n"
+        "  replica          state    acked   lag  last ack  version\n"
+        "  127.0.0.1:21002  online    5000  50 B        1s  7.0.15\n"
+        "  10.0.0.2:21002   waiting      -     -        1s  -"
+    )
+
+
+def test_a_link_that_is_down_says_why_and_when_next() -> None:
+    link = upstream(
+        state=LinkState.CONNECT,
+        down_since=NOW - 200,
+        next_try_at=NOW + 1.23,
+        last_error="connection refused",
+    )
+    shown = text(relay_status(upstream=link))
+    assert "link          not connected, down for 3m 20s, next try in 1.2s\n" in shown
+    assert "last error    connection refused\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("total", "shown"), [(1000, "250 B of 1000 B (25%)"), (None, "250 B"), (0, "250 B of 0 B")]
+)
+def test_a_first_snapshot_on_its_way(total: int | None, shown: str) -> None:
+    sync = SyncProgress(
+        offset=Offset(0), total_bytes=total, received_bytes=250, started_at=NOW, last_io_at=NOW
+    )
+    link = upstream(state=LinkState.SYNC, sync=sync, acked_offset=None, server_version="")
+    found = text(relay_status(upstream=link, journal=None, replicas=()))
+    assert f"snapshot   {shown}\n" in found
+    assert found.endswith("Journal\n  state  empty: no snapshot has been granted yet")
+
+
+def test_a_full_disk_is_said_first() -> None:
+    shown = text(relay_status(disk_full=True, upstream=upstream(state=LinkState.PAUSED)))
+    assert "disk       5.0 GiB free: too little, reading has stopped\n" in shown
+    assert "link          paused\n" in shown
+
+
+def test_a_replica_in_transfer_shows_how_far() -> None:
+    loading = replica(
+        state=ReplicaState.TRANSFER, snapshot_sent_bytes=30, snapshot_total_bytes=100, port=0
+    )
+    shown = text(relay_status(replicas=(loading,)))
+    assert "127.0.0.1:40100  snapshot 30%" in shown
+
+
+def test_a_history_without_a_predecessor() -> None:
+    shown = text(relay_status(journal=journal(replid2=NO_REPLID, second_offset=-1)))
+    assert "before" not in shown
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_and_numbers_stay_whole(width: int) -> None:
+    far = Offset(2**53 + 12345)
+    long = replica(ip="replica-3.a-long-hostname.example.internal", acked_offset=far)
+    lines = screen(relay_status(replicas=(replica(), long)), width)
+    assert max(map(len, lines)) <= width
+    shown = "\n".join(lines)
+    for whole in (str(far), "50 B", "118 MiB", "REDIS0010", "416457422e4a6438949045ca729ca19c"):
+        assert whole in shown
+
+
+def test_what_a_peer_said_does_not_steer_the_terminal() -> None:
+    status = relay_status(replicas=(replica(version="\x1b[2J[red]x"),))
+    shown = "\n".join(screen(status, 120))
+    assert "?[2J[red]x" in shown
+    assert "\x1b[2J" not in shown
+    assert "\x1b" not in text(status)

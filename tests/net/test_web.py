@@ -1,0 +1,82 @@
+"""The HTTP side through aiohttp's own client."""
+
+import socket
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from repltap.errors import ListenError
+from repltap.net.web import create_app, start_web, status_document
+from repltap.status import LinkState
+from tests.net.admin.fakes import REPLID, relay_status, upstream
+
+
+async def test_health_needs_no_status() -> None:
+    def broken() -> None:
+        raise AssertionError("asked for the status")
+
+    async with TestClient(TestServer(create_app(broken))) as client:  # type: ignore[arg-type]
+        answer = await client.get("/healthz")
+        assert answer.status == 200
+        assert await answer.json() == {"status": "ok"}
+
+
+async def test_status_is_made_for_each_request() -> None:
+    shown = [relay_status(), relay_status(upstream=upstream(state=LinkState.SYNC))]
+    async with TestClient(TestServer(create_app(lambda: shown.pop(0)))) as client:
+        answer = await client.get("/api/status")
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.content_type == "application/json"
+        first = await answer.json()
+        second = await (await client.get("/api/status")).json()
+    assert first["upstream"]["link_up"] is True
+    assert first["journal"]["replid"] == REPLID
+    assert first["replicas"][0]["state"] == "online"
+    assert second["upstream"]["link_up"] is False
+    assert second["upstream"]["state"] == "sync"
+
+
+async def test_nothing_else_is_there() -> None:
+    async with TestClient(TestServer(create_app(relay_status))) as client:
+        assert (await client.get("/")).status == 404
+        assert (await client.post("/api/status")).status == 405
+
+
+def test_what_is_derived() -> None:
+    document = status_document(relay_status())
+    assert document["uptime_seconds"] == 90_000
+    assert document["upstream"]["last_io_seconds_ago"] == 2  # type: ignore[index]
+    assert document["journal"]["retained_bytes"] == 5000  # type: ignore[index]
+    assert document["journal"]["not_durable_bytes"] == 50  # type: ignore[index]
+    assert document["replicas"][0]["last_ack_seconds_ago"] == 1  # type: ignore[index]
+
+
+def test_what_is_not_known_is_null() -> None:
+    link = upstream(state=LinkState.CONNECT, last_io_at=None, acked_offset=None)
+    document = status_document(relay_status(upstream=link, journal=None, replicas=()))
+    assert document["journal"] is None
+    assert document["upstream"]["last_io_seconds_ago"] is None  # type: ignore[index]
+    assert document["upstream"]["acked_offset"] is None  # type: ignore[index]
+
+
+async def test_listen_answer_and_close() -> None:
+    server = await start_web(create_app(relay_status), "127.0.0.1", 0)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}/healthz") as answer,
+    ):
+        assert answer.status == 200
+    await server.close()
+    with socket.create_server(("127.0.0.1", server.port)):
+        pass
+
+
+async def test_a_busy_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(ListenError) as caught:
+            await start_web(create_app(relay_status), "127.0.0.1", port)
+    assert caught.value.message == (
+        f"cannot listen on 127.0.0.1:{port} for HTTP: Address already in use"
+    )
