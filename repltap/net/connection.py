@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from repltap.errors import StoreError
+from repltap.errors import StoreError, os_reason
 
 log = logging.getLogger("repltap.downstream")
 
@@ -112,7 +112,7 @@ class Connection:
         try:
             self._send()
         except OSError as failure:
-            self.close(f"connection lost while sending: {failure.strerror or failure}")
+            self.close(f"connection lost while sending: {os_reason(failure)}")
         except StoreError as failure:
             log.error("%s", failure)
             self.close(str(failure))
@@ -155,7 +155,7 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as failure:
-            self.close(f"connection lost: {failure.strerror or failure}")
+            self.close(f"connection lost: {os_reason(failure)}")
             return
         if size == 0:
             self.close("")

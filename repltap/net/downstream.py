@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from repltap.config import ListenConfig
-from repltap.errors import ListenError
+from repltap.errors import ListenError, os_reason
 from repltap.feed import Feed
 from repltap.net.admin.context import DEFAULT_USER, ClientView
 from repltap.net.serve import SyncService
@@ -100,7 +100,7 @@ class Downstream:
         except OSError as failure:
             self.stop_listening()
             raise ListenError(
-                f"can't listen on {host}:{port}: {failure.strerror or failure}",
+                f"can't listen on {host}:{port}: {os_reason(failure)}",
                 hint="another process has this port" if failure.errno == errno.EADDRINUSE else "",
             ) from failure
 
@@ -230,7 +230,7 @@ class Downstream:
                 return
             except OSError as failure:
                 # Out of file descriptors, most likely: those who wait are served when some close.
-                log.error("can't accept a connection: %s", failure.strerror or failure)
+                log.error("can't accept a connection: %s", os_reason(failure))
                 self._pause_accepting(listening)
                 return
             self.connections += 1

@@ -14,7 +14,13 @@ import time
 from dataclasses import dataclass, replace
 
 from repltap.config import UpstreamConfig
-from repltap.errors import DiskFullError, RemoteProtocolError, ReplTapError, UpstreamError
+from repltap.errors import (
+    DiskFullError,
+    RemoteProtocolError,
+    ReplTapError,
+    UpstreamError,
+    os_reason,
+)
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.conversation import Conversation
@@ -361,7 +367,7 @@ async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
         ) from failure
     except OSError as failure:
         raise UpstreamError(
-            f"can't connect: {failure.strerror or failure}", hint="is the master up?"
+            f"can't connect: {os_reason(failure)}", hint="is the master up?"
         ) from failure
 
 

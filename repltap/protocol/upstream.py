@@ -144,7 +144,9 @@ class UpstreamProtocol:
         if self._line_is_foreign():
             self._fail(self._replies.not_redis(bytes(self._line)))
             return
-        text = f"the master closed the connection while we waited for {_WAITING_FOR[self.state]}"
+        text = "the master closed the connection"
+        if self.state is not UpstreamState.STREAM:
+            text += f" while we waited for {_WAITING_FOR[self.state]}"
         if self.state is UpstreamState.HEADER:
             text += "; its log says why it could not write one"
         self._fail(LinkFailed(FailureReason.EOF, text))

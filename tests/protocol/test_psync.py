@@ -119,7 +119,8 @@ def test_resume_at_every_cut_of_the_end() -> None:
     for cut in range(len(whole) + 1):
         tail = whole[:cut]
         assert resume(tail, known=True) == max(b for b in boundaries if b <= cut)
-        assert resume(tail) == resume(tail, known=True)
+        if tail:
+            assert resume(tail) == resume(tail, known=True)
 
 
 def test_resume_from_the_middle_of_a_command() -> None:
