@@ -1,0 +1,268 @@
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tempfile import TemporaryDirectory
+
+from repltap.errors import CorruptStoreError, NotRetainedError
+from repltap.position import Offset
+from repltap.store.budget import Budget
+from repltap.store.journal import Journal
+from repltap.store.options import StoreOptions
+from repltap.store.recovery import verify_journal
+from tests.store.conftest import OPTIONS, MakeJournal
+
+DATA = bytes(range(256)) * 20
+
+Reopen = Callable[..., Journal]
+
+
+def content(journal: Journal) -> bytes:
+    return journal.read(journal.start, journal.end - journal.start)
+
+
+def sync(journal: Journal) -> None:
+    job = journal.prepare_sync()
+    job.run()
+    journal.synced(job)
+
+
+@pytest.fixture
+def journal(make_journal: MakeJournal) -> Journal:
+    """Offsets 5000 to 8500, in four segments."""
+    journal = make_journal()
+    journal.append(DATA[:3500], 1)
+    return journal
+
+
+def test_segment_at(journal: Journal) -> None:
+    assert journal.segment_at(Offset(5000)).start == 5000
+    assert journal.segment_at(Offset(5999)).start == 5000
+    assert journal.segment_at(Offset(6000)).start == 6000
+    assert journal.segment_at(Offset(8500)).start == 8000
+    for offset in (0, 4999, 8501):
+        with pytest.raises(NotRetainedError, match="5000 to 8500"):
+            journal.segment_at(Offset(offset))
+
+
+def test_segment_at_the_end_of_a_full_segment(journal: Journal) -> None:
+    journal.append(DATA[3500:4000], 1)
+    full = journal.segment_at(Offset(9000))
+    assert (full.start, full.end) == (8000, 9000)
+    journal.append(b"x", 1)
+    assert journal.segment_at(Offset(9000)).start == 9000
+
+
+def test_read(journal: Journal) -> None:
+    assert journal.read(Offset(5990), 20) == DATA[990:1010]
+    assert journal.read(Offset(8400), 10**9) == DATA[3400:3500]
+    assert journal.read(Offset(8500), 5) == b""
+    assert journal.read(Offset(5000), 0) == b""
+    for offset in (4999, 8501):
+        with pytest.raises(NotRetainedError):
+            journal.read(Offset(offset), 5)
+
+
+def test_trim_keeps_the_last_segment_and_what_readers_hold(journal: Journal) -> None:
+    held = journal.segment_at(Offset(5500))
+    held.acquire()
+    before = journal.disk_bytes
+    assert journal.trim(Offset(5999)) == 0
+    freed = journal.trim(Offset(7000))
+    assert journal.start == 7000
+    assert (freed, journal.disk_bytes) == (before - journal.disk_bytes, before - freed)
+    assert os.pread(held.fd, 1000, 0) == DATA[:1000]
+    held.release()
+    with pytest.raises(NotRetainedError):
+        journal.read(Offset(6999), 1)
+    journal.trim(Offset(10**9))
+    assert (journal.start, journal.end) == (8000, 8500)
+    assert content(journal) == DATA[3000:3500]
+    assert len(os.listdir(journal.path)) == 3
+
+
+@pytest.mark.parametrize("at", [5000, 5001, 5100, 5999, 6000, 6001, 7777, 8000, 8499, 8500])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_truncate(journal: Journal, reopen: Reopen, at: int, reopened: bool) -> None:
+    journal.append(DATA[3500:3507], 1)  # not covered by the index yet
+    journal.truncate(Offset(at))
+    assert (journal.end, content(journal)) == (at, DATA[: at - 5000])
+    assert verify_journal(journal.path, deep=True) == []
+    if reopened:
+        journal = reopen()
+        assert journal.repairs == []
+    journal.append(DATA, 1)
+    assert content(journal) == DATA[: at - 5000] + DATA
+    on_disk = sum(p.stat().st_size for p in journal.path.iterdir() if p.suffix != ".mark")
+    assert journal.disk_bytes == on_disk
+    with pytest.raises(NotRetainedError):
+        journal.truncate(Offset(4999))
+
+
+def test_truncate_does_not_bless_damage(journal: Journal) -> None:
+    path = journal.segments[0].path
+    raw = bytearray(path.read_bytes())
+    raw[150] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(CorruptStoreError):
+        journal.truncate(Offset(5160))
+
+
+def test_sync_covers_what_was_there_when_it_was_prepared(journal: Journal) -> None:
+    assert journal.durable_end == 5000
+    job = journal.prepare_sync()
+    journal.append(DATA[3500:], 1)
+    thread = threading.Thread(target=job.run)
+    thread.start()
+    thread.join()
+    assert journal.durable_end == 5000
+    journal.synced(job)
+    assert journal.durable_end == 8500
+    sync(journal)
+    assert journal.durable_end == journal.end == 10120
+    late = journal.prepare_sync()
+    late.run()
+    journal.synced(late)
+    assert journal.durable_end == 10120
+
+
+def test_sync_jobs_may_overlap_and_come_back_in_any_order(journal: Journal) -> None:
+    first = journal.prepare_sync()
+    journal.append(DATA[3500:], 1)
+    second = journal.prepare_sync()
+    second.run()
+    journal.synced(second)
+    first.run()
+    journal.synced(first)
+    assert journal.durable_end == 10120
+
+
+def test_a_truncation_overtakes_a_sync(journal: Journal) -> None:
+    job = journal.prepare_sync()
+    journal.truncate(Offset(6000))
+    journal.append(b"other bytes" * 500, 1)
+    job.run()
+    journal.synced(job)
+    assert journal.durable_end <= 6000
+
+
+def test_sync_survives_trim_in_between(journal: Journal) -> None:
+    job = journal.prepare_sync()
+    journal.trim(Offset(8000))
+    job.run()
+    journal.synced(job)
+    assert journal.durable_end == 8500
+    journal.trim(Offset(8000))
+    sync(journal)
+
+
+def test_nothing_leaks(journal: Journal) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        sync(journal)
+        journal.append(DATA, 1)
+        journal.trim(Offset(journal.end - 2000))
+        journal.truncate(Offset(journal.end - 1500))
+        content(journal)
+        journal.prepare_sync()  # never run
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
+
+
+def test_times(make_journal: MakeJournal, reopen: Reopen) -> None:
+    options = StoreOptions(segment_bytes=250, index_interval_seconds=0.0)
+    journal = make_journal(0, options)
+    for second in range(1, 11):
+        journal.append(b"x" * 100, second * 10**9)
+    for journal in (journal, reopen(options)):
+        assert journal.offset_at(10**9 - 1) is None
+        assert journal.offset_at(10**9) == 100
+        assert journal.offset_at(5 * 10**9 + 5) == 500
+        assert journal.offset_at(10**12) == 1000
+        assert journal.time_of(Offset(0)) == 10**9
+        assert journal.time_of(Offset(499)) == 5 * 10**9
+        assert journal.time_of(Offset(500)) == 6 * 10**9
+        assert journal.time_of(Offset(1000)) is None
+
+
+@settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+class JournalMachine(RuleBasedStateMachine):
+    """Any sequence of appends, rolls, trims, cuts, syncs, crashes: the bytes are a model's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = TemporaryDirectory()
+        self.path = Path(self.directory.name) / "journal"
+        self.start = self.now = 0
+        self.model = b""
+        self.held = 0
+        self.journal = Journal.create(self.path, Offset(0), OPTIONS, Budget(None))
+
+    def teardown(self) -> None:
+        self.journal.close()
+        self.directory.cleanup()
+
+    @rule(data=st.binary(max_size=400), repeat=st.integers(1, 8))
+    def append(self, data: bytes, repeat: int) -> None:
+        self.now += 1
+        self.journal.append(data * repeat, self.now)
+        self.model += data * repeat
+
+    @rule()
+    def flush(self) -> None:
+        self.now += 10**13
+        self.journal.flush_index(self.now)
+
+    @rule()
+    def sync(self) -> None:
+        sync(self.journal)
+        assert self.journal.durable_end == self.journal.end
+
+    @precondition(lambda self: len(self.model) > self.journal.start)
+    @rule(data=st.data())
+    def truncate(self, data: st.DataObject) -> None:
+        at = data.draw(st.integers(self.journal.start, len(self.model)))
+        self.journal.truncate(Offset(at))
+        self.model = self.model[:at]
+
+    @rule(data=st.data())
+    def trim(self, data: st.DataObject) -> None:
+        keep = data.draw(st.integers(0, len(self.model)))
+        self.journal.trim(Offset(keep))
+        assert self.journal.start <= max(keep, self.journal.segments[-1].start)
+
+    @rule()
+    def close_and_open(self) -> None:
+        self.journal.close()
+        self.journal = Journal.open(self.path, OPTIONS, Budget(None))
+        assert self.journal.repairs == []
+
+    @rule()
+    def die_and_open(self) -> None:
+        durable = self.journal.durable_end
+        self.journal._close_last()  # as the kernel does for a killed process
+        os.close(self.journal._mark_fd)
+        self.journal = Journal.open(self.path, OPTIONS, Budget(None))
+        assert durable <= self.journal.end <= len(self.model)
+        assert self.journal.end > len(self.model) - 2 * OPTIONS.index_interval_bytes
+        self.model = self.model[: self.journal.end]
+
+    @invariant()
+    def same_bytes(self) -> None:
+        assert self.journal.end == len(self.model)
+        assert content(self.journal) == self.model[self.journal.start :]
+
+
+JournalMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None
+)
+TestJournalMachine = JournalMachine.TestCase
