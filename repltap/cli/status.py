@@ -13,7 +13,7 @@ from rich.console import Console
 
 from repltap.cli.status_document import decode_status
 from repltap.cli.status_view import as_tables, as_text, sections
-from repltap.errors import StatusUnavailableError
+from repltap.errors import StatusUnavailableError, os_reason
 
 DEFAULT_HTTP = "127.0.0.1:8380"
 
@@ -107,8 +107,15 @@ def fetch(url: str) -> bytes:
             f"{url} answered {exc.code} {exc.reason}", hint="is it a repltap?"
         ) from exc
     except (OSError, HTTPException) as exc:
-        reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
-        raise StatusUnavailableError(f"cannot reach {url}: {reason}", hint=_START_HINT) from exc
+        raise StatusUnavailableError(
+            f"cannot reach {url}: {_reason(exc)}", hint=_START_HINT
+        ) from exc
     if len(body) > _MAX_STATUS_BYTES:
         raise StatusUnavailableError(f"{url} answered with too much", hint="is it a repltap?")
     return body
+
+
+def _reason(failure: OSError | HTTPException) -> str:
+    # urllib wraps what the socket said, or gives a text of its own.
+    cause = failure.reason if isinstance(failure, urllib.error.URLError) else failure
+    return os_reason(cause) if isinstance(cause, OSError) else str(cause)

@@ -6,7 +6,6 @@ anything but look at itself.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -15,7 +14,7 @@ from typing import cast
 import orjson
 from aiohttp import web
 
-from repltap.errors import ListenError
+from repltap.errors import ListenError, os_reason
 from repltap.status import LinkState, RelayStatus
 
 _SHUTDOWN_SECONDS = 1.0
@@ -126,10 +125,8 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
         await web.TCPSite(runner, host, port).start()
     except OSError as exc:
         await runner.cleanup()
-        # asyncio's own text repeats the address.
-        reason = os.strerror(exc.errno) if exc.errno else exc
         raise ListenError(
-            f"cannot listen on {host}:{port} for HTTP: {reason}",
+            f"cannot listen on {host}:{port} for HTTP: {os_reason(exc)}",
             hint="choose another address with --http",
         ) from exc
     except BaseException:
