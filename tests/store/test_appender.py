@@ -12,7 +12,7 @@ from repltap.store.format import RECORD_BYTES
 from repltap.store.index import read_records
 from repltap.store.journal import Journal
 from repltap.store.options import StoreOptions
-from tests.store.conftest import OPTIONS, MakeJournal
+from tests.store.conftest import MakeJournal
 
 DATA = bytes(range(256)) * 20
 
@@ -144,21 +144,23 @@ def test_no_room_for_an_index_record(
     assert again.repairs == []
 
 
-def test_torn_index_record_after_a_full_disk(
+def test_process_dies_with_a_torn_index_record(
     make_journal: MakeJournal, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = make_journal()
     journal.append(DATA[:150], 1)
     real = os.pwrite
-    monkeypatch.setattr(appender, "_pwrite", lambda fd, data, at: real(fd, data[:-5], at))
-    for _ in range(3):
-        with pytest.raises(DiskFullError):
-            journal.flush_index(10**15)
-            journal._write_record(1) if journal._pending else journal.append(DATA[150:260], 1)
+
+    def write(fd: int, data: bytes, position: int) -> int:
+        return real(fd, data[:-5] if len(data) == RECORD_BYTES else data, position)
+
+    monkeypatch.setattr(appender, "_pwrite", write)
+    with pytest.raises(DiskFullError):
+        journal.append(DATA[150:260], 1)
     monkeypatch.undo()
     again = reopen()
     assert content(again) == DATA[:150]
-    assert again.repairs
+    assert [repair.cut_bytes for repair in again.repairs] == [110]
 
 
 def test_no_room_for_a_new_segment(
@@ -198,4 +200,3 @@ def test_disk_error_and_closed(make_journal: MakeJournal, monkeypatch: pytest.Mo
     journal.close()
     with pytest.raises(DataDirError, match="closed"):
         journal.append(b"y", 1)
-    assert OPTIONS.quota_bytes is None

@@ -2,12 +2,12 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tempfile import TemporaryDirectory
 
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.position import Offset
@@ -178,23 +178,17 @@ def test_times(make_journal: MakeJournal, reopen: Reopen) -> None:
     journal = make_journal(0, options)
     for second in range(1, 11):
         journal.append(b"x" * 100, second * 10**9)
-    for journal in (journal, reopen(options)):
-        assert journal.offset_at(10**9 - 1) is None
-        assert journal.offset_at(10**9) == 100
-        assert journal.offset_at(5 * 10**9 + 5) == 500
-        assert journal.offset_at(10**12) == 1000
-        assert journal.time_of(Offset(0)) == 10**9
-        assert journal.time_of(Offset(499)) == 5 * 10**9
-        assert journal.time_of(Offset(500)) == 6 * 10**9
-        assert journal.time_of(Offset(1000)) is None
+    for again in (journal, reopen(options)):
+        assert again.offset_at(10**9 - 1) is None
+        assert again.offset_at(10**9) == 100
+        assert again.offset_at(5 * 10**9 + 5) == 500
+        assert again.offset_at(10**12) == 1000
+        assert again.time_of(Offset(0)) == 10**9
+        assert again.time_of(Offset(499)) == 5 * 10**9
+        assert again.time_of(Offset(500)) == 6 * 10**9
+        assert again.time_of(Offset(1000)) is None
 
 
-@settings(
-    max_examples=60,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
 class JournalMachine(RuleBasedStateMachine):
     """Any sequence of appends, rolls, trims, cuts, syncs, crashes: the bytes are a model's."""
 
@@ -262,7 +256,5 @@ class JournalMachine(RuleBasedStateMachine):
         assert content(self.journal) == self.model[self.journal.start :]
 
 
-JournalMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None
-)
+JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestJournalMachine = JournalMachine.TestCase

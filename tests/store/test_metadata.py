@@ -28,16 +28,17 @@ def test_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
             damaged[position] ^= flip
             path.write_bytes(damaged)
             try:
-                assert load_json(path) == fields  # white space
-            except CorruptStoreError as error:
-                assert str(path) in str(error)
+                loaded = load_json(path)
+            except CorruptStoreError:
+                continue
+            assert loaded == fields  # white space
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}', b"\xff\xfe"])
 def test_what_it_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    with pytest.raises(CorruptStoreError):
+    with pytest.raises(CorruptStoreError, match=str(path)):
         load_json(path)
 
 

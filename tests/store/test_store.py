@@ -1,0 +1,170 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repltap.errors import (
+    CorruptStoreError,
+    DataDirError,
+    DataDirInUseError,
+    DiskFullError,
+    NotRetainedError,
+)
+from repltap.position import Offset, ReplId
+from repltap.store.history import HistoryStore
+from repltap.store.options import StoreOptions
+from repltap.store.store import Store
+
+A, B = (ReplId(c * 40) for c in "ab")
+OPTIONS = StoreOptions(segment_bytes=1000, index_interval_bytes=100)
+
+
+def full_sync(store: Store, replid: ReplId, offset: int) -> HistoryStore:
+    history = store.begin_history(replid, Offset(offset), origin="m:6379")
+    writer = history.snapshots.begin(Offset(offset))
+    writer.write(b"REDIS0011" + b"x" * 91)
+    writer.publish(format="REDIS0011", crc64=0, aux={}, duration_seconds=0.1, now=1.0)
+    return history
+
+
+def test_empty_then_published_then_reopened(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "new" / "data", OPTIONS)
+    assert (store.current, store.others(), store.disk_bytes()) == (None, [], 0)
+    history = full_sync(store, A, 100)
+    assert store.current is None
+    history.journal.append(b"hello", 1)
+    store.publish(history)
+    assert store.current is history
+    assert history.path.name == "1-aaaaaaaa"
+    store.close()
+    store.close()
+    again = Store.open(store.path, OPTIONS)
+    assert again.repairs == []
+    assert again.current is not None
+    assert again.current.journal.read(Offset(100), 99) == b"hello"
+    assert again.current.origin == "m:6379"
+    assert again.disk_bytes() == 100 + 5 + 24
+    again.close()
+
+
+def test_an_unfinished_intake_is_removed(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, OPTIONS)
+    store.publish(full_sync(store, A, 100))
+    lost = full_sync(store, B, 900)
+    store.close()
+    assert lost.path.exists()
+    again = Store.open(tmp_path, OPTIONS)
+    assert not lost.path.exists()
+    assert [repair.path for repair in again.repairs] == [lost.path]
+    assert again.current is not None
+    assert again.current.history.replid == A
+    assert full_sync(again, B, 900).number == 3
+    again.close()
+
+
+def test_a_newer_history_takes_over_and_the_older_can_be_discarded(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, OPTIONS)
+    old = full_sync(store, A, 100)
+    old.journal.append(b"old", 1)
+    store.publish(old)
+    new = full_sync(store, B, 50)
+    store.publish(new)
+    store.publish(new)
+    assert (store.current, store.others()) == (new, [old])
+    segment = old.journal.segment_at(Offset(100))
+    segment.acquire()
+    store.discard(old)
+    store.discard(old)
+    assert (store.current, store.others()) == (new, [])
+    assert os.pread(segment.fd, 9, 0) == b"old"
+    segment.release()
+    with pytest.raises(NotRetainedError):
+        segment.acquire()
+    assert store.disk_bytes() == new.disk_bytes
+    store.close()
+    assert len(os.listdir(tmp_path / "histories")) == 1
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, OPTIONS)
+    with pytest.raises(DataDirInUseError, match=f"process {os.getpid()}") as caught:
+        Store.open(tmp_path, OPTIONS)
+    assert caught.value.path == tmp_path
+    store.close()
+    Store.open(tmp_path, OPTIONS).close()
+
+
+def test_quota_holds_for_journal_and_snapshots_together(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, StoreOptions(segment_bytes=1000, quota_bytes=2000))
+    history = full_sync(store, A, 0)
+    history.journal.append(b"x" * 500, 1)
+    assert store.free_bytes() <= 1400
+    writer = history.snapshots.begin(Offset(500))
+    with pytest.raises(DiskFullError):
+        writer.write(b"y" * 2000)
+    with pytest.raises(DiskFullError):
+        history.journal.append(b"x" * 2000, 1)
+    assert 1900 <= store.disk_bytes() <= 2000 + 24 * 2
+    assert store.free_bytes() == 0
+    writer.discard()
+    history.journal.append(b"z" * 200, 1)
+    store.close()
+
+
+def test_places_that_can_not_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/repltap")):
+        with pytest.raises(DataDirError) as caught:
+            Store.open(path, OPTIONS)
+        assert caught.value.path == path
+
+
+def test_a_refused_store_lets_go_of_its_lock_and_changes_nothing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, OPTIONS)
+    history = full_sync(store, A, 0)
+    history.journal.append(b"x" * 3500, 1)
+    store.publish(history)
+    store.close()
+    segment = history.path / "journal" / f"{1000:020d}.seg"
+    segment.unlink()
+    before = sorted(tmp_path.rglob("*"))
+    for _ in range(2):
+        with pytest.raises(CorruptStoreError, match=segment.name):
+            Store.open(tmp_path, OPTIONS)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_renamed_directories_are_refused(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, OPTIONS)
+    history = full_sync(store, A, 0)
+    store.publish(history)
+    store.close()
+    history.path.rename(history.path.with_name("7-aaaaaaaa"))
+    with pytest.raises(CorruptStoreError, match="renamed"):
+        Store.open(tmp_path, OPTIONS)
+
+
+def test_killed_process(tmp_path: Path) -> None:
+    """A real process dies without closing anything: what its index covered is there."""
+    program = """
+import os, sys, pathlib
+from repltap.store.store import Store
+from repltap.store.options import StoreOptions
+options = StoreOptions(segment_bytes=1000, index_interval_bytes=100)
+store = Store.open(pathlib.Path(sys.argv[1]), options)
+history = store.begin_history("a" * 40, 0, origin="x")
+store.publish(history)
+for number in range(1000):
+    history.journal.append(b"%07d\\n" % number, 1)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=30)
+    store = Store.open(tmp_path, OPTIONS)
+    assert store.current is not None
+    journal = store.current.journal
+    stream = b"".join(b"%07d\n" % number for number in range(1000))
+    assert 7850 < journal.end <= 8000
+    assert journal.read(Offset(0), 9999) == stream[: journal.end]
+    store.close()
