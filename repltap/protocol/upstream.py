@@ -52,6 +52,9 @@ SETTLE_SECONDS = 0.5
 """How long an end mark without a right checksum must stay the last thing; see `transfer`."""
 
 _SEAM_BYTES = len(GETACK) - 1
+_GETACK_CORE = b"REPLCONF\r\n$6\r\nGETACK"
+"""Looked for first: bytes.find skips by the last byte, and a literal that ends in a newline meets
+one in every command (16 KiB of SETs: 24 us for the whole literal, 2.4 us for this part)."""
 
 
 class UpstreamState(enum.Enum):
@@ -117,6 +120,9 @@ class UpstreamProtocol:
         self._allowed: Offset | None = None  # what an ACK may say at most; None: what came
         self._durable: Offset | None = None
         self._ack_due = False
+        self._wanted: Offset | None = (
+            None  # somebody waits for an ACK of this; see set_acknowledged
+        )
         self._acked_at = now
         self._received_at = now
         self._events: list[UpstreamEvent] = []
@@ -164,12 +170,19 @@ class UpstreamProtocol:
     def set_acknowledged(self, received: Offset, durable: Offset | None) -> None:
         """Say what ACKs may claim from now on; before the first call, what was received.
 
+        When this lets through what a GETACK asked for, an ACK is due at once: a `WAIT` or `WAITAOF`
+        on the master then takes as long as our fsync, not up to a second more.
+
         Args:
             received: Highest offset an ACK may name.
             durable: Highest fsynced offset, sent as FACK; None sends none.
         """
         self._allowed = received
         self._durable = durable
+        wanted = self._wanted
+        if wanted is not None and received >= wanted and (durable is None or durable >= wanted):
+            self._wanted = None
+            self._ack_due = True
 
     def events_received(self) -> list[UpstreamEvent]:
         """Take the events since the last call."""
@@ -212,8 +225,10 @@ class UpstreamProtocol:
         # One search for a read, no parsing: a literal that is part of a value costs an early ACK.
         # bytes.find over a copy beats a search in the view (64 KiB: 13 us against 29 us for re).
         data = bytes(view)
-        if GETACK in data or (self._seam and GETACK in self._seam + data[:_SEAM_BYTES]):
+        seam = self._seam + data[:_SEAM_BYTES]
+        if (_GETACK_CORE in data and GETACK in data) or GETACK in seam:
             self._ack_due = True
+            self._wanted = self.received
         whole = data if size >= _SEAM_BYTES else self._seam + data
         self._seam = whole[-_SEAM_BYTES:]
 
@@ -221,9 +236,12 @@ class UpstreamProtocol:
         assert self.received is not None
         allowed = self.received if self._allowed is None else min(self._allowed, self.received)
         self.acked = allowed
+        said = allowed if self._durable is None else min(self._durable, allowed)
+        if self._wanted is not None and said >= self._wanted:
+            self._wanted = None
         words = [b"REPLCONF", b"ACK", b"%d" % allowed]
         if self._durable is not None:
-            words += [b"FACK", b"%d" % min(self._durable, allowed)]
+            words += [b"FACK", b"%d" % said]
         return encode_command(*words)
 
     # -- the snapshot -----------------------------------------------------------------------------

@@ -485,6 +485,31 @@ def test_ack_says_no_more_than_allowed() -> None:
     assert protocol.acked == total
 
 
+def test_getack_is_answered_again_when_what_it_asked_for_is_durable() -> None:
+    protocol = streaming()
+    protocol.set_acknowledged(Offset(100), Offset(100))
+    protocol.receive_data(STREAM + GETACK, 0.1)
+    end = 100 + len(STREAM) + len(GETACK)
+    protocol.set_acknowledged(Offset(end), Offset(100))
+    assert protocol.data_to_send().endswith(b"FACK\r\n$3\r\n100\r\n")  # at once, truthfully
+    protocol.set_acknowledged(Offset(end), Offset(110))
+    assert protocol.data_to_send() == b""
+    protocol.set_acknowledged(Offset(end), Offset(end))
+    said = b"%d" % end
+    assert protocol.data_to_send() == encode_command(b"REPLCONF", b"ACK", said, b"FACK", said)
+    protocol.set_acknowledged(Offset(end), Offset(end))
+    assert protocol.data_to_send() == b""
+
+
+def test_getack_answered_in_full_is_answered_once() -> None:
+    protocol = streaming()
+    protocol.receive_data(GETACK, 0.1)
+    protocol.set_acknowledged(Offset(137), None)
+    assert protocol.data_to_send() == ack(137)
+    protocol.set_acknowledged(Offset(137), None)
+    assert protocol.data_to_send() == b""
+
+
 def test_newline_in_the_stream_counts() -> None:
     protocol = streaming()
     protocol.receive_data(b"\n", 0.0)
