@@ -209,6 +209,6 @@ def _close(peer: socket.socket, *, reset: bool) -> None:
     with suppress(OSError):
         if reset:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        else:
-            peer.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it
-        peer.close()
+        # Wakes the thread that reads it: until then the kernel would keep it open.
+        peer.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+    peer.close()
