@@ -124,8 +124,11 @@ class Journal(Appender):
                 return
             self._generation += 1
             self.durable_end = min(self.durable_end, at)
-            self._write_mark()
             try:
+                # Durable before any byte goes: a mark past the new end would make recovery refuse
+                # what a power failure does to bytes that are appended there later.
+                self._write_mark()
+                os.fsync(self._mark_fd)
                 self._write_record(self._appended_ns)
                 self._close_last()
                 while self._segments[-1].start > at:

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.position import Offset
+from repltap.store import sync as sync_module
 from repltap.store.budget import Budget
 from repltap.store.journal import Journal
 from repltap.store.options import StoreOptions
@@ -129,6 +130,25 @@ def test_sync_covers_what_was_there_when_it_was_prepared(journal: Journal) -> No
     late.run()
     journal.synced(late)
     assert journal.durable_end == 10120
+
+
+def test_sync_flushes_what_was_rolled_since_the_last_one(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+
+    def record(fd: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name.lstrip("0"))
+
+    monkeypatch.setattr(sync_module.os, "fdatasync", record)
+    sync(journal)
+    assert flushed == [f"{n}.{kind}" for n in (5000, 6000, 7000, 8000) for kind in ("seg", "idx")]
+    flushed.clear()
+    sync(journal)
+    assert flushed == []
+    journal.append(DATA[:1000], 1)
+    sync(journal)
+    assert flushed == ["8000.seg", "8000.idx", "9000.seg", "9000.idx"]
 
 
 def test_sync_jobs_may_overlap_and_come_back_in_any_order(journal: Journal) -> None:
