@@ -67,47 +67,50 @@ class Option:
         return ENVIRONMENT_PREFIX + self.key.upper()
 
 
+_UP, _LISTEN, _STORE = "upstream", "listen", "store"
+_PORT = integer(1, 65535)
+_PERIOD = seconds(0.001, 86400)
+# section, name, how it is read, what it is called in help, default as shown, help
+_ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = (
+    (_UP, "url", parse_upstream_url, "URL", "", "The master: redis://[user@]host[:port]."),
+    (_UP, "username", text, "NAME", "", "ACL user at the master."),
+    (_UP, "password", secret, "TEXT", "", "Password at the master."),
+    (_UP, "password_file", path, "FILE", "", "File with the password at the master."),
+    (_UP, "announce_ip", text, "IP", "", "Address that the master shows for this relay."),
+    (_UP, "announce_port", _PORT, "PORT", "listen", "Port that the master shows."),
+    (_UP, "announce_version", text, "VERSION", "9.1.2", "Version told to the master."),
+    (_UP, "timeout_seconds", _PERIOD, "SECONDS", "60", "Silence that ends the link."),
+    (_UP, "transfer_timeout_seconds", _PERIOD, "SECONDS", "180", "... in a snapshot transfer."),
+    (_UP, "connect_timeout_seconds", _PERIOD, "SECONDS", "5", "For the TCP connection."),
+    (_UP, "backoff_min_seconds", _PERIOD, "SECONDS", "0.1", "First wait between attempts."),
+    (_UP, "backoff_max_seconds", _PERIOD, "SECONDS", "5", "Longest wait between attempts."),
+    (_LISTEN, "address", endpoint, "HOST:PORT", "127.0.0.1:6380", "For replicas, redis-cli."),
+    (_LISTEN, "password", secret, "TEXT", "", "Password that clients must give."),
+    (_LISTEN, "password_file", path, "FILE", "", "File with that password."),
+    (_LISTEN, "max_clients", integer(1, 100_000), "N", "1024", "Connections at once."),
+    (_LISTEN, "timeout_seconds", _PERIOD, "SECONDS", "60", "ACK silence that ends a replica."),
+    ("http", "address", endpoint, "HOST:PORT", "off", "For the status API."),
+    (_STORE, "data_dir", path, "DIR", "", "Where journal and snapshots are kept."),
+    (_STORE, "retain_bytes", size(0), "SIZE", "1gb", "Journal kept for returning replicas."),
+    (_STORE, "pin_limit_bytes", size(0), "SIZE", "4gb", "Journal a slow replica may hold."),
+    # The bounds: a segment below 4 KiB is mostly directory; one above 1 GiB makes the check
+    # of the last segment at start take seconds, and retention coarse.
+    (_STORE, "segment_bytes", size(4096, 1 << 30), "SIZE", "64mb", "Size of a journal file."),
+    (_STORE, "quota_bytes", size(1 << 20), "SIZE", "none", "Hard limit on all that is kept."),
+    (_STORE, "min_free_bytes", size(0), "SIZE", "64mb", "Room always left on the disk."),
+    (_STORE, "fsync", choice(FSYNC_POLICIES), "POLICY", "everysec", "always, everysec or no."),
+    ("log", "level", choice(LEVELS), "LEVEL", "info", ", ".join(LEVELS) + "."),
+    ("log", "json", boolean, "BOOL", "no", "One JSON object a line."),
+)
+_SHORT = {
+    (_UP, "url"): "upstream",
+    (_LISTEN, "address"): "listen",
+    ("http", "address"): "http",
+    (_STORE, "data_dir"): "data_dir",
+}
+
+
 def _options() -> tuple[Option, ...]:
-    up, listen, store = "upstream", "listen", "store"
-    port = integer(1, 65535)
-    period = seconds(0.001, 86400)
-    rows: list[tuple[str, str, Callable[[object], object], str, str, str]] = [
-        (up, "url", parse_upstream_url, "URL", "", "The master: redis://[user@]host[:port]."),
-        (up, "username", text, "NAME", "", "ACL user at the master."),
-        (up, "password", secret, "TEXT", "", "Password at the master."),
-        (up, "password_file", path, "FILE", "", "File with the password at the master."),
-        (up, "announce_ip", text, "IP", "", "Address that the master shows for this relay."),
-        (up, "announce_port", port, "PORT", "listen", "Port that the master shows."),
-        (up, "announce_version", text, "VERSION", "9.1.2", "Version told to the master."),
-        (up, "timeout_seconds", period, "SECONDS", "60", "Silence that ends the link."),
-        (up, "transfer_timeout_seconds", period, "SECONDS", "180", "... in a snapshot transfer."),
-        (up, "connect_timeout_seconds", period, "SECONDS", "5", "For the TCP connection."),
-        (up, "backoff_min_seconds", period, "SECONDS", "0.1", "First wait between attempts."),
-        (up, "backoff_max_seconds", period, "SECONDS", "5", "Longest wait between attempts."),
-        (listen, "address", endpoint, "HOST:PORT", "127.0.0.1:6380", "For replicas, redis-cli."),
-        (listen, "password", secret, "TEXT", "", "Password that clients must give."),
-        (listen, "password_file", path, "FILE", "", "File with that password."),
-        (listen, "max_clients", integer(1, 100_000), "N", "1024", "Connections at once."),
-        (listen, "timeout_seconds", period, "SECONDS", "60", "ACK silence that ends a replica."),
-        ("http", "address", endpoint, "HOST:PORT", "off", "For the status API."),
-        (store, "data_dir", path, "DIR", "", "Where journal and snapshots are kept."),
-        (store, "retain_bytes", size(0), "SIZE", "1gb", "Journal kept for returning replicas."),
-        (store, "pin_limit_bytes", size(0), "SIZE", "4gb", "Journal a slow replica may hold."),
-        # The bounds: a segment below 4 KiB is mostly directory; one above 1 GiB makes the check
-        # of the last segment at start take seconds, and retention coarse.
-        (store, "segment_bytes", size(4096, 1 << 30), "SIZE", "64mb", "Size of a journal file."),
-        (store, "quota_bytes", size(1 << 20), "SIZE", "none", "Hard limit on all that is kept."),
-        (store, "min_free_bytes", size(0), "SIZE", "64mb", "Room always left on the disk."),
-        (store, "fsync", choice(FSYNC_POLICIES), "POLICY", "everysec", "always, everysec or no."),
-        ("log", "level", choice(LEVELS), "LEVEL", "info", ", ".join(LEVELS) + "."),
-        ("log", "json", boolean, "BOOL", "no", "One JSON object a line."),
-    ]
-    short = {
-        (up, "url"): "upstream",
-        (listen, "address"): "listen",
-        ("http", "address"): "http",
-        (store, "data_dir"): "data_dir",
-    }
     return tuple(
         Option(
             section=section,
@@ -116,10 +119,10 @@ def _options() -> tuple[Option, ...]:
             metavar=metavar,
             default=default,
             help=help_text,
-            short=short.get((section, name), ""),
+            short=_SHORT.get((section, name), ""),
             secret=parse is secret,
         )
-        for section, name, parse, metavar, default, help_text in rows
+        for section, name, parse, metavar, default, help_text in _ROWS
     )
 
 

@@ -6,28 +6,22 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
 from repltap.cli.demo import demo
 from repltap.cli.run import run
+from repltap.cli.status import status
 from repltap.errors import ReplTapError
+from repltap.version import VERSION
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-def _version() -> str:
-    try:
-        return version("repltap")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0+source"
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(
-    _version(),
+    VERSION,
     prog_name="repltap",
     message=f"%(prog)s %(version)s (Python {platform.python_version()}, {sys.platform})",
 )
@@ -36,6 +30,7 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(status)
 cli.add_command(demo)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from repltap.demo.client import Connection
@@ -94,7 +94,7 @@ class Verdict:
     text: str
 
 
-def compare(master: Observed, replicas: list[Observed], *, patience_seconds: float) -> Verdict:
+def compare(master: Observed, replicas: list[Observed], patient: Callable[[], bool]) -> Verdict:
     """Compare the datasets of master and replicas by DEBUG DIGEST.
 
     The master goes on by itself (expired keys, PING to replicas), so a comparison counts only
@@ -103,17 +103,16 @@ def compare(master: Observed, replicas: list[Observed], *, patience_seconds: flo
     Args:
         master: Whose dataset is the true one.
         replicas: Those that must equal it.
-        patience_seconds: How long to wait for equal offsets; a difference at the same offset
-            is final only when it is still there at the end.
+        patient: Whether to look once more. A difference at the same offset is final only when
+            it is still there when patience is over.
 
     Returns:
         The verdict.
     """
-    deadline = time.monotonic() + patience_seconds
     nodes = [master, *replicas]
     while True:
         verdict = _compare_once(nodes)
-        if verdict.equal or time.monotonic() >= deadline:
+        if verdict.equal or not patient():
             return verdict
         time.sleep(0.1)
 

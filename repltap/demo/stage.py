@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from repltap.demo.client import Connection
 from repltap.demo.observe import Observed, Sample, Verdict, compare, progress_line
@@ -55,8 +56,33 @@ class DemoSettings:
     directory: Path | None = None
 
 
-class _Interrupted(Exception):  # noqa: N818 - a request, not an error
-    """The person wants to stop."""
+class _StoppedEarlyError(Exception):
+    """The person wants to stop, and there is nothing to compare yet, or no time for it."""
+
+
+class StopRequests:
+    """Counts ctrl-C and SIGTERM; the loops look at it between their steps.
+
+    An exception out of the handler could strike anywhere: between the start of a process and the
+    note that it runs, or in the middle of a reply.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self.count = 0
+        self._kept: dict[signal.Signals, Any] = {}  # Any: as signal.signal declares handlers
+
+    def __enter__(self) -> StopRequests:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._kept[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for number, handler in self._kept.items():
+            signal.signal(number, handler)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
 
 
 def run_demo(settings: DemoSettings, say: Callable[[str], None]) -> int:
@@ -76,23 +102,16 @@ def run_demo(settings: DemoSettings, say: Callable[[str], None]) -> int:
     binary = find_server(settings.server)
     directory = settings.directory or Path(tempfile.mkdtemp(prefix="repltap-demo-"))
     directory.mkdir(parents=True, exist_ok=True)
-    stage = Stage(binary, directory, settings, say)
-    kept = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        return stage.play()
-    finally:
-        # From here on a further ctrl-C must not leave a process behind.
-        for number in kept:
-            signal.signal(number, signal.SIG_IGN)
-        stage.take_down()
-        if settings.directory is None:
-            shutil.rmtree(directory, ignore_errors=True)
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise _Interrupted
+    with StopRequests() as stop:
+        stage: Stage | None = None
+        try:
+            stage = Stage(binary, directory, settings, say, stop)
+            return stage.play()
+        finally:
+            if stage is not None:
+                stage.take_down()
+            if settings.directory is None:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 class Stage:
@@ -104,6 +123,7 @@ class Stage:
         directory: Path,
         settings: DemoSettings,
         say: Callable[[str], None],
+        stop: StopRequests,
     ) -> None:
         """Choose ports and commands; nothing is started yet."""
         taken: set[int] = set()
@@ -117,8 +137,10 @@ class Stage:
         self._directory = directory
         self._settings = settings
         self._say = say
+        self._stop = stop
         self._live = sys.stdout.isatty()
         self._traffic = Traffic()
+        self._writer: Connection | None = None
         self._writes = 0
         self._restarts = 0
         self._master = self._server("master", self.ports.master)
@@ -134,19 +156,13 @@ class Stage:
 
     def play(self) -> int:
         """Do everything from the first process to the verdict."""
-        verdict: Verdict | None = None
         try:
             self._set_up()
-            try:
-                self._perform()
-            except _Interrupted:
-                pass
-            self._say("")
+            self._perform()
+            self._show("")
             self._say("stopping: the traffic is over, waiting until everyone has all of it ...")
-            verdict = compare(
-                self._observed[0], self._observed[2:], patience_seconds=COMPARE_PATIENCE_SECONDS
-            )
-        except _Interrupted:
+            verdict = self._compare()
+        except _StoppedEarlyError:
             self._say("stopped before the datasets were compared")
             return 1
         self._say(verdict.text)
@@ -162,6 +178,8 @@ class Stage:
         """Stop all processes, those that read from others first."""
         for node in self._observed:
             node.close()
+        if self._writer is not None:
+            self._writer.close()
         for child in (*self._replicas, self._relay, self._master):
             child.stop()
         where = self._settings.directory
@@ -171,7 +189,6 @@ class Stage:
         self._say(f"starting {self._binary.name} as master and two replicas, repltap between them")
         self._master.start()
         self._until(self._master, lambda: bool(self._observed[0].info("server")))
-        self._writer = Connection(LOCALHOST, self.ports.master)
         self._write(self._traffic.initial())
         self._relay.start()
         self._until(self._relay, self._observed[1].linked)
@@ -181,9 +198,22 @@ class Stage:
         for line in introduction(self.ports, self._binary, self._relay.pid, self._directory):
             self._say(line)
 
+    def _compare(self) -> Verdict:
+        asked = self._stop.count
+
+        def patient() -> bool:
+            if self._stop.count > asked:  # once more: the person does not want to wait
+                raise _StoppedEarlyError
+            return time.monotonic() < deadline
+
+        deadline = time.monotonic() + COMPARE_PATIENCE_SECONDS
+        return compare(self._observed[0], self._observed[2:], patient)
+
     def _until(self, child: Child, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_PATIENCE_SECONDS
         while not ready():
+            if self._stop.count:
+                raise _StoppedEarlyError
             if child.exit_code is not None:
                 raise ReplTapError(f"{child.name} ended: {child.last_words()}")
             if time.monotonic() >= deadline:
@@ -198,7 +228,8 @@ class Stage:
         started = time.monotonic()
         before = self._sample()
         due = started
-        while self._settings.seconds is None or due - started < self._settings.seconds:
+        seconds = self._settings.seconds
+        while not self._stop.count and (seconds is None or due - started < seconds):
             self._write(self._traffic.batch(max(1, round(self._settings.rate * TICK_SECONDS))))
             self._watch_children()
             if time.monotonic() - before.at >= (0.5 if self._live else 5.0):
@@ -210,7 +241,12 @@ class Stage:
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _write(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
-        replies = self._writer.pipeline(commands)
+        if self._writer is None:
+            self._writer = Connection(LOCALHOST, self.ports.master)
+        try:
+            replies = self._writer.pipeline(commands)
+        except OSError as exc:
+            raise ReplTapError(f"the master can't be written to: {exc}") from exc
         self._writes += len(commands)
         for reply in replies:
             if isinstance(reply, Exception):
@@ -222,6 +258,7 @@ class Stage:
                 raise ReplTapError(f"{child.name} ended by itself: {child.last_words()}")
         if self._relay.exit_code is None:
             return
+        # Somebody killed it, which the introduction invites to.
         self._restarts += 1
         if self._restarts > MAX_RELAY_RESTARTS:
             raise ReplTapError(f"the relay does not stay up: {self._relay.last_words()}")

@@ -1,0 +1,92 @@
+"""How the command ends: exit codes, and one line for every error."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from repltap.cli import main as module
+from repltap.cli.main import main
+from repltap.errors import ConfigError, ListenError, ReplTapError
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> click.Group:
+    group = click.Group("repltap")
+    monkeypatch.setattr(module, "cli", group)
+    return group
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ConfigError("x: wrong", hint="do y"), 2, "repltap: error: x: wrong (do y)\n"),
+        (ListenError("in use"), 3, "repltap: error: in use\n"),
+        (ReplTapError("anything"), 1, "repltap: error: anything\n"),
+    ],
+)
+def test_an_error_is_one_line_and_its_code(
+    command: click.Group,
+    capsys: pytest.CaptureFixture[str],
+    error: ReplTapError,
+    code: int,
+    line: str,
+) -> None:
+    @command.command("fail")
+    def fail() -> None:
+        raise error
+
+    assert main(["fail"]) == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_the_result_of_a_command_is_the_exit_code(command: click.Group) -> None:
+    command.add_command(click.Command("seven", callback=lambda: 7))
+    command.add_command(click.Command("none", callback=lambda: None))
+    assert main(["seven"]) == 7
+    assert main(["none"]) == 0
+
+
+def test_interrupted(command: click.Group) -> None:
+    @command.command("wait")
+    def wait() -> None:
+        raise KeyboardInterrupt
+
+    assert main(["wait"]) == 130
+
+
+def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no-such-command"]) == 2
+    assert "No such command" in capsys.readouterr().err
+    assert main(["run", "--no-such-flag"]) == 2
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("repltap 0.")
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("run", "demo", "status"):
+        assert f"  {name} " in shown
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "repltap", "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": ""},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("repltap: error: --upstream is missing")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    code = f"{sys.executable} -m repltap run --help | head -n 1 >/dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 141)  # whether head was gone in time is chance

@@ -1,0 +1,67 @@
+"""What `repltap run` makes of its flags."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from repltap import app, logs
+from repltap.cli.main import main
+from repltap.config import Config, LogConfig
+from repltap.options import OPTIONS
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """The configurations that the relay was started with; it ends with code 0."""
+    configs: list[Config] = []
+
+    def run(config: Config) -> int:
+        configs.append(config)
+        return 0
+
+    def setup(config: LogConfig) -> None:
+        logging.getLogger("test").debug("would log as %s", config)
+
+    for option in OPTIONS:
+        monkeypatch.delenv(option.variable, raising=False)
+    monkeypatch.delenv("REPLTAP_CONFIG", raising=False)
+    monkeypatch.setattr(app, "run", run)
+    monkeypatch.setattr(logs, "setup", setup)
+    return configs
+
+
+def test_flags(ran: list[Config]) -> None:
+    flags = "--upstream redis://m:1 --listen h:2 --http h:3 --data-dir d --store-fsync no"
+    assert main(["run", *flags.split(), "--log-json", "--upstream-announce-ip", "10.0.0.1"]) == 0
+    [config] = ran
+    assert (config.upstream.host, config.upstream.port) == ("m", 1)
+    assert config.upstream.announce_ip == "10.0.0.1"
+    assert (config.listen.host, config.listen.port) == ("h", 2)
+    assert config.http is not None
+    assert config.http.port == 3
+    assert config.store.data_dir == Path("d")
+    assert config.store.fsync.value == "no"
+    assert config.log.json
+
+
+def test_absent_flags_leave_the_file_and_the_environment_alone(
+    ran: list[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('[upstream]\nurl = "redis://m"\n[store]\ndata_dir = "d"\n[log]\njson = true\n')
+    monkeypatch.setenv("REPLTAP_CONFIG", str(file))
+    monkeypatch.setenv("REPLTAP_LISTEN", "h:9")
+    assert main(["run"]) == 0
+    [config] = ran
+    assert config.log.json
+    assert config.listen.port == 9
+
+
+def test_no_flag_takes_a_password(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--upstream-password-file" in shown
+    assert "--upstream-password " not in shown
+    assert "--listen-password " not in shown
+    assert main(["run", "--upstream-password", "x"]) == 2

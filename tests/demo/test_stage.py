@@ -1,0 +1,112 @@
+"""The whole demo with real processes: it ends with equal datasets and leaves nothing behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+class Playing:
+    """A demo in a process of its own, its output as it comes."""
+
+    def __init__(self, tmp_path: Path, *flags: str) -> None:
+        environ = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "repltap", "demo", "--rate", "500", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environ,
+            start_new_session=True,
+        )
+        self.text = ""
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read on until a line matches; the test's timeout is the limit."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.text += line
+            if match := re.search(pattern, line):
+                return match
+        raise AssertionError(f"no line matches {pattern!r}:\n{self.text}")
+
+    def end(self) -> int:
+        assert self.process.stdout is not None
+        self.text += self.process.stdout.read()
+        return self.process.wait()
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[list[Playing]]:
+    playing: list[Playing] = []
+    yield playing
+    for one in playing:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.wait()
+        if one.process.stdout is not None:
+            one.process.stdout.close()
+
+
+def test_it_ends_by_itself_with_equal_datasets(tmp_path: Path, started: list[Playing]) -> None:
+    demo = Playing(tmp_path, "--seconds", "1")
+    started.append(demo)
+    demo.until("ctrl-C stops everything")
+    children = demo.children()
+    assert len(children) == 4
+    assert demo.end() == 0, demo.text
+    assert "datasets equal: DEBUG DIGEST" in demo.text
+    assert "the master served 1 full" in demo.text
+    assert "all processes stopped" in demo.text
+    assert not any(child.is_running() for child in children)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_relay_comes_back(tmp_path: Path, started: list[Playing]) -> None:
+    demo = Playing(tmp_path)
+    started.append(demo)
+    pid = int(demo.until(r"kill -9 (\d+)")[1])
+    os.kill(pid, signal.SIGKILL)
+    demo.until(r"the relay ended \(exit code -9\); started again")
+    demo.until(r"lag: \d+ bytes")
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.end() == 0, demo.text
+    assert "datasets equal: DEBUG DIGEST" in demo.text
+    assert "the master served 1 full" in demo.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_master_that_ends_is_told_and_all_is_stopped(
+    tmp_path: Path, started: list[Playing]
+) -> None:
+    demo = Playing(tmp_path, "--dir", str(tmp_path / "kept"))
+    started.append(demo)
+    demo.until("ctrl-C stops everything")
+    children = demo.children()
+    master = next(c for c in children if "--replicaof" not in c.cmdline() and c.name() != "python")
+    master.kill()
+    assert demo.end() == 1
+    assert re.search(r"repltap: error: the? ?master", demo.text)
+    assert not any(child.is_running() for child in children)
+    assert (tmp_path / "kept" / "relay" / "repltap.log").exists()
+
+
+def test_interrupted_while_it_starts(tmp_path: Path, started: list[Playing]) -> None:
+    demo = Playing(tmp_path)
+    started.append(demo)
+    demo.until("starting")
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.end() == 1
+    assert "stopped before the datasets were compared" in demo.text
+    assert list(tmp_path.iterdir()) == []

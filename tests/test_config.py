@@ -1,0 +1,239 @@
+"""Where values come from, which source goes first, and what a person is told when one is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repltap.config import (
+    Config,
+    FsyncPolicy,
+    HttpConfig,
+    ListenConfig,
+    LogConfig,
+    StoreConfig,
+    UpstreamConfig,
+    load,
+)
+from repltap.errors import ConfigError
+
+LEAST: dict[str, object] = {"upstream": "redis://m", "data_dir": "d"}
+
+
+def toml(tmp_path: Path, content: str) -> Path:
+    file = tmp_path / "repltap.toml"
+    file.write_text(content)
+    return file
+
+
+def refusal(
+    flags: dict[str, object], environ: dict[str, str] | None = None, file: Path | None = None
+) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(flags, environ or {}, file)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults() -> None:
+    assert load(LEAST, {}, None) == Config(
+        upstream=UpstreamConfig(host="m", port=6379),
+        listen=ListenConfig(host="127.0.0.1", port=6380),
+        http=None,
+        store=StoreConfig(data_dir=Path("d")),
+        log=LogConfig(),
+    )
+
+
+def test_everything_from_a_file(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("hunter2\n")
+    file = toml(
+        tmp_path,
+        f"""
+        [upstream]
+        url = "redis://10.0.0.1:7000"
+        username = "relay"
+        password_file = "{word}"
+        announce_ip = "10.0.0.2"
+        announce_port = 7001
+        announce_version = "7.0.15"
+        timeout_seconds = 10
+        backoff_max_seconds = 1.5
+        [listen]
+        address = "[::]:7001"
+        password = "sesame"
+        max_clients = 5
+        [http]
+        address = "127.0.0.1:8380"
+        [store]
+        data_dir = "/var/lib/repltap"
+        retain_bytes = "2gb"
+        segment_bytes = 1048576
+        quota_bytes = "8gb"
+        fsync = "always"
+        [log]
+        level = "debug"
+        json = true
+        """,
+    )
+    config = load({}, {}, file)
+    assert config == Config(
+        upstream=UpstreamConfig(
+            host="10.0.0.1",
+            port=7000,
+            username="relay",
+            password="hunter2",
+            announce_ip="10.0.0.2",
+            announce_port=7001,
+            announce_version="7.0.15",
+            timeout_seconds=10.0,
+            backoff_max_seconds=1.5,
+        ),
+        listen=ListenConfig(host="::", port=7001, password="sesame", max_clients=5),
+        http=HttpConfig(host="127.0.0.1", port=8380),
+        store=StoreConfig(
+            data_dir=Path("/var/lib/repltap"),
+            retain_bytes=2 << 30,
+            segment_bytes=1 << 20,
+            quota_bytes=8 << 30,
+            fsync=FsyncPolicy.ALWAYS,
+        ),
+        log=LogConfig(level="debug", json=True),
+    )
+    assert "hunter2" not in repr(config)
+    assert "sesame" not in repr(config)
+
+
+def test_flag_before_environment_before_file(tmp_path: Path) -> None:
+    file = toml(
+        tmp_path,
+        '[upstream]\nurl = "redis://file"\n[listen]\naddress = "h:1"\nmax_clients = 1\n'
+        '[store]\ndata_dir = "file"\n',
+    )
+    environ = {"REPLTAP_LISTEN": "h:2", "REPLTAP_DATA_DIR": "environment"}
+    config = load({"data_dir": "flag", "http": None}, environ, file)
+    assert config.upstream.host == "file"
+    assert (config.listen.port, config.listen.max_clients) == (2, 1)
+    assert config.store.data_dir == Path("flag")
+
+
+def test_foreign_and_empty_variables_are_ignored() -> None:
+    environ = {"REPLTAP_PORT": "tcp://10.0.0.1:80", "REPLTAP_LISTEN": "", "HOME": "/"}
+    assert load(LEAST, environ, None).listen.port == 6380
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({}, "--upstream is missing (for example --upstream redis://127.0.0.1:6379, or"),
+        ({"upstream": "redis://m"}, "--data-dir is missing"),
+        ({"listen": "here"}, "--listen: 'here' is not HOST:PORT"),
+        ({"store_retain_bytes": "much"}, "--store-retain-bytes: 'much' is not a size"),
+        ({"store_segment_bytes": "1kb"}, "--store-segment-bytes: '1kb' is less than 4096"),
+        ({"store_fsync": "maybe"}, "--store-fsync: 'maybe' is none of always, everysec, no"),
+        ({"upstream": "rediss://m"}, "--upstream: 'rediss://m': TLS"),
+        ({"upstream_username": "u"}, "no password for user 'u'"),
+        ({"upstream": "redis://u@m"}, "no password for user 'u'"),
+        ({"upstream_backoff_min_seconds": "9"}, "backoff_min_seconds 9 is more than"),
+        ({"store_quota_bytes": "1mb"}, "quota_bytes 1048576 is less than one segment"),
+    ],
+)
+def test_a_wrong_flag_is_named(flags: dict[str, object], message: str) -> None:
+    given = flags if "missing" in message else LEAST | flags
+    assert message in refusal(given)
+
+
+def test_a_wrong_variable_is_named() -> None:
+    message = refusal(LEAST, {"REPLTAP_LISTEN_MAX_CLIENTS": "many"})
+    assert message.startswith("REPLTAP_LISTEN_MAX_CLIENTS: 'many' is not a whole number")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[store]\nretain_bytes = true", "[store] retain_bytes: True is not a size"),
+        ("[stroe]\n", "[stroe]: no such section (did you mean store?)"),
+        ("[store]\nretain = 1", "[store] retain: no such option (did you mean retain_bytes?)"),
+        ("[http]\nx = 1", "[http] x: no such option (known: address)"),
+        ('upstream = "redis://m"', "upstream: must be a table (write [upstream])"),
+        ("[store", "not a TOML file"),
+    ],
+)
+def test_a_wrong_line_of_the_file_is_named(tmp_path: Path, content: str, message: str) -> None:
+    file = toml(tmp_path, content)
+    told = refusal(LEAST, {}, file)
+    assert told.startswith(f"{file}: ")
+    assert message in told
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    assert "No such file" in refusal(LEAST, {}, tmp_path / "none.toml")
+    assert "Is a directory" in refusal(LEAST, {}, tmp_path)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    assert "not a TOML file" in refusal(LEAST, {}, binary)
+
+
+def test_a_password_on_the_command_line_is_refused_and_not_shown() -> None:
+    message = refusal(LEAST | {"upstream": "redis://u:hunter2@m"})
+    assert "process list" in message
+    assert "REPLTAP_UPSTREAM_PASSWORD" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REPLTAP_UPSTREAM": "redis://u:hunter2@m"},
+        {"REPLTAP_UPSTREAM": "redis://u@m", "REPLTAP_UPSTREAM_PASSWORD": "hunter2"},
+        {
+            "REPLTAP_UPSTREAM": "redis://m",
+            "REPLTAP_UPSTREAM_USERNAME": "u",
+            "REPLTAP_UPSTREAM_PASSWORD": "hunter2",
+        },
+    ],
+)
+def test_a_password_from_the_environment(environ: dict[str, str]) -> None:
+    upstream = load({"data_dir": "d"}, environ, None).upstream
+    assert (upstream.username, upstream.password) == ("u", "hunter2")
+
+
+def test_the_first_source_of_a_password_wins(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("of the flag")
+    flags = LEAST | {"upstream_password_file": str(word)}
+    assert load(flags, {"REPLTAP_UPSTREAM_PASSWORD": "x"}, None).upstream.password == "of the flag"
+
+
+def test_two_passwords_from_one_source_are_refused() -> None:
+    environ = {"REPLTAP_UPSTREAM": "redis://:one@m", "REPLTAP_UPSTREAM_PASSWORD": "two"}
+    assert refusal({"data_dir": "d"}, environ) == "upstream: the password is given more than once"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "must hold the password on one line"),
+        (b"\n", "must hold the password on one line"),
+        (b"hunter2\nmore", "must hold the password on one line"),
+        (b"\xff", "not UTF-8"),
+        (None, "No such file"),
+    ],
+)
+def test_a_wrong_password_file(tmp_path: Path, content: bytes | None, message: str) -> None:
+    word = tmp_path / "word"
+    if content is not None:
+        word.write_bytes(content)
+    told = refusal(LEAST | {"listen_password_file": str(word)})
+    assert message in told
+    assert str(word) in told
+    assert "hunter2" not in told
+
+
+def test_a_password_keeps_its_spaces(tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_bytes(b" a b \r\n")
+    flags: dict[str, Any] = LEAST | {"listen_password_file": str(word)}
+    assert load(flags, {}, None).listen.password == " a b "

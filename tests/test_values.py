@@ -1,0 +1,196 @@
+"""How single values are read."""
+
+from pathlib import Path
+
+import pytest
+
+from repltap.values import (
+    Endpoint,
+    UpstreamUrl,
+    boolean,
+    choice,
+    endpoint,
+    integer,
+    parse_upstream_url,
+    path,
+    seconds,
+    secret,
+    size,
+    text,
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("0", 0),
+        (4096, 4096),
+        ("64mb", 64 << 20),
+        ("1GB", 1 << 30),
+        ("1 gb", 1 << 30),
+        ("2k", 2000),
+        ("3kb", 3 << 10),
+        ("7b", 7),
+        ("1tb", 1 << 40),
+    ],
+)
+def test_size_takes_redis_units(raw: object, wanted: int) -> None:
+    assert size(0)(raw) == wanted
+
+
+@pytest.mark.parametrize("raw", ["", "mb", "1.5gb", "-1", "1 xb", "1e3", True, None, 1.5, "١"])
+def test_size_refuses(raw: object) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        size(0)(raw)
+
+
+def test_size_has_bounds() -> None:
+    with pytest.raises(ValueError, match="less than 10 bytes"):
+        size(10)("9")
+    with pytest.raises(ValueError, match="more than 10 bytes"):
+        size(0, 10)("1kb")
+    with pytest.raises(ValueError, match="more than"):
+        size(0)("999999999999999999gb")
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("127.0.0.1:6380", Endpoint("127.0.0.1", 6380)),
+        ("[::1]:6380", Endpoint("::1", 6380)),
+        ("localhost:0", Endpoint("localhost", 0)),
+        ("6380", Endpoint("127.0.0.1", 6380)),
+        (6380, Endpoint("127.0.0.1", 6380)),
+        ("0.0.0.0:1", Endpoint("0.0.0.0", 1)),
+    ],
+)
+def test_endpoint(raw: object, wanted: Endpoint) -> None:
+    assert endpoint(raw) == wanted
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "host",
+        ":1",
+        "host:",
+        "host:x",
+        "host:65536",
+        "::1",
+        "::1:6380",
+        "a b:1",
+        "http://h:1",
+        -1,
+    ],
+)
+def test_endpoint_refuses(raw: object) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT|in brackets"):
+        endpoint(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("redis://h", UpstreamUrl("h", 6379)),
+        ("redis://h:1/", UpstreamUrl("h", 1)),
+        ("valkey://h:1", UpstreamUrl("h", 1)),
+        ("redis://[::1]:7", UpstreamUrl("::1", 7)),
+        ("redis://:pw@h", UpstreamUrl("h", 6379, None, "pw")),
+        ("redis://u@h", UpstreamUrl("h", 6379, "u")),
+        ("redis://u:p%40%2Fq@h:1", UpstreamUrl("h", 1, "u", "p@/q")),
+    ],
+)
+def test_upstream_url(raw: str, wanted: UpstreamUrl) -> None:
+    assert parse_upstream_url(raw) == wanted
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("rediss://h", "TLS to the master is not supported yet"),
+        ("unix:///tmp/s", "unix sockets are not supported yet"),
+        ("http://h", "the scheme must be redis"),
+        ("h:6379", "is not a URL"),
+        ("redis://", "host is missing"),
+        ("redis://h:x", "not a valid host and port"),
+        ("redis://h:99999", "not a valid host and port"),
+        ("redis://h:0", "no port 0"),
+        ("redis://h:1/3", "carries all databases"),
+        ("redis://h?x=1", "carries all databases"),
+        (7, "must be a URL"),
+    ],
+)
+def test_upstream_url_refuses(raw: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_upstream_url(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "http://u:hunter2@h",
+        "u:hunter2@h:6379",
+        "redis://u:hunter2@h:x",
+        "redis://:hunter2/a@b@h:x",
+        "redis://:hunter2@h/1",
+        "redis://:a/hunter2@h",
+    ],
+)
+def test_no_error_shows_a_password(raw: str) -> None:
+    with pytest.raises(ValueError, match=r"\*\*\*@h") as caught:
+        parse_upstream_url(raw)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_stay_secret() -> None:
+    assert secret("hunter2") == "hunter2"
+    with pytest.raises(ValueError, match="must be text"):
+        secret(77123)
+    assert "hunter2" not in repr(parse_upstream_url("redis://:hunter2@h"))
+
+
+def test_integer() -> None:
+    read = integer(1, 9)
+    assert read("9") == read(9) == 9
+    for raw in ("0", "10", "x", True, 1.0, None, ""):
+        with pytest.raises(ValueError, match="whole number from 1 to 9"):
+            read(raw)
+
+
+def test_seconds() -> None:
+    read = seconds(0.5, 10)
+    assert read("0.5") == 0.5
+    assert read(10) == 10.0
+    for raw in ("0.4", "11", "x", "nan", "inf", True, None, [1]):
+        with pytest.raises(ValueError, match="number of seconds from 0.5 to 10"):
+            read(raw)
+
+
+def test_boolean() -> None:
+    assert [boolean(raw) for raw in (True, "yes", "ON", "1", "true")] == [True] * 5
+    assert [boolean(raw) for raw in (False, "no", "off", "0", "False")] == [False] * 5
+    for raw in ("maybe", "", 1, None):
+        with pytest.raises(ValueError, match="neither yes nor no"):
+            boolean(raw)
+
+
+def test_choice() -> None:
+    read = choice(["always", "no"])
+    assert read("Always") == "always"
+    with pytest.raises(ValueError, match="none of always, no"):
+        read("sometimes")
+
+
+def test_text_and_path() -> None:
+    assert text("replica 1") == "replica 1"
+    assert path("~/x") == Path.home() / "x"
+    assert path(Path("a")) == Path("a")
+    for raw in ("", 7, "a\nb"):
+        with pytest.raises(ValueError, match="is not a word"):
+            text(raw)
+    for raw in ("", 7, "a\0b"):
+        with pytest.raises(ValueError, match="is not a path"):
+            path(raw)
+    with pytest.raises(ValueError, match="no such home"):
+        path("~nobody-of-that-name/x")
