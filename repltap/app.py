@@ -118,6 +118,7 @@ class Relay:
     def status(self) -> RelayStatus:
         """Gather everything that is known now."""
         now = time.time()
+        resident = _resident_bytes()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         journal = self._journal_status()
         replicas = self._downstream.replicas(now, journal.end_offset) if journal else []
@@ -132,8 +133,8 @@ class Relay:
             data_dir=str(self._config.store.data_dir),
             disk_free_bytes=self._feed.free_bytes(),
             disk_full=self._link.disk_full,
-            rss_bytes=_resident_bytes(),
-            peak_rss_bytes=usage.ru_maxrss * 1024,
+            rss_bytes=resident,
+            peak_rss_bytes=max(resident, usage.ru_maxrss * 1024),
             cpu_user_seconds=usage.ru_utime,
             cpu_system_seconds=usage.ru_stime,
             clients=len(self._downstream.clients()),

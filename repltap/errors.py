@@ -21,7 +21,6 @@ can be done.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
@@ -92,20 +91,6 @@ class DiskFullError(StoreError):
 
 class NotRetainedError(StoreError):
     """The journal does not hold the offset that was asked for."""
-
-
-def os_reason(failure: OSError) -> str:
-    """Say in the system's words why a call failed, without the address asyncio puts into them.
-
-    Args:
-        failure: From a socket or file call, or a name look-up.
-
-    Returns:
-        Such as `Connection refused`.
-    """
-    if failure.errno is not None and failure.errno > 0:
-        return os.strerror(failure.errno)
-    return failure.strerror or str(failure)
 
 
 class ProtocolError(ReplTapError):

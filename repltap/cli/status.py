@@ -13,7 +13,8 @@ from rich.console import Console
 
 from repltap.cli.status_document import decode_status
 from repltap.cli.status_view import as_tables, as_text, sections
-from repltap.errors import StatusUnavailableError, os_reason
+from repltap.errors import StatusUnavailableError
+from repltap.reasons import os_reason
 
 DEFAULT_HTTP = "127.0.0.1:8380"
 

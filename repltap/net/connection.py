@@ -15,7 +15,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from repltap.errors import StoreError, os_reason
+from repltap.errors import StoreError
+from repltap.reasons import os_reason
 
 log = logging.getLogger("repltap.downstream")
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from repltap.config import ListenConfig
-from repltap.errors import ListenError, os_reason
+from repltap.errors import ListenError
 from repltap.feed import Feed
 from repltap.net.admin.context import DEFAULT_USER, ClientView
 from repltap.net.serve import SyncService
 from repltap.net.session import Session
 from repltap.position import Offset
+from repltap.reasons import os_reason
 from repltap.status import RelayStatus, ReplicaStatus
 
 log = logging.getLogger("repltap.downstream")

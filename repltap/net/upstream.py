@@ -19,7 +19,6 @@ from repltap.errors import (
     RemoteProtocolError,
     ReplTapError,
     UpstreamError,
-    os_reason,
 )
 from repltap.feed import Feed
 from repltap.intake import Intake
@@ -33,6 +32,7 @@ from repltap.protocol.events import (
     UpstreamEvent,
 )
 from repltap.protocol.upstream import UpstreamProtocol, UpstreamSettings
+from repltap.reasons import os_reason
 from repltap.status import LinkState, SyncProgress, UpstreamStatus
 
 log = logging.getLogger("repltap.upstream")

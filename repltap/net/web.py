@@ -14,7 +14,8 @@ from typing import cast
 import orjson
 from aiohttp import web
 
-from repltap.errors import ListenError, os_reason
+from repltap.errors import ListenError
+from repltap.reasons import os_reason
 from repltap.status import LinkState, RelayStatus
 
 _SHUTDOWN_SECONDS = 1.0
