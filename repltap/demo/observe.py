@@ -77,13 +77,15 @@ def progress_line(before: Sample, now: Sample) -> str:
     rate = (now.writes - before.writes) / span
     master, *rest = now.offsets.values()
     shown = "  ".join(
-        f"{name} {'-' if offset is None else offset}" for name, offset in now.offsets.items()
+        f"{name.replace('replica ', 'r')} {'-' if offset is None else offset}"
+        for name, offset in now.offsets.items()
     )
     behind = [
         max(0, master - offset) for offset in rest if master is not None and offset is not None
     ]
     lag = f"{max(behind)} bytes" if behind and len(behind) == len(rest) else "not known"
-    return f"{rate:7.0f} writes/s   offsets: {shown}   lag: {lag}"
+    # In the order of what may be cut off: a line fits 80 columns up to a million bytes.
+    return f"{rate:5.0f} writes/s  lag {lag}  {shown}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def test_a_killed_relay_comes_back(tmp_path: Path, started: list[Playing]) -> No
     pid = int(demo.until(r"kill -9 (\d+)")[1])
     os.kill(pid, signal.SIGKILL)
     demo.until(r"the relay ended \(exit code -9\); started again")
-    demo.until(r"lag: \d+ bytes")
+    demo.until(r"lag \d+ bytes")
     demo.process.send_signal(signal.SIGINT)
     assert demo.end() == 0, demo.text
     assert "datasets equal: DEBUG DIGEST" in demo.text
