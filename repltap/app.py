@@ -102,6 +102,7 @@ class Relay:
         self._refresher = SnapshotRefresher(self._feed, self._link, listening_port=port)
         self._service = SyncService(self._feed, self._link, self._refresher)
         web = await self._start_web()
+        self._log_repairs()
         self._log_start(port)
         parts = [
             self._part("store", self._feed.run()),
@@ -225,6 +226,11 @@ class Relay:
             self._config.store.data_dir,
             held,
         )
+
+    def _log_repairs(self) -> None:
+        for repair in self._store.repairs:
+            kept = f", kept as {repair.kept.name}" if repair.kept else ""
+            log.warning("%s: %s%s", repair.path, repair.reason, kept)
 
     def _end_offset(self) -> int:
         return self._feed.history.journal.end if self._feed.history else 0

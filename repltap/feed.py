@@ -251,7 +251,12 @@ class Feed:
         history = self.history
         if history is None or history.journal.durable_end == history.journal.end:
             return
-        job = history.journal.prepare_sync()
+        try:
+            job = history.journal.prepare_sync()
+        except DiskFullError as failure:
+            # The index record that a sync needs does not fit; the link pauses for want of room.
+            log.warning("not synced: %s", failure)
+            return
         await asyncio.to_thread(job.run)
         history.journal.synced(job)
 
@@ -262,8 +267,6 @@ class Feed:
         if self._index_timer is not None:
             self._index_timer.cancel()
             self._index_timer = None
-        if self.history is not None:
-            self.history.journal.flush_index(time.time_ns())
         await asyncio.to_thread(self._store.close)
 
     def free_bytes(self) -> int:
@@ -312,8 +315,12 @@ class Feed:
 
     def _flush_index(self) -> None:
         self._index_timer = None
-        if self.history is not None:
+        if self.history is None:
+            return
+        try:
             self.history.journal.flush_index(time.time_ns())
+        except DiskFullError as failure:
+            log.warning("index not written: %s", failure)  # the next append or sync tries again
 
     def _compare_replayed(self, data: memoryview | bytes) -> memoryview | bytes:
         """Check that re-sent bytes are those already stored, and give back what is new."""

@@ -48,6 +48,12 @@ ACK_PERIOD_SECONDS = 1.0
 """As a replica's cron. After an `$EOF:` transfer the first ACK is usually lost, so it is also what
 starts the stream (fact sheet 2.5)."""
 
+EAGER_ACK_PERIOD_SECONDS = 0.2
+EAGER_ACK_SECONDS = 5.0
+"""After an `$EOF:` transfer, until the stream begins but no longer than this, ACKs come more often:
+the one that arrives after the master has noticed its child's exit starts the stream, and the
+replicas below wait for it."""
+
 SETTLE_SECONDS = 0.5
 """How long an end mark without a right checksum must stay the last thing; see `transfer`."""
 
@@ -120,9 +126,8 @@ class UpstreamProtocol:
         self._allowed: Offset | None = None  # what an ACK may say at most; None: what came
         self._durable: Offset | None = None
         self._ack_due = False
-        self._wanted: Offset | None = (
-            None  # somebody waits for an ACK of this; see set_acknowledged
-        )
+        self._wanted: Offset | None = None  # asked for by GETACK; see set_acknowledged
+        self._eager_until = now  # until then, and until the stream begins, ACKs are more frequent
         self._acked_at = now
         self._received_at = now
         self._events: list[UpstreamEvent] = []
@@ -162,7 +167,7 @@ class UpstreamProtocol:
         silence = now - self._received_at
         if self.state is UpstreamState.SNAPSHOT and silence >= SETTLE_SECONDS:
             self._settle(now)
-        elif self.state is UpstreamState.STREAM and now - self._acked_at >= ACK_PERIOD_SECONDS:
+        elif self.state is UpstreamState.STREAM and now - self._acked_at >= self._ack_period(now):
             self._ack_due = True
             self._acked_at = now
         self._check_silence(silence)
@@ -220,6 +225,7 @@ class UpstreamProtocol:
     def _receive_stream(self, view: memoryview) -> None:
         size = len(view)
         assert self.received is not None
+        self._eager_until = 0.0
         self.received = Offset(self.received + size)
         self._events.append(StreamBytes(view))
         # One search for a read, no parsing: a literal that is part of a value costs an early ACK.
@@ -244,6 +250,9 @@ class UpstreamProtocol:
             words += [b"FACK", b"%d" % said]
         return encode_command(*words)
 
+    def _ack_period(self, now: float) -> float:
+        return EAGER_ACK_PERIOD_SECONDS if now < self._eager_until else ACK_PERIOD_SECONDS
+
     # -- the snapshot -----------------------------------------------------------------------------
 
     def _receive_snapshot(self, view: memoryview, now: float) -> int:
@@ -266,6 +275,8 @@ class UpstreamProtocol:
             self._events.append(SnapshotChunk(data))
         if isinstance(outcome, SnapshotReceived):
             self._events.append(outcome)
+            if self._transfer.announced_bytes is None:
+                self._eager_until = now + EAGER_ACK_SECONDS
             self._transfer = None
             rdb_only = self.settings.rdb_only
             self._enter(UpstreamState.CLOSED if rdb_only else UpstreamState.STREAM)

@@ -340,7 +340,7 @@ def test_mark_form_at_every_cut() -> None:
         assert protocol.state is UpstreamState.STREAM
 
 
-def test_first_ack_at_once_and_then_each_second() -> None:
+def test_after_an_end_mark_acks_come_often_until_the_stream_begins() -> None:
     protocol = at_psync()
     data = rdb()
     feed(protocol, FULL + b"$EOF:" + MARK + b"\r\n" + data[:-3], "whole", now=1.0)
@@ -349,12 +349,39 @@ def test_first_ack_at_once_and_then_each_second() -> None:
     feed(protocol, data[-3:] + MARK, "whole", now=3.0)
     assert protocol.data_to_send() == ack(50)
     assert protocol.acked == 50
+    protocol.tick(3.1)
+    assert protocol.data_to_send() == b""
+    protocol.tick(3.25)
+    assert protocol.data_to_send() == ack(50)
+    feed(protocol, b"*1\r\n$4\r\nping\r\n", "whole", now=3.3)
+    protocol.tick(4.0)
+    assert protocol.data_to_send() == b""
+    protocol.tick(4.25)
+    assert protocol.data_to_send() == ack(64)
+
+
+def test_after_a_known_length_an_ack_at_once_and_then_each_second() -> None:
+    protocol = at_psync()
+    data = rdb()
+    feed(protocol, FULL + b"$%d\r\n" % len(data) + data, "whole", now=3.0)
+    assert protocol.data_to_send() == ack(50)
     protocol.tick(3.9)
     assert protocol.data_to_send() == b""
     protocol.tick(4.0)
     assert protocol.data_to_send() == ack(50)
     protocol.tick(5.0)
     assert protocol.data_to_send() == ack(50)
+
+
+def test_frequent_acks_end_by_themselves_on_an_idle_master() -> None:
+    protocol = at_psync()
+    feed(protocol, FULL + b"$EOF:" + MARK + b"\r\n" + rdb() + MARK, "whole", now=3.0)
+    assert protocol.data_to_send() == ack(50)
+    for quarter in range(1, 24):
+        protocol.tick(3.0 + quarter / 4)
+        protocol.data_to_send()
+    protocol.tick(9.0)
+    assert protocol.data_to_send() == b""
 
 
 @ways
