@@ -183,6 +183,36 @@ def test_promotion_and_back_keeps_the_replicas(lab: Lab) -> None:
     assert family.replica.full_syncs_received == 1
 
 
+@pytest.mark.relay_only
+def test_failover_that_picks_the_relay_is_refused(lab: Lab) -> None:
+    """A bare FAILOVER may choose us: the master stays master, under a new id that we follow."""
+    master = lab.master(PROGRAM)
+    middle = lab.middle(master)
+    replica = lab.server(PROGRAM, "replica", upstream=middle)
+    replica.wait_link()
+    wait_same(master, replica)
+    old = master.replid
+
+    def picked() -> bool:
+        try:
+            return bool(master.call("FAILOVER", "TIMEOUT", 10_000) == b"OK")
+        except hiredis.ReplyError:  # nobody has acknowledged everything yet
+            return False
+
+    wait_for("the master starts the failover", picked)
+    wait_for("it is master again", lambda: master.replid != old and _is_master(master))
+    _wait_follows(middle, master)
+    _wait_follows(replica, master)
+    master.call("SET", "still", "master")
+    wait_same(master, replica)
+    assert (master.syncs.full, replica.full_syncs_received) == (1, 1)
+
+
+def _is_master(node: Node) -> bool:
+    info = node.info("replication")
+    return info["role"] == "master" and info["master_failover_state"] == "no-failover"
+
+
 def _wait_follows(node: Node, master: Node) -> None:
     def follows() -> bool:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
@@ -85,3 +87,108 @@ def test_relay_below_relay(lab: Lab) -> None:
     assert upper.syncs.full == 1
     assert [r.full_syncs_received for r in replicas] == [1, 1]
     assert {node.replid for node in (upper, lower, *replicas)} == {master.replid}
+
+
+def test_middle_below_a_native_replica(lab: Lab) -> None:
+    """A chained upstream selects no database for us: the snapshot's `repl-stream-db` says which."""
+    master = lab.master(PROGRAM)
+    load = Load(master, features=master.flavour.features)
+    native = lab.server(PROGRAM, "native", upstream=master)
+    native.wait_link()
+    load.write(100)
+    with master.client() as client:
+        client.call("SELECT", 7)
+        client.call("SET", "before", "the snapshot")
+        wait_same(master, native)
+        middle = lab.middle(master, upstream=native)
+        replica = lab.server(PROGRAM, "replica", upstream=middle)
+        replica.wait_link()
+        client.call("SET", "after", "the snapshot")
+    wait_same(master, native, replica)
+
+
+def test_wait_counts_the_relay(lab: Lab) -> None:
+    """It answers GETACK at once, so WAIT on the master and on a busy link is quick."""
+    master = lab.master(PROGRAM)
+    middle = lab.middle(master)
+    middle.wait_link()
+    wait_for("the master lists it", lambda: [r["state"] for r in master.replicas()] == ["online"])
+    with master.client() as client:
+        client.call("WAIT", 1, 3_000)  # the link's first ACK
+        for number in range(20):
+            client.call("SET", "key", number)
+            assert client.call("WAIT", 1, 500) == 1
+
+
+@pytest.mark.relay_only
+def test_replicas_are_served_while_the_master_is_gone(lab: Lab) -> None:
+    """Full sync from the stored snapshot and the journal, also after a restart of the relay."""
+    master = lab.master(PROGRAM)
+    load = Load(master, features=master.flavour.features)
+    load.write(150)
+    relay = lab.relay(master)
+    early = lab.server(PROGRAM, "early", upstream=relay)
+    early.wait_link()
+    load.write(100)
+    wait_same(master, early)
+    master.kill()
+    wait_for("the relay has noticed", lambda: not relay.link_up)
+    late = lab.server(PROGRAM, "late", upstream=relay)
+    late.wait_link()
+    wait_for("all of it is on the disk", lambda: relay.durable_offset == early.offset)
+    relay.kill()
+    relay.restart()
+    later = lab.server(PROGRAM, "later", upstream=relay)
+    for replica in (early, late, later):
+        replica.wait_link()
+    wait_same(early, late, later)
+    assert early.full_syncs_received == 1
+
+
+@pytest.mark.relay_only
+def test_frozen_replica_is_waited_for(lab: Lab) -> None:
+    """The journal is kept for a replica that lags, and deleted once it has caught up."""
+    master = lab.master(PROGRAM)
+    relay = lab.relay(master, store_retain_bytes="1mb", store_segment_bytes="256kb")
+    slow = lab.server(PROGRAM, "slow", upstream=relay)
+    slow.wait_link()
+    wait_same(master, slow)
+    slow.freeze()
+    with master.client() as client:
+        for number in range(400):
+            client.call("SET", number % 10, "x" * 50_000)
+    wait_for("the relay has it all", lambda: relay.offset == master.offset)
+    slow.thaw()
+    wait_same(master, slow)
+    assert (slow.full_syncs_received, master.syncs.full) == (1, 1)
+    new = lab.server(PROGRAM, "new", upstream=relay)
+    new.wait_link()
+    wait_same(master, new, slow)
+    assert slow.full_syncs_received == 1
+
+
+@pytest.mark.relay_only
+def test_replica_beyond_the_pin_limit_is_dropped(lab: Lab) -> None:
+    """Past the limit the replica is given up, the disk is not; it comes back by a full sync."""
+    master = lab.master(PROGRAM)
+    relay = lab.relay(
+        master,
+        store_retain_bytes="1mb",
+        store_pin_limit_bytes="4mb",
+        store_segment_bytes="256kb",
+    )
+    slow = lab.server(PROGRAM, "slow", upstream=relay)
+    slow.wait_link()
+    wait_same(master, slow)
+    slow.freeze()
+    with master.client() as client:
+        for number in range(600):
+            client.call("SET", number % 10, "x" * 50_000)
+    wait_for("the relay has dropped it", lambda: not relay.status()["replicas"])
+    wait_for(
+        "the disk is given back",
+        lambda: relay.status()["journal"]["disk_bytes"] < 8 << 20,
+    )
+    slow.thaw()
+    wait_same(master, slow)
+    assert slow.full_syncs_received == 2

@@ -44,6 +44,31 @@ def test_valkey_above_redis_and_valkey(lab: Lab, diskless: str) -> None:
     _check_syncs(master, relay, replicas, load, full=2)
 
 
+LOADERS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("redis-6.2", {"repl_diskless_load": "swapdb"}),
+    ("redis-7.0", {"repl_diskless_load": "on-empty-db"}),
+    ("redis-7.0", {"repl_diskless_load": "swapdb"}),
+    ("redis-8.2", {"repl_diskless_load": "swapdb"}),
+    ("valkey-8.1", {"dual_channel_replication_enabled": "yes"}),
+    ("valkey-9.1", {"dual_channel_replication_enabled": "yes"}),
+    ("valkey-9.1", {"repl_diskless_load": "flush-before-load"}),
+)
+
+
+def test_loaders_that_ask_for_more(lab: Lab) -> None:
+    """Replicas that parse while they receive, or offer two channels, are served as the others."""
+    master = lab.master("redis-6.2")
+    load = Load(master, seed=11)
+    load.write(100)
+    middle = lab.middle(master)
+    replicas = [
+        lab.server(name, f"{name}-{i}", upstream=middle, **options)  # type: ignore[arg-type]
+        for i, (name, options) in enumerate(LOADERS)
+        if name in flavours()
+    ]
+    _check_syncs(master, middle, replicas, load)
+
+
 def _check_syncs(
     master: Server, middle: Node, replicas: list[Server], load: Load, full: int = 1
 ) -> None:

@@ -69,6 +69,11 @@ class Relay(Node):
         assert isinstance(found, dict)
         return found
 
+    @property
+    def durable_offset(self) -> int:
+        """Return up to where the journal survives even a crash of the machine."""
+        return int(self.status()["journal"]["durable_offset"])
+
     def is_healthy(self) -> bool:
         """Tell whether `/healthz` answers 200."""
         url = f"http://127.0.0.1:{self.http_port}/healthz"
