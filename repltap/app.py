@@ -17,7 +17,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from repltap.config import Config
+from repltap.config import Config, StoreConfig
 from repltap.feed import Feed
 from repltap.net.downstream import Downstream
 from repltap.net.refresh import SnapshotRefresher
@@ -37,6 +37,8 @@ from repltap.version import VERSION
 
 log = logging.getLogger("repltap.app")
 
+_SMALLEST_SEGMENT_BYTES = 1 << 20
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -54,14 +56,20 @@ def run(config: Config) -> int:
     """
     store = Store.open(
         config.store.data_dir,
-        StoreOptions(
-            segment_bytes=config.store.segment_bytes, quota_bytes=config.store.quota_bytes
-        ),
+        _store_options(config.store),
     )
     try:
         return asyncio.run(Relay(config, store).run())
     finally:
         store.close()
+
+
+def _store_options(config: StoreConfig) -> StoreOptions:
+    segment_bytes, quota_bytes = config.segment_bytes, config.quota_bytes
+    if quota_bytes is not None:
+        # Whole segments are deleted: few large ones would leave most of a small quota unused.
+        segment_bytes = min(segment_bytes, max(_SMALLEST_SEGMENT_BYTES, quota_bytes // 8))
+    return StoreOptions(segment_bytes=segment_bytes, quota_bytes=quota_bytes)
 
 
 class Relay:

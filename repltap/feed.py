@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from repltap.config import FsyncPolicy, StoreConfig
@@ -28,6 +29,9 @@ log = logging.getLogger("repltap.journal")
 
 _INDEX_FLUSH_SECONDS = 0.05
 """A crash loses at most the bytes since the last index record; the master still has them."""
+
+_WORKING_ROOM_BYTES = 4 << 20
+"""With less than this there is no point in reading on: a journal alone reserves a part of it."""
 
 _PUBLISH_RETRY_SECONDS = 5.0
 
@@ -67,6 +71,8 @@ class Feed:
         """The full sync that is arriving, if any."""
         self.settling: Intake | None = None
         """The last one that has arrived, while it is being made durable."""
+        self.shifting = False
+        """The history is being given its new replid: nobody may be granted anything meanwhile."""
         self._readers: dict[int, set[Reader]] = {}
         self._idle: set[Reader] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -103,13 +109,17 @@ class Feed:
         if replid is None or replid == history.history.replid:
             self._replay_at = at if at < history.journal.end else None
             return
+        self._drop_readers(history, "the master's replication id has changed")
         # What lies past `at` was the old master's alone; the replicas that saw it have applied
         # only what is before it, or are ahead of the new master and need a full sync
         # (Redis replicationCreateCachedMasterClient / shiftReplicationId, disconnectSlaves).
         self._replay_at = None
-        await asyncio.to_thread(history.shift, replid, at)
+        self.shifting = True
+        try:
+            await asyncio.to_thread(history.shift, replid, at)
+        finally:
+            self.shifting = False
         log.info("history goes on as %s from offset %d", replid, at)
-        self._drop_readers(history, "the master's replication id has changed")
         self.changed()
 
     async def begin_intake(self, replid: ReplId, offset: Offset, *, origin: str) -> Intake:
@@ -249,7 +259,9 @@ class Feed:
     async def sync(self) -> None:
         """Make everything appended so far durable."""
         history = self.history
-        if history is None or history.journal.durable_end == history.journal.end:
+        if history is None or self.shifting:
+            return
+        if history.journal.durable_end == history.journal.end:
             return
         try:
             job = history.journal.prepare_sync()
@@ -269,17 +281,22 @@ class Feed:
             self._index_timer = None
         await asyncio.to_thread(self._store.close)
 
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is stored."""
+        return self._store.path
+
     def free_bytes(self) -> int:
         """What the file system, or the quota, has left."""
         return self._store.free_bytes()
 
-    def has_room(self) -> bool:
-        """Tell whether reading from the master may go on."""
-        return self._store.free_bytes() > self._config.min_free_bytes
+    def has_room(self, wanted_bytes: int = _WORKING_ROOM_BYTES) -> bool:
+        """Tell whether this much more may be stored, so that reading on makes sense."""
+        return self._store.has_room(wanted_bytes, self._config.min_free_bytes)
 
     async def _retain(self) -> None:
         history = self.history
-        if history is None:
+        if history is None or self.shifting:
             return
         journal = history.journal
         floor = Offset(journal.end - self._pin_limit(history))
@@ -310,12 +327,12 @@ class Feed:
             return limit
         # Whole segments are trimmed, so two of them are kept clear of the quota.
         snapshots = sum(snapshot.size_bytes for snapshot in history.snapshots.all)
-        room = self._config.quota_bytes - snapshots - 2 * self._config.segment_bytes
-        return max(0, min(limit, room))
+        room = self._config.quota_bytes - snapshots - 2 * self._store.options.segment_bytes
+        return max(self._store.options.segment_bytes, min(limit, room))
 
     def _flush_index(self) -> None:
         self._index_timer = None
-        if self.history is None:
+        if self.history is None or self.shifting:
             return
         try:
             self.history.journal.flush_index(time.time_ns())

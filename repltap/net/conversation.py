@@ -42,6 +42,13 @@ class Handler(Protocol):
     async def handle(self, event: UpstreamEvent) -> None:
         """Take any other event; nothing is read meanwhile."""
 
+    def tick(self) -> None:
+        """Time has passed, a quarter of a second or so.
+
+        Raises:
+            ReplTapError: The conversation can't go on.
+        """
+
     def before_send(self) -> None:
         """Tell the protocol what may be acknowledged; called before each flush."""
 
@@ -91,6 +98,7 @@ class Conversation(asyncio.BufferedProtocol):
                 else:
                     self._resume_reading()
                 self.protocol.tick(self._loop.time())
+                self._handler.tick()
                 self._collect()
                 if self._done():
                     return

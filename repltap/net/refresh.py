@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from repltap.errors import ReplTapError, UpstreamError
+from repltap.errors import DiskFullError, ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.conversation import Conversation
@@ -130,6 +130,11 @@ class SnapshotRefresher:
         elif isinstance(event, SnapshotReceived):
             assert self._intake is not None
             self._intake.verify(event.crc64)
+
+    def tick(self) -> None:
+        """Give up when the disk has no room for more."""
+        if not self._feed.has_room():
+            raise DiskFullError("no room for another snapshot", path=self._feed.data_dir)
 
     def before_send(self) -> None:
         """Nothing is acknowledged here: the main link does."""

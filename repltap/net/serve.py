@@ -16,6 +16,7 @@ from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.session import Session, SyncWait
 from repltap.position import Position
+from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
 from repltap.rdb.compatibility import can_load
 from repltap.store.snapshots import Snapshot
@@ -76,6 +77,9 @@ class SyncService:
         wait = session.wait
         if wait is None or session.connection.closed:
             return
+        if self._feed.shifting:
+            session.hold()
+            return
         if session.protocol.replica.filter is not None:
             self._serve_empty(session)
             return
@@ -131,17 +135,23 @@ class SyncService:
 
     def _choose(self, session: Session) -> Intake | Snapshot | None:
         """Pick what to send, None when nothing can be sent yet."""
-        version = session.protocol.replica.version or ""
+        replica = session.protocol.replica
+        version = replica.version or ""
+        relay = RELAY_CAPABILITY.decode() in replica.capabilities
+
+        def loads(rdb_format: str) -> bool:
+            return can_load(rdb_format, version, relay=relay)
+
         intake = self._feed.intake or self._feed.settling
         if intake is not None:
             # What is stored belongs to a history that is about to end: not worth sending.
             known = intake.started and intake.format is not None
-            if not known or not can_load(intake.format or "", version):
+            if not known or not loads(intake.format or ""):
                 return None
-            if intake.size is None and "eof" not in session.protocol.replica.capabilities:
+            if intake.size is None and "eof" not in replica.capabilities:
                 return None
             return intake
-        snapshot = self._feed.newest_snapshot(lambda fmt: can_load(fmt, version))
+        snapshot = self._feed.newest_snapshot(loads)
         if snapshot is None and self._feed.history is not None:
             self._refresher.request(version, f"replica {session.name} needs a full sync")
         return snapshot

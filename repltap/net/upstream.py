@@ -41,6 +41,9 @@ _REMIND_SECONDS = 60.0
 """The same failure is logged once, then this often."""
 
 _ROOM_POLL_SECONDS = 1.0
+_WORKING_ROOM_BYTES = 16 << 20
+"""Room there must be before reading goes on; more than what stops it, so that a disk at the brink
+does not make the link flap."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,7 @@ class UpstreamLink:
         self._again = asyncio.Event()
         self._attempts = 0
         self._start_afresh = False
+        self._room_wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
         self._last_error = ""
         self._logged_at = float("-inf")
         self._up_at: float | None = None
@@ -186,6 +190,10 @@ class UpstreamLink:
             assert self._intake is not None
             log.info("%s sends its snapshot: %s", self.peer, _size(event.size_bytes))
             self._intake.begin(event.size_bytes)
+            if event.size_bytes is not None and not self._feed.has_room(event.size_bytes):
+                raise DiskFullError(
+                    f"no room for a snapshot of {event.size_bytes} bytes", path=self._feed.data_dir
+                )
             self._feed.changed()
         elif isinstance(event, SnapshotReceived):
             assert self._intake is not None
@@ -204,6 +212,11 @@ class UpstreamLink:
             log.info("%s continues from offset %d", self.peer, event.offset)
             await self._feed.resumed(event.replid, event.offset)
             self._came_up()
+
+    def tick(self) -> None:
+        """Stop reading before the disk is full to the last byte: others live on it too."""
+        if not self._feed.has_room():
+            raise DiskFullError("no room left", path=self._feed.data_dir)
 
     def before_send(self) -> None:
         """Acknowledge what is stored (ACK policy `received`, as a Redis replica does)."""
@@ -230,6 +243,7 @@ class UpstreamLink:
             assert self._conversation is not None
             await self._conversation.run()
         except DiskFullError as failure:
+            self._room_wanted_bytes = self._room_for(self._intake)
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
             self._start_afresh = isinstance(failure, RemoteProtocolError)
@@ -245,17 +259,21 @@ class UpstreamLink:
 
     async def _connect(self, resume: Position | None) -> None:
         loop = asyncio.get_running_loop()
+        config = self.config
         protocol = UpstreamProtocol(
             settings_of(
-                self.config,
+                config,
                 self._listening_port,
-                announce_version=self.config.announce_version or None,
+                announce_version=config.announce_version or None,
             ),
             resume=resume,
             now=loop.time(),
         )
         conversation = Conversation(protocol, self)
-        await connect(conversation, self.config)
+        await connect(conversation, config)
+        if config is not self.config:
+            conversation.close()
+            raise UpstreamError("re-pointed to another master")
         self.state = LinkState.HANDSHAKE
         self._conversation = conversation
 
@@ -275,18 +293,34 @@ class UpstreamLink:
             pass
 
     async def _wait_for_room(self) -> None:
-        if self._feed.has_room():
+        """Leave the master alone while there is no room for what it would send.
+
+        A snapshot that did not fit is not asked for again before it might: each try costs the
+        master a fork and the network its size.
+        """
+        wanted = max(self._room_wanted_bytes, _WORKING_ROOM_BYTES)
+        if self._feed.has_room(wanted):
             return
         self.state = LinkState.PAUSED
         log.error(
-            "no room on the disk (%d bytes free): reading from %s has stopped; what is stored is "
-            "still served, and reading goes on by itself when there is room",
+            "no room in %s: %d bytes free, %d wanted; reading from %s has stopped, what is stored "
+            "is still served, and reading goes on by itself when there is room",
+            self._feed.data_dir,
             self._feed.free_bytes(),
+            wanted,
             self.peer,
         )
-        while not self._feed.has_room():  # noqa: ASYNC110 - nothing tells when a disk gets room
+        while not self._feed.has_room(wanted):  # noqa: ASYNC110 - nothing tells when there is room
             await asyncio.sleep(_ROOM_POLL_SECONDS)
-        log.info("there is room on the disk again: reading goes on")
+        self._room_wanted_bytes = 0
+        log.info("there is room in %s again: reading goes on", self._feed.data_dir)
+
+    @staticmethod
+    def _room_for(intake: Intake | None) -> int:
+        """Estimate what a snapshot that ran out of room needs: its size, or more than it had."""
+        if intake is None:
+            return 0
+        return intake.size if intake.size is not None else intake.writer.size * 5 // 4
 
     def _came_up(self) -> None:
         self.state = LinkState.CONNECTED

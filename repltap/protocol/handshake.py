@@ -17,6 +17,9 @@ from repltap.protocol.events import FailureReason, FullResyncGranted, LinkFailed
 from repltap.protocol.resp import encode_command
 from repltap.protocol.transfer import MARK_BYTES
 
+RELAY_CAPABILITY = b"repltap"
+"""Says that the replica is a relay, which stores any RDB whatever version it announces."""
+
 MAX_LINE_BYTES = 1024
 """A real replica reads handshake lines into 256 bytes and the `$` line into 1024."""
 
@@ -80,7 +83,8 @@ def configuration(settings: UpstreamSettings) -> list[Question]:
     if settings.ip_address is not None:
         ask("ip-address", b"ip-address", settings.ip_address.encode())
     # Neither rdb-channel-repl nor dual-channel: they answer PSYNC with a second connection.
-    ask("capa", b"capa", b"eof", b"capa", b"psync2")
+    # Every server takes an unknown capability with +OK; a relay above learns what asks it.
+    ask("capa", b"capa", b"eof", b"capa", b"psync2", b"capa", RELAY_CAPABILITY)
     if settings.announce_version is not None:
         ask("version", b"version", settings.announce_version.encode())
     if settings.rdb_only:

@@ -20,12 +20,14 @@ def major_version(version: str) -> int | None:
     return int(head) if head.isdigit() else None
 
 
-def can_load(rdb_format: str, version: str) -> bool:
+def can_load(rdb_format: str, version: str, *, relay: bool = False) -> bool:
     """Tell whether a replica can load a snapshot, given what it announced.
 
     Args:
         rdb_format: Magic and version in lower case, such as `redis0011` or `valkey080`.
         version: What it sent as `REPLCONF version`, "" for nothing.
+        relay: It is another repltap: it loads nothing itself, and announces a version to be given
+            Valkey's own format, not because it is a Valkey.
 
     Returns:
         False only where it is known to refuse it. Whether a Redis is too old for an RDB can't be
@@ -36,7 +38,7 @@ def can_load(rdb_format: str, version: str) -> bool:
     if rdb_format.startswith("valkey"):
         return major is not None and major >= _VALKEY_FIRST_NATIVE
     number = int(rdb_format.removeprefix("redis") or 0)
-    return major is None or number < _FOREIGN_FROM
+    return relay or major is None or number < _FOREIGN_FROM
 
 
 def version_to_announce(version: str) -> str | None:

@@ -156,11 +156,21 @@ class Store:
         Raises:
             DataDirError: The file system can't be asked.
         """
-        try:
-            status = os.statvfs(self.path)
-        except OSError as exc:
-            raise storage_error(exc, self.path) from exc
-        return min(status.f_bavail * status.f_frsize, self._budget.left)
+        return min(self._file_system_free(), self._budget.left)
+
+    def has_room(self, wanted_bytes: int, min_free_bytes: int) -> bool:
+        """Tell whether this much more can be stored.
+
+        Args:
+            wanted_bytes: What is to be stored.
+            min_free_bytes: What must be left on the file system then; the quota has no such rest.
+
+        Raises:
+            DataDirError: The file system can't be asked.
+        """
+        if self._budget.left <= wanted_bytes:
+            return False
+        return self._file_system_free() > wanted_bytes + min_free_bytes
 
     def disk_bytes(self) -> int:
         """What journals and snapshots of all histories take."""
@@ -185,6 +195,13 @@ class Store:
             self._close_histories()
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+    def _file_system_free(self) -> int:
+        try:
+            status = os.statvfs(self.path)
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+        return status.f_bavail * status.f_frsize
 
     def _open_histories(self) -> None:
         directory = self.path / _HISTORIES_NAME

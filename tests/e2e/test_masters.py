@@ -14,6 +14,7 @@ from tests.servers.find import Feature
 from tests.servers.lab import Lab, flavour
 from tests.servers.load import Load
 from tests.servers.node import Node
+from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
@@ -211,6 +212,46 @@ def test_failover_that_picks_the_relay_is_refused(lab: Lab) -> None:
 def _is_master(node: Node) -> bool:
     info = node.info("replication")
     return info["role"] == "master" and info["master_failover_state"] == "no-failover"
+
+
+def test_repointed_to_a_stranger(lab: Lab) -> None:
+    """REPLICAOF at run time to a master of another history: a full sync all the way down."""
+    family = _Family(lab)
+    other = lab.master(PROGRAM, "other")
+    load = Load(other, features=other.flavour.features, seed=33)
+    load.write(150)
+    with load:
+        family.middle.follow(other)
+        for node in (family.middle, family.replica):
+            _wait_follows(node, other)
+    wait_same(other, family.replica)
+    assert (other.syncs.full, family.replica.full_syncs_received) == (1, 2)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["shift", "new-history"])
+def test_master_changes_while_a_replica_receives_a_snapshot(lab: Lab, kept: bool) -> None:
+    """A replica halfway through our snapshot ends in the data of the master that is there then."""
+    family = _Family(lab)
+    crawl = Fault(
+        direction=Direction.TO_CLIENT, at=b"REDIS00", action=Action.DELAY, count=400, seconds=0.05
+    )
+    family.middle.drop_replicas()
+    slow = lab.server(PROGRAM, "slow", upstream=lab.proxy(family.middle, crawl))
+    wait_for("its transfer has begun", lambda: "receiving" in slow.log)
+    if kept:
+        new = family.native
+        family.master.kill()
+        new.call("REPLICAOF", "NO", "ONE")
+        family.middle.follow(new)
+    else:
+        new = family.master
+        new.kill()
+        new.restart()
+        family.native.kill()
+    Load(new, features=new.flavour.features, seed=44).write(100)
+    for node in (family.middle, family.replica, slow):
+        _wait_follows(node, new)
+    wait_same(new, family.replica, slow)
 
 
 def _wait_follows(node: Node, master: Node) -> None:

@@ -23,7 +23,10 @@ from tests.protocol.ways import MARK, OTHER, REPLID, feed, joined, others, rdb
 R = FailureReason
 PLAIN = UpstreamSettings(listening_port=7001)
 HELD = Position(ReplId(REPLID), Offset(100))
-CAPA = b"*5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n"
+CAPA = (
+    b"*7\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n"
+    b"$4\r\ncapa\r\n$7\r\nrepltap\r\n"
+)
 PORT = b"*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n7001\r\n"
 PSYNC = b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n"
 FULL = b"+FULLRESYNC " + REPLID.encode() + b" 50\r\n"

@@ -28,6 +28,12 @@ def test_known_refusals_are_known(rdb_format: str, version: str, loads: bool) ->
     assert can_load(rdb_format, version) is loads
 
 
+def test_a_relay_takes_any_redis_format_and_valkeys_own_if_it_asked_for_it() -> None:
+    assert can_load("redis0012", "9.1.2", relay=True)
+    assert can_load("valkey080", "9.1.2", relay=True)
+    assert not can_load("valkey080", "", relay=True)
+
+
 @pytest.mark.parametrize(
     ("version", "announced"),
     [("", None), ("8.1.8", None), ("9.1.2", "9.1.2"), ("10.0.0", "10.0.0")],
