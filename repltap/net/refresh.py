@@ -9,11 +9,11 @@ an ordinary full sync that is cut after the RDB.
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from repltap.errors import DiskFullError, ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.intake import Intake
+from repltap.logs import PeerLogger
 from repltap.net.conversation import Conversation
 from repltap.net.upstream import UpstreamLink, connect, settings_of
 from repltap.position import Offset
@@ -26,8 +26,6 @@ from repltap.protocol.events import (
 from repltap.protocol.upstream import UpstreamProtocol
 from repltap.rdb.compatibility import version_to_announce
 from repltap.store.history import HistoryStore
-
-log = logging.getLogger("repltap.upstream")
 
 _RETRY_SECONDS = (1.0, 5.0, 30.0)
 """Waits after failed refreshes in a row: each one may have cost the master a fork."""
@@ -90,9 +88,8 @@ class SnapshotRefresher:
             except ReplTapError as failure:
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
                 failures += 1
-                log.warning(
-                    "%s: snapshot refresh failed: %s; again in %g s if still wanted",
-                    self._link.peer,
+                self._logger().warning(
+                    "snapshot refresh failed: %s; again in %g s if still wanted",
                     failure,
                     delay,
                 )
@@ -141,12 +138,15 @@ class SnapshotRefresher:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _logger(self) -> PeerLogger:
+        return PeerLogger("upstream", peer=self._link.peer)
+
     async def _refresh(self, version: str, reason: str) -> None:
         self._history = self._feed.history
         if self._history is None:
             raise UpstreamError("there is no history yet")
         config = self._link.config
-        log.info("%s: fetching another snapshot: %s", self._link.peer, reason)
+        self._logger().info("fetching another snapshot: %s", reason)
         protocol = UpstreamProtocol(
             settings_of(
                 config,
@@ -168,9 +168,8 @@ class SnapshotRefresher:
             await asyncio.to_thread(intake.publish)
             self._intake = None
             self.refreshes += 1
-            log.info(
-                "%s: snapshot refreshed: %d bytes at offset %d",
-                self._link.peer,
+            self._logger().info(
+                "snapshot refreshed: %d bytes at offset %d",
                 intake.writer.size,
                 intake.offset,
             )

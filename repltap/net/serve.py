@@ -9,7 +9,6 @@ replica a byte that is not its master's at that offset.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Protocol
 
 from repltap.feed import Feed
@@ -20,8 +19,6 @@ from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
 from repltap.rdb.compatibility import can_load
 from repltap.store.snapshots import Snapshot
-
-log = logging.getLogger("repltap.downstream")
 
 _AHEAD_GRACE_SECONDS = 3.0
 """A replica ahead of the journal is held this long once the master streams: after a kill the
@@ -91,7 +88,7 @@ class SyncService:
             decision = decide(position, history.history, journal.start, journal.end)
             if decision.verdict is Verdict.CONTINUE:
                 self.partial += 1
-                log.info("replica %s continues from offset %d", session.name, position.offset)
+                session.log.info("continues from offset %d", position.offset)
                 session.continue_at(history, position.offset)
                 return
             if decision.verdict is Verdict.WAIT and self._hold_ahead(session, wait):
@@ -124,9 +121,8 @@ class SyncService:
         self.full += 1
         if position is not None:
             self.denied += 1
-        log.info(
-            "replica %s gets a full sync: %s; snapshot at offset %d%s",
-            session.name,
+        session.log.info(
+            "gets a full sync: %s; snapshot at offset %d%s",
             reason,
             choice.offset,
             " (still arriving)" if isinstance(choice, Intake) else "",

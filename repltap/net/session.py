@@ -8,7 +8,6 @@ PSYNC or SYNC goes to `repltap.net.serve`, which decides and calls back `continu
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -18,6 +17,7 @@ from typing import Protocol
 from repltap.errors import NotRetainedError
 from repltap.feed import Feed
 from repltap.intake import Intake
+from repltap.logs import PeerLogger
 from repltap.net.admin.context import AdminContext, ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
@@ -36,8 +36,6 @@ from repltap.protocol.psync import PsyncRequest
 from repltap.status import ReplicaState, ReplicaStatus
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
-
-log = logging.getLogger("repltap.downstream")
 
 _MARK_BYTES = 20  # forty hexadecimal characters
 
@@ -99,6 +97,7 @@ class Session:
         self.address = _name(sock.getpeername())
         self.local_address = _name(sock.getsockname())
         self.created_at = time.time()
+        self.log = PeerLogger("downstream", peer=self.address)
         self.state = ClientState(authenticated=not owner.password_required)
         self.wait: SyncWait | None = None
         self.history: HistoryStore | None = None
@@ -298,7 +297,7 @@ class Session:
             self._send_protocol()
             self.connection.close_when_sent("it asked for the snapshot alone, and has it")
             return
-        log.info("replica %s: snapshot sent, streaming from offset %d", self.name, self._pin)
+        self.log.info("snapshot sent, streaming from offset %d", self._pin)
         if self.protocol.stream_open:
             self._stream(self._pin)
         self._send_protocol()
@@ -349,10 +348,12 @@ class Session:
             self._acknowledged()
         elif isinstance(event, SyncRequested):
             self._asked_to_sync = True
+            self.state.last_command = "sync" if event.legacy else "psync"
+            self.log.peer = self.name
             self.wait = SyncWait(event.request, event.legacy, self._loop.time())
             self._owner.sync_requested(self)
         elif isinstance(event, FailoverRefused):
-            log.warning("%s asked this relay to take over as master; refused", self.address)
+            self.log.warning("asked this relay to take over as master; refused")
         elif isinstance(event, PeerFailed):
             self._end(event.message)
 
@@ -396,9 +397,9 @@ class Session:
 
     def _log_end(self, reason: str) -> None:
         if self.kind is ClientKind.REPLICA:
-            log.info("replica %s disconnected: %s", self.name, reason or "closed by the replica")
+            self.log.info("replica disconnected: %s", reason or "closed by the replica")
         elif reason:
-            log.info("client %s disconnected: %s", self.address, reason)
+            self.log.info("client disconnected: %s", reason)
 
 
 def _name(address: object) -> str:

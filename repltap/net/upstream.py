@@ -8,8 +8,8 @@ stops while the disk has no room, and never because of a replica or a sink.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
+import socket
 import time
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,7 @@ from repltap.errors import (
 )
 from repltap.feed import Feed
 from repltap.intake import Intake
+from repltap.logs import PeerLogger
 from repltap.net.conversation import Conversation
 from repltap.position import Position
 from repltap.protocol.events import (
@@ -34,8 +35,6 @@ from repltap.protocol.events import (
 from repltap.protocol.upstream import UpstreamProtocol, UpstreamSettings
 from repltap.reasons import os_reason
 from repltap.status import LinkState, SyncProgress, UpstreamStatus
-
-log = logging.getLogger("repltap.upstream")
 
 _REMIND_SECONDS = 60.0
 """The same failure is logged once, then this often."""
@@ -78,6 +77,7 @@ class UpstreamLink:
         self.state = LinkState.CONNECT
         self.streaming_since: float | None = None
         self.counters = LinkCounters()
+        self._log = PeerLogger("upstream", peer=self.peer)
         self._conversation: Conversation | None = None
         self._intake: Intake | None = None
         self._again = asyncio.Event()
@@ -127,8 +127,9 @@ class UpstreamLink:
         """
         if (host, port) == (self.config.host, self.config.port):
             return False
-        log.info("re-pointed from %s to %s:%d", self.peer, host, port)
         self.config = replace(self.config, host=host, port=port)
+        before, self._log.peer = self._log.peer, self.peer
+        self._log.info("followed from now on instead of %s", before)
         self._attempts = 0
         self._last_error = ""
         self._again.set()
@@ -179,16 +180,14 @@ class UpstreamLink:
         if isinstance(event, FullResyncGranted):
             self.counters.full_resyncs += 1
             self._start_afresh = False
-            log.info(
-                "%s gives a full resync: %s at offset %d", self.peer, event.replid, event.offset
-            )
+            self._log.info("gives a full resync: %s at offset %d", event.replid, event.offset)
             self._intake = await self._feed.begin_intake(
                 event.replid, event.offset, origin=self.peer
             )
             self.state = LinkState.SYNC
         elif isinstance(event, SnapshotStarted):
             assert self._intake is not None
-            log.info("%s sends its snapshot: %s", self.peer, _size(event.size_bytes))
+            self._log.info("sends its snapshot: %s", _size(event.size_bytes))
             self._intake.begin(event.size_bytes)
             if event.size_bytes is not None and not self._feed.has_room(event.size_bytes):
                 raise DiskFullError(
@@ -198,9 +197,8 @@ class UpstreamLink:
         elif isinstance(event, SnapshotReceived):
             assert self._intake is not None
             intake, self._intake = self._intake, None
-            log.info(
-                "%s: snapshot complete: %d bytes in %.1f s, checksum %s",
-                self.peer,
+            self._log.info(
+                "snapshot complete: %d bytes in %.1f s, checksum %s",
                 event.size_bytes,
                 time.time() - intake.started_at,
                 "right" if event.checksum_present else "not present",
@@ -209,7 +207,7 @@ class UpstreamLink:
             self._came_up()
         elif isinstance(event, ResumeGranted):
             self.counters.partial_resyncs += 1
-            log.info("%s continues from offset %d", self.peer, event.offset)
+            self._log.info("continues from offset %d", event.offset)
             await self._feed.resumed(event.replid, event.offset)
             self._came_up()
 
@@ -302,18 +300,17 @@ class UpstreamLink:
         if self._feed.has_room(wanted):
             return
         self.state = LinkState.PAUSED
-        log.error(
-            "no room in %s: %d bytes free, %d wanted; reading from %s has stopped, what is stored "
+        self._log.error(
+            "no room in %s: %d bytes free, %d wanted; reading has stopped, what is stored "
             "is still served, and reading goes on by itself when there is room",
             self._feed.data_dir,
             self._feed.free_bytes(),
             wanted,
-            self.peer,
         )
         while not self._feed.has_room(wanted):  # noqa: ASYNC110 - nothing tells when there is room
             await asyncio.sleep(_ROOM_POLL_SECONDS)
         self._room_wanted_bytes = 0
-        log.info("there is room in %s again: reading goes on", self._feed.data_dir)
+        self._log.info("there is room in %s again: reading goes on", self._feed.data_dir)
 
     @staticmethod
     def _room_for(intake: Intake | None) -> int:
@@ -340,7 +337,7 @@ class UpstreamLink:
             self._down_at = time.time()
         message = str(failure)
         if message != self._last_error or now - self._logged_at >= _REMIND_SECONDS:
-            log.warning("%s: %s", self.peer, message)
+            self._log.warning("%s", message)
             self._logged_at = now
         self._last_error = message
 
@@ -400,8 +397,10 @@ async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
             hint="is it up, and not behind a firewall?",
         ) from failure
     except OSError as failure:
+        unknown = isinstance(failure, socket.gaierror)
         raise UpstreamError(
-            f"can't connect: {os_reason(failure)}", hint="is the master up?"
+            f"can't connect: {os_reason(failure)}",
+            hint="is the name right?" if unknown else "is the master up?",
         ) from failure
 
 
