@@ -21,10 +21,11 @@ pytestmark = pytest.mark.relay_only
 PROGRAM = "redis-7.0"
 
 
-def _write(master: Server, megabytes: int, name: str) -> None:
+def _write(master: Server, megabytes: int, keys: int = 32) -> None:
+    """Write so much, in values of 64 KiB that don't compress, over and over to the same keys."""
     with master.client() as client:
         for number in range(megabytes * 16):
-            client.call("SET", f"{name}:{number % 32}", os.urandom(32_768).hex())
+            client.call("SET", f"key:{number % keys}", os.urandom(32_768).hex())
 
 
 def _is_full(relay: Relay) -> bool:
@@ -39,17 +40,17 @@ def test_quota_smaller_than_what_passes_through(lab: Lab) -> None:
     """
     master = lab.master(PROGRAM)
     relay = lab.relay(
-        master, store_quota_bytes="8mb", store_segment_bytes="1mb", store_min_free_bytes=0
+        master, store_quota_bytes="40mb", store_segment_bytes="1mb", store_min_free_bytes=0
     )
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
     wait_same(master, replica)
     highest = 0
-    for part in range(10):
-        _write(master, 3, f"part-{part}")
+    for _ in range(12):
+        _write(master, 10)
         highest = max(highest, relay.status()["journal"]["disk_bytes"])
     wait_same(master, replica, timeout_seconds=8)
-    assert highest <= 8 << 20
+    assert highest <= 40 << 20
     assert master.syncs.full == 1
     assert replica.full_syncs_received == 1
     assert relay.log.count("no room") <= 3
@@ -61,9 +62,9 @@ def test_quota_smaller_than_what_passes_through(lab: Lab) -> None:
 def test_snapshot_larger_than_the_quota(lab: Lab) -> None:
     """It can't be stored: said, retried seldom (each try is a fork), right with a larger quota."""
     master = lab.master(PROGRAM, rdbcompression="no")
-    _write(master, 6, "large")
+    _write(master, 30, keys=480)
     relay = lab.relay(
-        master, store_quota_bytes="1mb", store_segment_bytes="256kb", store_min_free_bytes=0
+        master, store_quota_bytes="24mb", store_segment_bytes="1mb", store_min_free_bytes=0
     )
     wait_for("the relay says what is wrong", lambda: "quota" in relay.log)
     cpu = _cpu_ticks(relay)
@@ -99,7 +100,7 @@ def test_small_file_system(lab: Lab) -> None:
     wait_same(master, replica)
     filler = Path(f"/proc/{relay.pid}/root{relay.data_dir.parent}/filler")
     filler.write_bytes(bytes(20 << 20))
-    _write(master, 20, "beyond")
+    _write(master, 20)
     wait_for("the relay says that it is full", lambda: _is_full(relay))
     assert relay.is_healthy()
     filler.unlink()
