@@ -45,6 +45,7 @@ def test_replica_moves_between_master_and_relays_under_load(lab: Lab) -> None:
     replica = lab.server(PROGRAM, "replica", upstream=master)
     for node in (one, two, replica):
         node.wait_link()
+    wait_same(master, replica)  # past where the journals begin
     full = master.syncs.full
     with load:
         for place in (one, two, master, two, one, master):
@@ -114,7 +115,8 @@ def test_wait_counts_the_relay(lab: Lab) -> None:
     middle.wait_link()
     wait_for("the master lists it", lambda: [r["state"] for r in master.replicas()] == ["online"])
     with master.client() as client:
-        client.call("WAIT", 1, 3_000)  # the link's first ACK
+        client.call("SET", "key", "first")
+        assert client.call("WAIT", 1, 5_000) == 1  # opens the stream of a diskless sync
         for number in range(20):
             client.call("SET", "key", number)
             assert client.call("WAIT", 1, 500) == 1
