@@ -1,0 +1,90 @@
+"""CPU seconds of the middle for a fixed stream, by the number of replicas; its memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from tests.bench.crowd import Crowd
+from tests.bench.gauge import cpu
+from tests.bench.report import Row
+from tests.bench.stage import Plan, Variant, start_master, start_middle
+from tests.bench.writer import Heartbeat, write_stream
+from tests.servers.lab import laboratory
+
+_WAIT_SECONDS = 300.0
+# The relay's group fsync and the chained server's cron go on for a moment: part of the cost.
+_SETTLE_SECONDS = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    cpu_seconds: float
+    wall_seconds: float
+    rss_mb: float
+    peak_mb: float
+
+
+def measure(plan: Plan, tell: Callable[[str], None]) -> Iterator[Row]:
+    """Run the stream through both, in turns, for each number of replicas."""
+    for count in plan.counts:
+        runs: dict[Variant, list[_Run]] = {Variant.CHAINED: [], Variant.RELAY: []}
+        for repeat in range(plan.repeats):
+            for variant, done in runs.items():
+                tell(f"stream, {count} replicas, {variant.value}, {repeat + 1}/{plan.repeats}")
+                done.append(_run(plan, variant, count))
+        chained, relay = (_median(done) for done in runs.values())
+        group = f"{plan.writes:,} SETs of 64 bytes, {count} replica{'s' * (count > 1)}"
+
+        def row(name: str, unit: str, field: str, **goal: float) -> Row:
+            return Row(
+                group=group,  # noqa: B023 - called in this turn of the loop
+                name=name,
+                unit=unit,
+                chained=getattr(chained, field),  # noqa: B023
+                relay=getattr(relay, field),  # noqa: B023
+                **goal,
+            )
+
+        yield row("CPU of the middle", "s", "cpu_seconds", max_ratio=0.25)
+        yield row("wall, first write to last replica", "s", "wall_seconds")
+        yield row("RSS", "MB", "rss_mb", max_value=64)
+        yield row("peak RSS", "MB", "peak_mb", max_value=64)
+
+
+def _run(plan: Plan, variant: Variant, count: int) -> _Run:
+    with laboratory() as lab, Crowd() as crowd:
+        master = start_master(lab, plan)
+        middle = start_middle(lab, plan, variant, master)
+        with Heartbeat(master):
+            crowd.attach(middle.port, count)
+            crowd.wait_online(_WAIT_SECONDS)
+        write_stream(master.port, 1_000, _WAIT_SECONDS)
+        crowd.wait_offset(master.offset, _WAIT_SECONDS)
+        before, start = cpu(middle.pid), time.monotonic()
+        write_stream(master.port, plan.writes, _WAIT_SECONDS)
+        crowd.wait_offset(master.offset, _WAIT_SECONDS)
+        wall_seconds = time.monotonic() - start
+        time.sleep(_SETTLE_SECONDS)
+        used = cpu(middle.pid) - before
+        assert master.syncs.full == 1, "the middle was cut off by the master"
+        run = _Run(
+            used.total,
+            wall_seconds,
+            middle.memory_bytes() / 1e6,
+            middle.memory_bytes("VmHWM") / 1e6,
+        )
+        if plan.profile is not None and variant is Variant.RELAY:
+            middle.stop()
+        return run
+
+
+def _median(runs: list[_Run]) -> _Run:
+    return _Run(
+        median(run.cpu_seconds for run in runs),
+        median(run.wall_seconds for run in runs),
+        median(run.rss_mb for run in runs),
+        median(run.peak_mb for run in runs),
+    )
