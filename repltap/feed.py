@@ -13,13 +13,13 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from repltap.config import FsyncPolicy, StoreConfig
 from repltap.errors import DiskFullError, RemoteProtocolError
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
 from repltap.protocol.psync import journal_resume_point
+from repltap.retention import Reader, Retention
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
 from repltap.store.store import Store
@@ -30,28 +30,14 @@ log = logging.getLogger("repltap.journal")
 _INDEX_FLUSH_SECONDS = 0.05
 """A crash loses at most the bytes since the last index record; the master still has them."""
 
-_WORKING_ROOM_BYTES = 4 << 20
-"""With less than this there is no point in reading on: a journal alone reserves a part of it."""
+_SYNC_SECONDS = 1.0
+"""How often the journal is forced to the disk with `everysec`, and retention looked at anyhow."""
 
 _PUBLISH_RETRY_SECONDS = 5.0
 
 _TAIL_WINDOWS = (1 << 20, 32 << 20)
 """How much of the journal's tail is searched for the last command boundary, in two tries: one
 window serves all but a cut in the middle of a very large value or transaction."""
-
-
-class Reader(Protocol):
-    """Somebody who reads a history."""
-
-    @property
-    def pin(self) -> Offset:
-        """The lowest offset it still needs."""
-
-    def wake(self) -> None:
-        """Bytes it waits for have arrived."""
-
-    def drop(self, reason: str) -> None:
-        """Its history has ended, or it fell behind the limit: it must go."""
 
 
 class Feed:
@@ -78,7 +64,10 @@ class Feed:
         self._listeners: list[Callable[[], None]] = []
         self._replay_at: Offset | None = None  # next byte to compare after a retreated resume
         self._index_timer: asyncio.TimerHandle | None = None
-        self._dirty = asyncio.Event()
+        self._work = asyncio.Event()
+        self._always_sync = config.fsync is FsyncPolicy.ALWAYS
+        self._retention = Retention(store, config)
+        self._retain_at = Offset(0)  # the journal's end from which on retention is looked at
         self._tasks = OwnedTasks(self._task_failed)
         self._publishing = asyncio.Lock()
         self._failure: BaseException | None = None
@@ -182,8 +171,9 @@ class Feed:
         finally:
             if self._idle:
                 self._wake_idle()
+            if self._always_sync or journal.end >= self._retain_at:
+                self._work.set()
             if self._index_timer is None:
-                self._dirty.set()
                 loop = asyncio.get_running_loop()
                 self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._flush_index)
 
@@ -242,19 +232,36 @@ class Feed:
         Raises:
             StoreError: The disk refused an fsync: what is stored can't be trusted to last.
         """
+        loop = asyncio.get_running_loop()
+        policy = self._config.fsync
         for old in self._store.others():
             await asyncio.to_thread(self._store.discard, old)
+        sync_at = loop.time() + _SYNC_SECONDS
         while True:
+            await self._until_work()
             if self._failure is not None:
                 raise self._failure
-            if self._config.fsync is FsyncPolicy.ALWAYS:
-                await self._dirty.wait()
-            else:
-                await asyncio.sleep(1.0)
-            self._dirty.clear()
-            if self._config.fsync is not FsyncPolicy.NO:
-                await self.sync()
             await self._retain()
+            if policy is FsyncPolicy.ALWAYS or loop.time() >= sync_at:
+                sync_at = loop.time() + _SYNC_SECONDS
+                if policy is not FsyncPolicy.NO:
+                    await self.sync()
+
+    async def _until_work(self) -> None:
+        """Wait until something asks for it, a second at most."""
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await self._work.wait()
+        except TimeoutError:
+            pass
+        self._work.clear()
+
+    async def _retain(self) -> None:
+        history = self.history
+        if history is None or self.shifting:
+            return
+        self._retain_at = Offset(history.journal.end + self._store.options.segment_bytes)
+        await self._retention.apply(history, list(self._readers.get(history.number, ())))
 
     async def sync(self) -> None:
         """Make everything appended so far durable."""
@@ -290,45 +297,14 @@ class Feed:
         """What the file system, or the quota, has left."""
         return self._store.free_bytes()
 
-    def has_room(self, wanted_bytes: int = _WORKING_ROOM_BYTES) -> bool:
+    @property
+    def working_room_bytes(self) -> int:
+        """With less room than this there is no point in reading from the master."""
+        return self._retention.working_room_bytes
+
+    def has_room(self, wanted_bytes: int) -> bool:
         """Tell whether this much more may be stored, so that reading on makes sense."""
         return self._store.has_room(wanted_bytes, self._config.min_free_bytes)
-
-    async def _retain(self) -> None:
-        history = self.history
-        if history is None or self.shifting:
-            return
-        journal = history.journal
-        floor = Offset(journal.end - self._pin_limit(history))
-        for reader in list(self._readers.get(history.number, ())):
-            if reader.pin < floor:
-                reader.drop(
-                    f"{journal.end - reader.pin} bytes behind: more than the limit of "
-                    f"{self._pin_limit(history)}; it may come back by partial resync "
-                    "while the journal holds its offset"
-                )
-        for snapshot in history.snapshots.all[1:]:
-            if snapshot.format == history.snapshots.all[0].format:
-                await asyncio.to_thread(history.snapshots.remove, snapshot)
-        for snapshot in history.snapshots.all:
-            if snapshot.offset < floor:
-                log.info("snapshot at %d removed: its tail has outgrown the limit", snapshot.offset)
-                await asyncio.to_thread(history.snapshots.remove, snapshot)
-        pins = [snapshot.offset for snapshot in history.snapshots.all]
-        pins += [reader.pin for reader in self._readers.get(history.number, ())]
-        keep = min([journal.end - self._config.retain_bytes, *pins])
-        freed = journal.trim(Offset(max(keep, floor, 0)))
-        if freed:
-            log.debug("journal trimmed by %d bytes to offset %d", freed, journal.start)
-
-    def _pin_limit(self, history: HistoryStore) -> int:
-        limit = max(self._config.pin_limit_bytes, self._config.retain_bytes)
-        if self._config.quota_bytes is None:
-            return limit
-        # Whole segments are trimmed, so two of them are kept clear of the quota.
-        snapshots = sum(snapshot.size_bytes for snapshot in history.snapshots.all)
-        room = self._config.quota_bytes - snapshots - 2 * self._store.options.segment_bytes
-        return max(self._store.options.segment_bytes, min(limit, room))
 
     def _flush_index(self) -> None:
         self._index_timer = None
@@ -392,7 +368,7 @@ class Feed:
 
     def _task_failed(self, failure: BaseException) -> None:
         self._failure = failure  # `run` raises it
-        self._dirty.set()
+        self._work.set()
 
 
 def _last_boundary(history: HistoryStore) -> Offset:

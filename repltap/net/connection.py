@@ -162,7 +162,12 @@ class Connection:
             self.close("")
             return
         self.bytes_in += size
-        self._on_data(self._buffer[:size])
+        try:
+            self._on_data(self._buffer[:size])
+        except BaseException:
+            # A bug: the peer must not hang on it. The event loop reports it.
+            self.close("closed after an internal error, which the log shows")
+            raise
 
     def _send(self) -> None:
         if self._out:

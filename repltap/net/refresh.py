@@ -24,11 +24,14 @@ from repltap.protocol.events import (
     UpstreamEvent,
 )
 from repltap.protocol.upstream import UpstreamProtocol
-from repltap.rdb.compatibility import version_to_announce
+from repltap.rdb.compatibility import can_load, version_to_announce
 from repltap.store.history import HistoryStore
 
 _RETRY_SECONDS = (1.0, 5.0, 30.0)
 """Waits after failed refreshes in a row: each one may have cost the master a fork."""
+
+_MAX_WANTED = 16
+"""Different versions of Valkey that may wait for a snapshot at once."""
 
 _CATCH_UP_SECONDS = 30.0
 """How long the main link may take to reach the snapshot's offset. It is normally there before the
@@ -51,7 +54,8 @@ class SnapshotRefresher:
         self._feed = feed
         self._link = link
         self._listening_port = listening_port
-        self._wanted: dict[str, str] = {}  # announced version -> reason
+        # What to announce upstream -> a replica's version that it serves, and the reason.
+        self._wanted: dict[str | None, tuple[str, str]] = {}
         self._signal = asyncio.Event()
         self._intake: Intake | None = None
         self._history: HistoryStore | None = None
@@ -65,8 +69,9 @@ class SnapshotRefresher:
             version: What the replica said it is, "" for nothing.
             reason: For the log.
         """
-        if version not in self._wanted and len(self._wanted) < 16:
-            self._wanted[version] = reason
+        announce = version_to_announce(version)
+        if announce not in self._wanted and len(self._wanted) < _MAX_WANTED:
+            self._wanted[announce] = (version, reason)
             self._signal.set()
 
     async def run(self) -> None:
@@ -78,12 +83,13 @@ class SnapshotRefresher:
         failures = 0
         while True:
             await self._signal.wait()
-            if self._link.streaming_since is None or not self._feed.has_room():
+            if self._link.streaming_since is None or not self._has_room():
                 await asyncio.sleep(_RETRY_SECONDS[0])
                 continue
-            version, reason = next(iter(self._wanted.items()))
+            announce, (version, reason) = next(iter(self._wanted.items()))
             try:
-                await self._refresh(version, reason)
+                if not self._has_one(version):
+                    await self._refresh(announce, reason)
                 failures = 0
             except ReplTapError as failure:
                 delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
@@ -95,7 +101,7 @@ class SnapshotRefresher:
                 )
                 await asyncio.sleep(delay)
             # Whoever still waits asks again when the feed tells of the change.
-            self._wanted.pop(version, None)
+            del self._wanted[announce]
             if not self._wanted:
                 self._signal.clear()
             self._feed.changed()
@@ -130,7 +136,7 @@ class SnapshotRefresher:
 
     def tick(self) -> None:
         """Give up when the disk has no room for more."""
-        if not self._feed.has_room():
+        if not self._has_room():
             raise DiskFullError("no room for another snapshot", path=self._feed.data_dir)
 
     def before_send(self) -> None:
@@ -141,7 +147,13 @@ class SnapshotRefresher:
     def _logger(self) -> PeerLogger:
         return PeerLogger("upstream", peer=self._link.peer)
 
-    async def _refresh(self, version: str, reason: str) -> None:
+    def _has_room(self) -> bool:
+        return self._feed.has_room(self._feed.working_room_bytes)
+
+    def _has_one(self, version: str) -> bool:
+        return self._feed.newest_snapshot(lambda form: can_load(form, version)) is not None
+
+    async def _refresh(self, announce: str | None, reason: str) -> None:
         self._history = self._feed.history
         if self._history is None:
             raise UpstreamError("there is no history yet")
@@ -151,7 +163,7 @@ class SnapshotRefresher:
             settings_of(
                 config,
                 self._listening_port,
-                announce_version=version_to_announce(version),
+                announce_version=announce,
                 rdb_only=True,
             ),
             resume=None,

@@ -75,7 +75,7 @@ class SyncService:
         if wait is None or session.connection.closed:
             return
         if self._feed.shifting:
-            session.hold()
+            session.hold("the history is being given a new replication id")
             return
         if session.protocol.replica.filter is not None:
             self._serve_empty(session)
@@ -108,13 +108,13 @@ class SyncService:
         elif now - wait.since >= _AHEAD_LIMIT_SECONDS:
             session.refuse(_NO_MASTER)
             return True
-        session.hold()
+        session.hold("it is ahead of the journal; the master is expected to send the rest again")
         return True
 
     def _serve_full(self, session: Session, position: Position | None, reason: str) -> None:
         choice = self._choose(session)
         if choice is None:
-            session.hold()
+            session.hold(f"it needs a full sync ({reason}), and no snapshot for it is here yet")
             return
         history = choice.history if isinstance(choice, Intake) else self._feed.history
         assert history is not None
@@ -156,7 +156,7 @@ class SyncService:
         """`redis-cli --replica` filters everything out: it wants the stream from now on."""
         history = self._feed.history
         if history is None:
-            session.hold()
+            session.hold("nothing has come from the master yet")
             return
         self.full += 1
         session.send_empty_snapshot(history, history.journal.end, _EMPTY_RDB)

@@ -217,10 +217,11 @@ class Session:
         self.protocol.tick(self._loop.time())
         self._handle_events()
 
-    def hold(self) -> None:
-        """Keep the replica waiting, with a newline each second."""
+    def hold(self, reason: str) -> None:
+        """Keep the replica waiting, with a newline each second; `reason` is for the log."""
         if self.wait is not None and not self.wait.held:
             self.wait.held = True
+            self.log.info("waits: %s", reason)
             self.protocol.hold()
             self._send_protocol()
 

@@ -40,9 +40,6 @@ _REMIND_SECONDS = 60.0
 """The same failure is logged once, then this often."""
 
 _ROOM_POLL_SECONDS = 1.0
-_WORKING_ROOM_BYTES = 16 << 20
-"""Room there must be before reading goes on; more than what stops it, so that a disk at the brink
-does not make the link flap."""
 
 
 @dataclass(slots=True)
@@ -213,7 +210,7 @@ class UpstreamLink:
 
     def tick(self) -> None:
         """Stop reading before the disk is full to the last byte: others live on it too."""
-        if not self._feed.has_room():
+        if not self._feed.has_room(self._feed.working_room_bytes):
             raise DiskFullError("no room left", path=self._feed.data_dir)
 
     def before_send(self) -> None:
@@ -296,7 +293,8 @@ class UpstreamLink:
         A snapshot that did not fit is not asked for again before it might: each try costs the
         master a fork and the network its size.
         """
-        wanted = max(self._room_wanted_bytes, _WORKING_ROOM_BYTES)
+        # More than what stops it, so that a disk at the brink does not make the link flap.
+        wanted = max(self._room_wanted_bytes, 2 * self._feed.working_room_bytes)
         if self._feed.has_room(wanted):
             return
         self.state = LinkState.PAUSED

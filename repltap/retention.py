@@ -1,0 +1,114 @@
+"""What is deleted, and when: journal, snapshots, and readers that fell too far behind.
+
+The journal keeps `retain_bytes` for replicas that come back. A stored snapshot and every reader
+hold it back further, up to `pin_limit_bytes` or what the quota allows. Past that a snapshot is
+removed, a reader is dropped; the master is never made to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from repltap.config import StoreConfig
+from repltap.position import Offset
+from repltap.store.history import HistoryStore
+from repltap.store.store import Store
+
+log = logging.getLogger("repltap.journal")
+
+_WORKING_ROOM_BYTES = 4 << 20
+"""A journal reserves a part of this ahead, and an index record must always fit."""
+
+_WORKING_SHARE = 16
+"""Of a small quota, no more than this part is set aside as working room."""
+
+
+class Reader(Protocol):
+    """Somebody who reads a history."""
+
+    @property
+    def pin(self) -> Offset:
+        """The lowest offset it still needs."""
+
+    def wake(self) -> None:
+        """Bytes it waits for have arrived."""
+
+    def drop(self, reason: str) -> None:
+        """Its history has ended, or it fell behind the limit: it must go."""
+
+
+class Retention:
+    """The limits on what is kept.
+
+    Args:
+        store: What takes the room.
+        config: The limits.
+
+    Attributes:
+        working_room_bytes: With less room than this there is no point in reading on.
+    """
+
+    def __init__(self, store: Store, config: StoreConfig) -> None:
+        self._store = store
+        self._config = config
+        quota_bytes = config.quota_bytes
+        self.working_room_bytes = _WORKING_ROOM_BYTES
+        if quota_bytes is not None:
+            self.working_room_bytes = min(_WORKING_ROOM_BYTES, quota_bytes // _WORKING_SHARE)
+
+    async def apply(self, history: HistoryStore, readers: Iterable[Reader]) -> None:
+        """Delete what is no longer kept.
+
+        Args:
+            history: The one that is served.
+            readers: Who reads it.
+
+        Raises:
+            StoreError: The disk failed.
+        """
+        journal = history.journal
+        limit = self._pin_limit(history)
+        floor = Offset(journal.end - limit)
+        pins: list[Offset] = []
+        for reader in readers:
+            if reader.pin >= floor:
+                pins.append(reader.pin)
+                continue
+            reader.drop(
+                f"{journal.end - reader.pin} bytes behind, more than the limit of {limit}: it may "
+                "come back by partial resync while the journal holds its offset"
+            )
+        pins += await self._keep_snapshots(history, floor)
+        keep = min([journal.end - self._config.retain_bytes, *pins])
+        freed = journal.trim(Offset(max(keep, floor, 0)))
+        if freed:
+            log.debug("journal trimmed by %d bytes to offset %d", freed, journal.start)
+
+    async def _keep_snapshots(self, history: HistoryStore, floor: Offset) -> list[Offset]:
+        """Keep the newest snapshot of each format whose tail is within the limit."""
+        kept: dict[str, Offset] = {}
+        for snapshot in history.snapshots.all:
+            if snapshot.format not in kept and snapshot.offset >= floor:
+                kept[snapshot.format] = snapshot.offset
+                continue
+            if snapshot.offset < floor:
+                log.info(
+                    "snapshot at offset %d removed: the journal after it has outgrown the limit; "
+                    "the next full sync fetches another from the master",
+                    snapshot.offset,
+                )
+            await asyncio.to_thread(history.snapshots.remove, snapshot)
+        return list(kept.values())
+
+    def _pin_limit(self, history: HistoryStore) -> int:
+        limit = max(self._config.pin_limit_bytes, self._config.retain_bytes)
+        if self._config.quota_bytes is None:
+            return limit
+        others = self._store.disk_bytes() - history.journal.disk_bytes
+        # Whole segments are deleted, and reading stops at one working room: stay clear of both.
+        segment = self._store.options.segment_bytes
+        room = self._config.quota_bytes - others - 2 * segment - 2 * self.working_room_bytes
+        return max(segment, min(limit, room))
