@@ -255,6 +255,7 @@ class Relay:
             first_offset=journal.start,
             end_offset=journal.end,
             durable_offset=journal.durable_end,
+            retain_bytes=self._config.store.retain_bytes,
             disk_bytes=journal.disk_bytes,
             snapshots=tuple(
                 SnapshotStatus(

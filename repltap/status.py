@@ -129,7 +129,16 @@ class SnapshotStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalStatus:
-    """The journal of the history that is served."""
+    """The journal of the history that is served.
+
+    Attributes:
+        replid, replid2, second_offset: As INFO shows them.
+        first_offset, end_offset: What is held, half-open.
+        durable_offset: Up to where it is known to be on the disk.
+        retain_bytes: How much is kept at least, once there is that much (`repl_backlog_size`).
+        disk_bytes: What it takes on the disk, indexes included.
+        snapshots: What is stored, newest first.
+    """
 
     replid: ReplId
     replid2: ReplId
@@ -137,6 +146,7 @@ class JournalStatus:
     first_offset: Offset
     end_offset: Offset
     durable_offset: Offset
+    retain_bytes: int
     disk_bytes: int
     snapshots: tuple[SnapshotStatus, ...] = ()
 

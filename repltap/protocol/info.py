@@ -207,7 +207,7 @@ def _replication(status: RelayStatus) -> _Fields:
     yield from _backlog(
         active=1,
         # Redis shows the configured size. Ours is limited by the disk: show what it takes there.
-        size_bytes=journal.disk_bytes,
+        size_bytes=journal.retain_bytes,
         # Redis's own numbering is 1-based here.
         first_byte=journal.first_offset + 1,
         length=journal.end_offset - journal.first_offset,

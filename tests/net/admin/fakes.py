@@ -52,6 +52,7 @@ def journal(**changes: object) -> JournalStatus:
         "first_offset": Offset(50),
         "end_offset": Offset(5050),
         "durable_offset": Offset(5000),
+        "retain_bytes": 1 << 20,
         "disk_bytes": 8192,
         "snapshots": (
             SnapshotStatus(
