@@ -41,8 +41,8 @@ class UpstreamConfig:
         host, port: Where it is.
         username, password: ACL user, or None for the default user; None for no AUTH.
         announce_ip, announce_port: What the master shows for us, or None: our socket, our port.
-        announce_version: What we say we are. Valkey chooses the RDB version by it, so every
-            replica below must be able to load what this version writes.
+        announce_version: What we say we are, or `none`. Valkey 9 chooses the RDB version by it; a
+            replica that can't load that one gets another, fetched for it.
         timeout_seconds: Silence after which the link is taken for dead (`repl-timeout`).
         transfer_timeout_seconds: The same while the master prepares a snapshot.
         connect_timeout_seconds: For the TCP connection.

@@ -20,6 +20,7 @@ from repltap.values import (
     path,
     seconds,
     secret,
+    server_version,
     size,
     text,
 )
@@ -78,7 +79,14 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
     (_UP, "password_file", path, "FILE", "", "File with the password at the master."),
     (_UP, "announce_ip", text, "IP", "", "Address that the master shows for this relay."),
     (_UP, "announce_port", _PORT, "PORT", "listen", "Port that the master shows."),
-    (_UP, "announce_version", text, "VERSION", "9.1.2", "Version told to the master."),
+    (
+        _UP,
+        "announce_version",
+        server_version,
+        "VERSION",
+        "9.1.2",
+        "Version told to Valkey, or none.",
+    ),
     (_UP, "timeout_seconds", _PERIOD, "SECONDS", "60", "Silence that ends the link."),
     (_UP, "transfer_timeout_seconds", _PERIOD, "SECONDS", "180", "The same in a transfer."),
     (_UP, "connect_timeout_seconds", _PERIOD, "SECONDS", "5", "Time for a TCP connection."),

@@ -31,6 +31,7 @@ _UNITS = {
 }
 _SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)")
 _MAX_BYTES = 2**63 - 1
+_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,13 @@ def text(raw: object) -> str:
     if not isinstance(raw, str) or not raw or not raw.isprintable():
         raise ValueError(f"{raw!r} is not a word")
     return raw
+
+
+def server_version(raw: object) -> str:
+    """Read a version as Valkey takes it (`REPLCONF version`): three numbers, or `none`."""
+    if isinstance(raw, str) and (raw == "none" or _VERSION.fullmatch(raw)):
+        return raw
+    raise ValueError(f"{raw!r} is neither none nor a version such as 9.1.2")
 
 
 def secret(raw: object) -> str:

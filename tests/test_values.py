@@ -15,6 +15,7 @@ from repltap.values import (
     path,
     seconds,
     secret,
+    server_version,
     size,
     text,
 )
@@ -194,3 +195,14 @@ def test_text_and_path() -> None:
             path(raw)
     with pytest.raises(ValueError, match="no such home"):
         path("~nobody-of-that-name/x")
+
+
+@pytest.mark.parametrize("raw", ["none", "9.1.2", "10.0.12"])
+def test_a_server_version_is_three_numbers_or_none(raw: str) -> None:
+    assert server_version(raw) == raw
+
+
+@pytest.mark.parametrize("raw", ["", "9.1", "9.1.2.3", "9.1.x", "None", "9.1.2 ", 9])
+def test_what_is_no_server_version_is_refused(raw: object) -> None:
+    with pytest.raises(ValueError, match="neither none nor a version"):
+        server_version(raw)

@@ -259,7 +259,9 @@ class UpstreamLink:
             settings_of(
                 config,
                 self._listening_port,
-                announce_version=config.announce_version or None,
+                announce_version=None
+                if config.announce_version == "none"
+                else config.announce_version,
             ),
             resume=resume,
             now=loop.time(),
