@@ -1,0 +1,307 @@
+"""One peer, from its first byte to its end, wherever that comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from repltap.config import ListenConfig
+from repltap.net import downstream as downstream_module
+from repltap.net.admin.context import ClientKind
+from repltap.net.connection import OUTPUT_HIGH_BYTES
+from repltap.position import Offset
+from repltap.status import ReplicaState
+from tests.net.peers import FakeReplica, ack
+from tests.net.relay import Port, port
+from tests.protocol.ways import rdb
+from tests.stored import REPLID, SET, START, hold, open_fds, open_store, until
+
+END = START + len(SET)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    store = open_store(tmp_path)
+    hold(store, SET)
+    store.close()
+    return tmp_path
+
+
+async def streaming(it: Port, replica: FakeReplica) -> None:
+    await replica.ask(REPLID, END)
+    assert await replica.line() == b"+CONTINUE"
+
+
+async def test_what_a_replica_says_is_shown(path: Path) -> None:
+    async with port(path) as it:
+        with await it.replica() as replica:
+            session = (await until("a session", lambda: it.sessions))[0]
+            assert session.replica_status(time.time(), Offset(END)) is None
+            assert session.kind is ClientKind.NORMAL
+            await replica.ask(
+                REPLID, START, b"listening-port 6399", b"ip-address 10.9.8.7", b"version 9.1.2"
+            )
+            assert await replica.line() == b"+CONTINUE"
+            await replica.exactly(len(SET))
+            now = time.time()
+            status = session.replica_status(now, Offset(END))
+            assert status is not None
+            assert (status.ip, status.port, status.version) == ("10.9.8.7", 6399, "9.1.2")
+            assert (status.state, status.sent_offset) == (ReplicaState.ONLINE, END)
+            assert (status.acked_offset, status.lag_bytes) == (None, None)
+            await replica.send(ack(START + 2))
+            await until("the ACK", lambda: session.protocol.replica.acked)
+            status = session.replica_status(time.time(), Offset(END))
+            assert (status.acked_offset, status.lag_bytes) == (START + 2, END - START - 2)
+            assert status.last_ack_at >= now - 1
+            assert (session.kind, session.name) == (ClientKind.REPLICA, "10.9.8.7:6399")
+            assert (session.pin, session.behind) == (END, False)
+            assert session.state.last_command == "psync"
+            assert session.fd >= 0
+            assert session.local_address == f"127.0.0.1:{it.downstream.port}"
+        await until("the end", lambda: session.connection.closed)
+        assert session.fd == -1
+
+
+async def test_a_transfer_is_shown(path: Path) -> None:
+    async with port(path) as it:
+        intake = await it.feed.begin_intake(REPLID, Offset(500), origin="a test")
+        intake.begin(1000)
+        with await it.replica() as replica:
+            await replica.ask()
+            await replica.newline()
+            session = it.sessions[0]
+            waiting = session.replica_status(time.time(), Offset(END))
+            assert waiting.state is ReplicaState.WAITING
+            intake.write(rdb(bytes(200)))
+            it.feed.changed()
+            await replica.line()
+            await replica.line()
+            await replica.exactly(100)
+            status = session.replica_status(time.time(), Offset(END))
+            assert status.state is ReplicaState.TRANSFER
+            assert status.snapshot_total_bytes == 1000
+            assert status.snapshot_sent_bytes == session.sent_stream_bytes == intake.visible
+            assert status.sent_offset is None
+            assert session.pin == 500  # the whole stream behind the snapshot is still needed
+
+
+async def test_a_rdb_only_client_gets_the_rdb_and_the_end(path: Path) -> None:
+    """As `redis-cli --rdb` on Redis 7."""
+    async with port(path) as it:
+        with await it.replica() as replica:
+            await replica.ask(None, 0, b"rdb-only 1")
+            assert (await replica.snapshot())[2] == rdb()
+            assert await replica.rest() == b""
+        assert it.sessions == []
+        assert it.feed._readers == {}
+
+
+async def test_a_rdb_only_client_gets_the_end_mark(path: Path) -> None:
+    async with port(path) as it:
+        intake = await it.feed.begin_intake(REPLID, Offset(500), origin="a test")
+        intake.begin(None)
+        intake.write(rdb(bytes(100)))
+        with await it.replica() as replica:
+            await replica.ask(None, 0, b"capa eof", b"rdb-only 1")
+            await replica.line()
+            mark = (await replica.line())[5:]
+            it.feed.complete_intake(intake, 0)
+            assert await replica.rest() == rdb(bytes(100)) + mark
+
+
+async def test_a_replica_that_talks_is_closed(path: Path) -> None:
+    async with port(path) as it:
+        with await it.replica() as replica:
+            await streaming(it, replica)
+            await replica.send(b"PING\r\n")
+            assert await replica.rest() == b""
+        assert it.sessions == []
+
+
+@pytest.mark.parametrize("acks", [False, True])
+async def test_silence_ends_a_stream(
+    path: Path, acks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
+    async with port(path, ListenConfig(port=0, timeout_seconds=0.1)) as it:
+        with await it.replica() as replica:
+            await streaming(it, replica)
+            if acks:
+                await replica.send(ack(END))
+            assert await replica.rest() == b""
+
+
+async def test_half_a_command_and_silence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
+    async with port(path, ListenConfig(port=0, timeout_seconds=0.1)) as it:
+        with await it.replica() as silent, await it.replica() as idle:
+            await silent.send(b"*3\r\n$5\r\nPSYNC\r\n$40")
+            assert await silent.rest() == b""
+            await idle.send(b"PING\r\n")  # a client that says nothing is left alone
+            assert await idle.line() == b"+PONG"
+
+
+async def test_commands_are_answered_in_order(path: Path) -> None:
+    async with port(path) as it:
+        with await it.replica() as client:
+            await client.send(
+                b"PING\r\nECHO one\r\nECHO two\r\nREPLCONF capa eof\r\nECHO three\r\n"
+            )
+            got = [await client.line() for _ in range(8)]
+            assert got == [b"+PONG", b"$3", b"one", b"$3", b"two", b"+OK", b"$5", b"three"]
+            session = it.sessions[0]
+            assert session.input_buffered_bytes == session.output_buffered_bytes == 0
+            assert it.downstream.commands == 4
+            assert session.last_active_at <= time.time()
+
+
+async def test_quit_closes_after_the_reply(path: Path) -> None:
+    async with port(path) as it:
+        with await it.replica() as client:
+            await client.send(b"QUIT\r\n")
+            assert await client.rest() == b"+OK\r\n"
+        assert it.sessions == []
+
+
+async def test_bad_input_is_told_why(path: Path) -> None:
+    async with port(path) as it:
+        with await it.replica() as client:
+            await client.send(b"*1\r\n$99999999999\r\n")
+            assert b"-ERR Protocol error" in await client.rest()
+        assert it.sessions == []
+
+
+async def test_nothing_of_replication_without_the_password(path: Path) -> None:
+    async with port(path, ListenConfig(port=0, password="secret")) as it:
+        with await it.replica() as replica:
+            for line in (b"REPLCONF capa eof", b"PSYNC ? -1", b"SYNC"):
+                await replica.send(line + b"\r\n")
+                assert (await replica.line()).startswith(b"-NOAUTH")
+            await replica.send(b"AUTH wrong\r\n")
+            assert (await replica.line()).startswith(b"-WRONGPASS")
+            assert it.service.full == 0
+            await replica.send(b"AUTH secret\r\n")
+            assert await replica.line() == b"+OK"
+            await replica.ask()
+            assert (await replica.snapshot())[2] == rdb()
+
+
+async def test_a_client_that_never_reads(path: Path) -> None:
+    """It costs the bound and one reply more; then it is answered to the last one."""
+    async with port(path) as it:
+        with await it.replica(receive_bytes=4096) as client, await it.replica() as other:
+            size, count = 50_000, 100
+            request = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (size, b"x" * size)
+            sending = asyncio.get_running_loop().create_task(client.send(request * count))
+            session = it.sessions[0]
+            await until("congestion", lambda: session.connection.congested)
+            await other.send(b"PING\r\n")
+            assert await other.line() == b"+PONG"
+            assert session.output_buffered_bytes <= OUTPUT_HIGH_BYTES + size + 20
+            assert not session.connection._reading
+            answer = b"$%d\r\n%b\r\n" % (size, b"x" * size)
+            for _ in range(count):
+                assert await client.exactly(len(answer)) == answer
+            await sending
+            assert not session.connection.congested
+
+
+async def test_a_replica_that_never_reads_does_not_disturb(path: Path) -> None:
+    """What it has not read stays on the disk; the others go on."""
+    async with port(path) as it:
+        with await it.replica(receive_bytes=4096) as lazy, await it.replica() as live:
+            for replica in (lazy, live):
+                await streaming(it, replica)
+            block = bytes(range(256)) * 256
+            for _ in range(100):
+                it.feed.append(block)
+                assert await live.exactly(len(block)) == block
+            session = it.sessions[0]
+            assert session.behind
+            assert END < session.pin < it.history.journal.end
+            assert session.output_buffered_bytes == 0
+            for _ in range(100):
+                assert await lazy.exactly(len(block)) == block
+            assert not session.behind
+
+
+async def test_a_killed_client_is_logged_with_the_reason(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "repltap.downstream")
+    async with port(path) as it:
+        with await it.replica() as replica, await it.replica() as client:
+            await streaming(it, replica)
+            await client.send(b"PING\r\n")
+            await client.line()
+            for session in it.sessions:
+                session.drop("for a reason")
+                session.drop("again")
+        assert "replica disconnected: for a reason" in caplog.text
+        assert "client disconnected: for a reason" in caplog.text
+        assert "again" not in caplog.text
+
+
+STAGES = ["connected", "half a command", "held", "transfer", "before the ACK", "blocked", "stream"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("side", ["peer", "relay"])
+async def test_an_end_at_every_stage_leaves_nothing_behind(
+    path: Path, stage: str, side: str
+) -> None:
+    async with port(path) as it:
+        intake = await it.feed.begin_intake(REPLID, Offset(500), origin="a test")
+        before = open_fds()
+        replica = await it.replica(receive_bytes=4096)
+        session = (await until("a session", lambda: it.sessions))[0]
+        await _bring_to(stage, it, replica)
+        if side == "relay":
+            session.drop("the end")
+            await replica.rest()
+        replica.sock.close()
+        if stage == "blocked":
+            it.feed.append(SET)  # nothing is heard of a peer that is gone until it is sent to
+        await until("the end", lambda: not it.sessions)
+        assert session.connection.closed
+        assert it.feed._readers == {}
+        assert session not in it.feed._idle
+        assert (session._snapshot, session._journal, session.wait) == (None, None, None)
+        if stage == "before the ACK":
+            await until("publication", lambda: it.feed.settling is None)
+            del intake
+        it.feed.abandon_intake("the test is over")
+        await it.feed._tasks.join()
+        session = replica = intake = None  # type: ignore[assignment]
+        left = {line for line in open_fds() - before if "/histories/" not in line}
+        assert left == set()
+        assert len([line for line in open_fds() if "snapshots" in line]) == 0
+
+
+async def _bring_to(stage: str, it: Port, replica: FakeReplica) -> None:
+    intake = it.feed.intake
+    assert intake is not None
+    if stage == "half a command":
+        await replica.send(b"*3\r\n$5\r\nPSY")
+        await until("input", lambda: it.sessions[0].input_buffered_bytes)
+    elif stage == "held":
+        await replica.ask()
+        await replica.newline()
+    elif stage in ("transfer", "before the ACK"):
+        intake.begin(None)
+        intake.write(rdb(bytes(2000)))
+        await replica.ask(None, 0, b"capa eof")
+        await replica.line()
+        await replica.line()
+        if stage == "before the ACK":
+            it.feed.complete_intake(intake, 0)
+            await replica.exactly(len(rdb(bytes(2000))) + 40)
+    elif stage in ("stream", "blocked"):
+        await streaming(it, replica)
+        if stage == "blocked":
+            it.feed.append(bytes(8_000_000))
+            await until("a full socket", lambda: it.sessions[0].connection._writing)

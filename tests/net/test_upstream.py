@@ -1,0 +1,543 @@
+"""The link to the master: what is stored, what is asked for next, and when it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from repltap.errors import DataDirError, DiskFullError
+from repltap.feed import Feed
+from repltap.net import upstream as upstream_module
+from repltap.status import LinkState
+from tests.net.peers import FakeMaster, MasterLink
+from tests.net.relay import Link, link
+from tests.protocol.ways import MARK, rdb
+from tests.stored import OTHER, REPLID, SET, START, command, hold, open_fds, open_store, until
+
+ANYTHING = (b"?", b"-1")
+
+
+def asks_for(offset: int, replid: str = REPLID) -> tuple[bytes, bytes]:
+    return replid.encode(), b"%d" % (offset + 1)
+
+
+def held(path: Path, stream: bytes = b"") -> None:
+    store = open_store(path)
+    hold(store, stream)
+    store.close()
+
+
+@pytest.fixture
+async def master() -> AsyncIterator[FakeMaster]:
+    async with FakeMaster() as made:
+        yield made
+
+
+async def synced(it: Link, master: FakeMaster, stream: bytes = b"") -> MasterLink:
+    """Answer the next request with a full sync, and stream behind it."""
+    peer, asked = await master.asked()
+    assert asked == ANYTHING
+    peer.full(REPLID, START)
+    peer.say(stream)
+    await it.holds(START + len(stream))
+    return peer
+
+
+async def test_a_first_sync(tmp_path: Path, master: FakeMaster) -> None:
+    async with link(tmp_path, master.port, announce_ip="10.1.2.3") as it:
+        assert it.link.status().state in (LinkState.CONNECT, LinkState.CONNECTING)
+        peer = await synced(it, master, SET)
+        assert peer.options[b"listening-port"] == b"6380"
+        assert peer.options[b"ip-address"] == b"10.1.2.3"
+        await peer.acked(START + len(SET))
+        assert it.history.history.replid == REPLID
+        assert it.history.journal.read(START, 100) == SET
+        await until("the snapshot", lambda: it.history.snapshots.all)
+        assert it.history.snapshots.all[0].path.read_bytes() == rdb()
+        status = it.link.status()
+        assert (status.state, status.last_error, status.sync) == (LinkState.CONNECTED, "", None)
+        assert status.acked_offset == START + len(SET)
+        assert status.up_since is not None
+        assert status.last_io_at is not None
+        assert (status.connects, status.disconnects, status.attempts) == (1, 0, 0)
+        counters = it.link.counters
+        assert (counters.full_resyncs, counters.partial_resyncs) == (1, 0)
+        assert counters.received_bytes == len(rdb()) + len(SET)
+    assert it.link.state is LinkState.STOPPED
+
+
+async def test_an_announced_port_goes_before_the_real_one(
+    tmp_path: Path, master: FakeMaster
+) -> None:
+    async with link(tmp_path, master.port, announce_port=7777, announce_version="none"):
+        peer, _ = await master.asked()
+        assert peer.options[b"listening-port"] == b"7777"
+        assert b"version" not in peer.options
+        assert b"ip-address" not in peer.options
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_it_goes_on_where_it_stopped(tmp_path: Path, master: FakeMaster, end: str) -> None:
+    async with link(tmp_path, master.port) as it:
+        peer = await synced(it, master, SET)
+        getattr(peer, end)()
+        peer, asked = await master.asked()
+        assert asked == asks_for(START + len(SET))
+        peer.say(b"+CONTINUE\r\n" + SET)
+        await it.holds(START + 2 * len(SET))
+        assert it.link.counters.partial_resyncs == 1
+        assert it.link.counters.disconnects == 1
+        assert it.history.journal.read(START, 100) == SET * 2
+        await peer.acked(START + 2 * len(SET))
+
+
+async def test_after_a_restart_it_asks_from_the_last_whole_command(
+    tmp_path: Path, master: FakeMaster
+) -> None:
+    held(tmp_path, SET + SET[:11])
+    async with link(tmp_path, master.port) as it:
+        peer, asked = await master.asked()
+        assert asked == asks_for(START + len(SET))
+        peer.say(b"+CONTINUE %b\r\n" % REPLID.encode() + SET + SET)
+        await it.holds(START + 3 * len(SET))
+        assert it.history.journal.read(START, 1000) == SET * 3
+
+
+async def test_replayed_bytes_are_not_acknowledged_before_they_came(
+    tmp_path: Path, master: FakeMaster
+) -> None:
+    held(tmp_path, SET + SET[:30])
+    async with link(tmp_path, master.port):
+        peer, _ = await master.asked()
+        peer.say(b"+CONTINUE\r\n" + SET[:5])
+        await peer.acked(START + len(SET))
+        args = await peer.command()
+        assert int(args[2]) <= START + len(SET) + 5
+
+
+async def test_a_master_that_replays_other_bytes(tmp_path: Path, master: FakeMaster) -> None:
+    """The bytes it sent are not believed; what was held is served until the full sync is whole."""
+    held(tmp_path, SET + SET[:11])
+    async with link(tmp_path, master.port) as it:
+        old = it.history
+        peer, _ = await master.asked()
+        peer.say(b"+CONTINUE\r\n" + command(b"DEL", b"key") * 5)
+        await peer.gone()
+        peer, asked = await master.asked()
+        assert asked == ANYTHING
+        assert "other bytes than it sent before" in it.link.status().last_error
+        assert it.feed.history is old
+        assert old.journal.read(START, 1000) == SET + SET[:11]
+        peer.full(REPLID, START + 500)
+        await until("the new history", lambda: it.feed.history is not old)
+        peer.close()
+        _, asked = await master.asked()
+        assert asked == asks_for(START + 500)
+
+
+async def test_a_new_replid(tmp_path: Path, master: FakeMaster) -> None:
+    held(tmp_path, SET + SET[:11])
+    async with link(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        peer.say(b"+CONTINUE %b\r\n" % OTHER.encode() + command(b"DEL", b"key"))
+        at = START + len(SET)
+        await it.holds(at + len(command(b"DEL", b"key")))
+        history = it.history.history
+        assert (history.replid, history.replid2, history.second_offset) == (OTHER, REPLID, at + 1)
+        assert it.history.journal.read(START, 1000) == SET + command(b"DEL", b"key")
+        peer.close()
+        _, asked = await master.asked()
+        assert asked == asks_for(at + len(command(b"DEL", b"key")), OTHER)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"+FULLRESYNC %b 500\r\n" % OTHER.encode(),
+        b"+FULLRESYNC %b 500\r\n$%d\r\n" % (OTHER.encode(), len(rdb())),
+        b"+FULLRESYNC %b 500\r\n$%d\r\n%b" % (OTHER.encode(), len(rdb()), rdb()[:-1]),
+        b"+FULLRESYNC %b 500\r\n$EOF:%b\r\n%b" % (OTHER.encode(), MARK, rdb()),
+        b"+FULLRESYNC %b 500\r\n$%d\r\n%b" % (OTHER.encode(), len(rdb()), rdb(checksum="wrong")),
+        b"+FULLRESYNC %b 500\r\n-ERR no fork\r\n" % OTHER.encode(),
+    ],
+    ids=["granted", "begun", "all but a byte", "no end mark", "wrong checksum", "aborted"],
+)
+async def test_a_full_sync_that_fails(tmp_path: Path, master: FakeMaster, part: bytes) -> None:
+    """Nothing of it stays; what was held is there, and is what is asked for next."""
+    held(tmp_path, SET)
+    async with link(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        old = it.history
+        peer.say(part)
+        await until("the intake", lambda: it.link.counters.full_resyncs)
+        peer.close()
+        peer, asked = await master.asked()
+        assert asked == asks_for(START + len(SET))
+        assert (it.feed.history, it.feed.intake, it.feed.settling) == (old, None, None)
+        await until("removal", lambda: os.listdir(tmp_path / "histories") == ["1-01234567"])
+        peer.say(b"+CONTINUE\r\n" + SET)
+        await it.holds(START + 2 * len(SET))
+
+
+async def test_progress_of_a_snapshot(tmp_path: Path, master: FakeMaster) -> None:
+    async with link(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        data = rdb(bytes(1000))
+        peer.say(b"+FULLRESYNC %b 5\r\n$%d\r\n" % (REPLID.encode(), len(data)) + data[:600])
+
+        def received() -> bool:
+            sync = it.link.status().sync
+            return sync is not None and sync.received_bytes == 600
+
+        await until("bytes", received)
+        sync = it.link.status().sync
+        assert sync is not None
+        assert (sync.offset, sync.total_bytes) == (5, len(data))
+        assert it.link.state is LinkState.SYNC
+        assert it.link.streaming_since is None
+        peer.say(data[600:])
+        await it.holds(5)
+
+
+async def test_an_end_mark_and_a_version(tmp_path: Path, master: FakeMaster) -> None:
+    async with link(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        data = rdb(b"\xfa\x09redis-ver\x067.0.15")
+        peer.say(b"+FULLRESYNC %b 5\r\n\n\n$EOF:%b\r\n" % (REPLID.encode(), MARK) + data + MARK)
+        await peer.acked(5)
+        peer.say(SET)
+        await it.holds(5 + len(SET))
+        await until("publication", lambda: it.history.snapshots.all)
+        assert it.link.status().server_version == "7.0.15"
+        assert it.history.snapshots.all[0].path.read_bytes() == data
+
+
+async def test_no_room_in_the_stream(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fitted is kept and served; the master is left alone until there is room."""
+    monkeypatch.setattr(upstream_module, "_ROOM_POLL_SECONDS", 0.001)
+    room = False
+    async with link(tmp_path, master.port, store={"segment_bytes": 1000}) as it:
+        peer = await synced(it, master, SET)
+        journal = it.history.journal
+        append = journal.append
+
+        def append_a_part(data: memoryview | bytes, now_ns: int) -> None:
+            append(data[:3], now_ns)
+            raise DiskFullError("no space left", path=tmp_path)
+
+        monkeypatch.setattr(journal, "append", append_a_part)
+        monkeypatch.setattr(it.feed, "has_room", lambda wanted=0: room)
+        await peer.acked(START + len(SET))
+        peer.say(SET)
+        await until("the pause", lambda: it.link.disk_full)
+        assert "no space left" in it.link.status().last_error
+        assert await peer.command() == []  # hung up, and nothing acknowledged beyond what is held
+        assert journal.read(START, 100) == SET + SET[:3]
+        assert master.accepted == 1
+        monkeypatch.setattr(journal, "append", append)
+        room = True
+        peer, asked = await master.asked()
+        assert asked == asks_for(START + len(SET))
+        peer.say(b"+CONTINUE\r\n" + SET)
+        await it.holds(START + 2 * len(SET))
+        assert not it.link.disk_full
+        assert journal.read(START, 100) == SET * 2
+
+
+async def test_reading_stops_before_the_disk_is_full(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream_module, "_ROOM_POLL_SECONDS", 0.001)
+    async with link(tmp_path, master.port) as it:
+        peer = await synced(it, master)
+        monkeypatch.setattr(it.feed, "has_room", lambda wanted=0: False)
+        await peer.gone()
+        await until("the pause", lambda: it.link.disk_full)
+        monkeypatch.undo()
+        _, asked = await master.asked()
+        assert asked == asks_for(START)
+
+
+async def test_a_snapshot_larger_than_the_room(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not asked for again until it might fit: each try is a fork of the master."""
+    monkeypatch.setattr(upstream_module, "_ROOM_POLL_SECONDS", 0.001)
+    held(tmp_path, SET)
+    free = 1_000_000
+    asked_about: list[int] = []
+
+    def has_room(wanted: int = 100) -> bool:
+        asked_about.append(wanted)
+        return wanted < free
+
+    async with link(tmp_path, master.port) as it:
+        monkeypatch.setattr(it.feed, "has_room", has_room)
+        it.feed._retention.working_room_bytes = 1000
+        peer, _ = await master.asked()
+        peer.say(b"+FULLRESYNC %b 500\r\n$2000000\r\nREDIS0011" % OTHER.encode())
+        await peer.gone()
+        await until("polls", lambda: asked_about[-3:] == [2_000_000] * 3)
+        assert it.link.disk_full
+        assert "no room for a snapshot of 2000000 bytes" in it.link.status().last_error
+        assert master.accepted == 1
+        assert it.history.history.replid == REPLID
+        free = 3_000_000
+        _, asked = await master.asked()
+        assert asked == asks_for(START + len(SET))
+        monkeypatch.undo()
+
+
+async def test_a_snapshot_without_a_length_that_does_not_fit(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream_module, "_ROOM_POLL_SECONDS", 0.001)
+    quota = 50_000
+    wanted_bytes: list[int] = []
+
+    def has_room(wanted: int = 100) -> bool:
+        wanted_bytes.append(wanted)
+        return wanted <= quota
+
+    async with link(tmp_path, master.port, store={"quota_bytes": quota}) as it:
+        monkeypatch.setattr(it.feed, "has_room", has_room)
+        it.feed._retention.working_room_bytes = 1000
+        peer, _ = await master.asked()
+        peer.say(b"+FULLRESYNC %b 500\r\n$EOF:%b\r\n" % (OTHER.encode(), MARK))
+        peer.say(rdb(bytes(100_000)))
+        await until("the pause", lambda: it.link.disk_full)
+        # What it had already, and a quarter on top.
+        await until("the estimate", lambda: wanted_bytes[-1] > quota)
+        assert wanted_bytes[-1] <= quota * 5 // 4
+        assert "quota of 50000 bytes" in it.link.status().last_error
+        await until("removal", lambda: not os.listdir(tmp_path / "histories"))
+        assert master.accepted == 1
+        monkeypatch.undo()
+
+
+async def test_a_master_that_refuses_is_tried_with_backoff(
+    tmp_path: Path,
+    master: FakeMaster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    delays: list[tuple[float, float]] = []
+
+    def shortest(low: float, high: float) -> float:
+        delays.append((low, high))
+        return low
+
+    monkeypatch.setattr(upstream_module.random, "uniform", shortest)
+    async with link(tmp_path, master.port) as it:
+        for attempt in range(1, 5):
+            peer = await master.link()
+            peer.say(b"-LOADING Redis is loading the dataset in memory\r\n")
+            await peer.gone()
+            await until("the failure", lambda: it.link.status().last_error)
+            assert it.link.status().attempts >= attempt
+        assert it.link.status().up_since is None
+        assert caplog.text.count("is loading the dataset") == 1  # the same failure, said once
+        peer = await synced(it, master)
+        assert it.link.status().attempts == 0
+        assert it.link.status().last_error == ""
+    assert delays[:4] == [(0.5, 1.0)] * 4
+
+
+async def test_backoff_grows_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    timeout = asyncio.timeout
+
+    def note(seconds: float | None) -> asyncio.Timeout:
+        assert seconds is not None
+        waits.append(seconds)
+        return timeout(0)
+
+    it = upstream_module.UpstreamLink(
+        _no_feed(), upstream_module.UpstreamConfig(host="h", port=1), listening_port=1
+    )
+    monkeypatch.setattr(upstream_module.asyncio, "timeout", note)
+    monkeypatch.setattr(upstream_module.random, "uniform", lambda low, high: high)
+    for attempt in range(1, 9):
+        it._attempts = attempt
+        await it._back_off(worked=False)
+    monkeypatch.undo()
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+
+
+def _no_feed() -> Feed:
+    return None  # type: ignore[return-value]
+
+
+async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with link(tmp_path, port) as it:
+        await until("attempts", lambda: it.link.status().attempts >= 3)
+        status = it.link.status()
+        assert status.last_error == "can't connect: Connection refused (is the master up?)"
+        await until("a wait", lambda: it.link.status().next_try_at is not None)
+    assert caplog.text.count("Connection refused") == 1
+
+
+async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
+    async with link(tmp_path, 6379, host="no-such-host.invalid") as it:
+        await until("a failure", lambda: it.link.status().last_error)
+        assert "is the name right?" in it.link.status().last_error
+
+
+async def test_a_master_that_does_not_accept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_args: object, **_kwargs: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+    async with link(tmp_path, 1, connect_timeout_seconds=0.01) as it:
+        await until("a failure", lambda: it.link.status().last_error)
+        assert "no connection within 0.01 s" in it.link.status().last_error
+
+
+async def test_a_master_that_falls_silent(tmp_path: Path, master: FakeMaster) -> None:
+    async with link(tmp_path, master.port, timeout_seconds=0.3) as it:
+        peer = await synced(it, master, SET)
+        await peer.gone()  # it hung up by itself
+        assert "nothing came" in it.link.status().last_error
+        _, asked = await master.asked()
+        assert asked == asks_for(START + len(SET))
+
+
+async def test_a_repoint_while_the_stream_runs(tmp_path: Path, master: FakeMaster) -> None:
+    async with FakeMaster() as other, link(tmp_path, master.port) as it:
+        peer = await synced(it, master, SET)
+        assert not it.link.repoint("127.0.0.1", master.port)
+        assert it.link.repoint("127.0.0.1", other.port)
+        await peer.gone()
+        peer, asked = await other.asked()
+        assert asked == asks_for(START + len(SET))
+        peer.say(b"+CONTINUE\r\n")
+        await until("the link", lambda: it.link.state is LinkState.CONNECTED)
+        status = it.link.status()
+        assert (status.port, status.last_error) == (other.port, "")
+        assert it.link.peer == f"127.0.0.1:{other.port}"
+        assert master.accepted == 1
+
+
+async def test_a_repoint_ends_the_wait(tmp_path: Path, master: FakeMaster) -> None:
+    """The old master is refused for a minute; the new one is asked at once."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with link(tmp_path, port, backoff_min_seconds=60, backoff_max_seconds=60) as it:
+        await until("the wait", lambda: it.link.status().next_try_at is not None)
+        it.link.repoint("127.0.0.1", master.port)
+        await synced(it, master)
+
+
+async def test_a_repoint_in_the_handshake(tmp_path: Path, master: FakeMaster) -> None:
+    async with FakeMaster() as other, link(tmp_path, master.port, backoff_min_seconds=60) as it:
+        peer = await master.link()
+        await peer.command()
+        it.link.repoint("127.0.0.1", other.port)
+        await peer.gone()
+        await synced(it, other)
+
+
+async def test_a_repoint_while_a_snapshot_arrives(tmp_path: Path, master: FakeMaster) -> None:
+    held(tmp_path, SET)
+    async with (
+        FakeMaster() as other,
+        link(tmp_path, master.port, backoff_min_seconds=60) as it,
+    ):
+        peer, _ = await master.asked()
+        peer.say(b"+FULLRESYNC %b 500\r\n$100\r\nREDIS0011" % OTHER.encode())
+        await until("the intake", lambda: it.feed.intake is not None)
+        it.link.repoint("127.0.0.1", other.port)
+        _, asked = await other.asked()
+        assert asked == asks_for(START + len(SET))
+        assert it.feed.intake is None
+
+
+async def test_a_repoint_while_it_connects(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    create = loop.create_connection
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: object, **kwargs: object) -> object:
+        reached.set()
+        await gate.wait()
+        return await create(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "create_connection", slow)
+    async with FakeMaster() as other, link(tmp_path, master.port, backoff_min_seconds=60) as it:
+        await reached.wait()
+        it.link.repoint("127.0.0.1", other.port)
+        gate.set()
+        await synced(it, other)
+        if master.accepted:  # it got that far: then it was told nothing
+            assert await (await master.link()).command() in ([], [b"PING"])
+
+
+async def test_a_broken_store_ends_it(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> None:
+        raise DataDirError("input/output error", path=tmp_path)
+
+    held(tmp_path)
+    async with link(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        monkeypatch.setattr(it.history.journal, "append", broken)
+        peer.say(b"+CONTINUE\r\n" + SET)
+        await asyncio.wait([it.task])
+        with pytest.raises(DataDirError):
+            it.task.result()
+        assert it.link.state is LinkState.STOPPED
+        await peer.gone()
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("stage", ["connected", "handshake", "granted", "snapshot", "stream"])
+async def test_stopping_at_every_stage_leaves_nothing_behind(tmp_path: Path, stage: str) -> None:
+    before = open_fds()
+    async with FakeMaster() as master:
+        async with link(tmp_path, master.port) as it:
+            peer = await master.link()
+            if stage != "connected":
+                await peer.handshake()
+            if stage in ("granted", "snapshot"):
+                peer.say(b"+FULLRESYNC %b 5\r\n" % REPLID.encode())
+                await until("the grant", lambda r=it: r.feed.intake is not None)
+            if stage == "snapshot":
+                peer.say(b"$100\r\nREDIS0011")
+                await until("bytes", lambda r=it: r.feed.intake and r.feed.intake.format)
+            if stage == "stream":
+                peer.full(REPLID, 5)
+                peer.say(SET)
+                await it.holds(5 + len(SET))
+        await peer.gone()
+    del it, peer
+    assert open_fds() == before
+
+
+async def test_many_broken_links_leave_nothing_behind(tmp_path: Path, master: FakeMaster) -> None:
+    held(tmp_path, SET)
+    async with link(tmp_path, master.port) as it:
+        for number in range(12):
+            if number == 2:
+                before = len(open_fds())
+            peer, asked = await master.asked()
+            assert asked == asks_for(START + len(SET))
+            peer.say(b"+FULLRESYNC %b 500\r\n$500\r\nREDIS0011" % OTHER.encode())
+            await until("the intake", lambda: it.feed.intake is not None)
+            peer.reset()
+            await until("the end", lambda: it.feed.intake is None)
+        await until("removal", lambda: len(os.listdir(tmp_path / "histories")) == 1)
+        await until("descriptors", lambda: len(open_fds()) <= before)

@@ -1,0 +1,36 @@
+"""Why a call failed, without what asyncio adds."""
+
+import errno
+import socket
+
+import pytest
+
+from repltap.reasons import os_reason
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"),
+            "Connection refused",
+        ),
+        (OSError(errno.EMFILE, "anything"), "Too many open files"),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "Name or service not known",
+        ),
+        (OSError("the snapshot file is short"), "the snapshot file is short"),
+    ],
+)
+def test_reason(failure: OSError, reason: str) -> None:
+    assert os_reason(failure) == reason
+
+
+def test_what_asyncio_says_of_a_refused_connection() -> None:
+    """A real one: its own text names the address, which the log line has already."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(OSError) as caught:
+        socket.create_connection(("127.0.0.1", port))
+    assert os_reason(caught.value) == "Connection refused"
