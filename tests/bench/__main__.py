@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pstats
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +52,8 @@ def main(
     profile: Path | None,
 ) -> None:
     """Compare the relay with a chained redis-server."""
+    # As ctrl-C does: the servers of a measurement end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         server = choose_server()
     except LookupError as exc:
