@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +39,16 @@ async def until(what: str, probe: Callable[[], _T]) -> _T:
     except TimeoutError:
         raise AssertionError(f"waited in vain for: {what}") from None
     return value
+
+
+@contextmanager
+def closed_gate() -> Iterator[threading.Event]:
+    """Give a gate for a thread to wait at; it opens at the end, so that a failure can't hang."""
+    gate = threading.Event()
+    try:
+        yield gate
+    finally:
+        gate.set()
 
 
 def open_fds() -> set[str]:

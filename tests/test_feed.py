@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.stored import (
     SET,
     START,
     add_snapshot,
+    closed_gate,
     command,
     hold,
     open_fds,
@@ -205,19 +205,21 @@ async def test_a_new_replid_shifts_the_history(
         feed.listen(lambda: told.append(feed.shifting))
         reader = FakeReader(feed, current(feed))
         at = Offset(START + len(SET))
-        gate = threading.Event()
-        shift = HistoryStore.shift
+        with closed_gate() as gate:
+            shift = HistoryStore.shift
 
-        def slow(history: HistoryStore, replid: ReplId, at: Offset) -> None:
-            gate.wait()
-            shift(history, replid, at)
+            def slow(history: HistoryStore, replid: ReplId, at: Offset) -> None:
+                gate.wait()
+                shift(history, replid, at)
 
-        monkeypatch.setattr(HistoryStore, "shift", slow)
-        task = asyncio.get_running_loop().create_task(feed.resumed(OTHER, at))
-        await until("the shift", lambda: feed.shifting)
-        await feed.sync()  # keeps off while the files change
-        assert told == []
-        gate.set()
+            monkeypatch.setattr(HistoryStore, "shift", slow)
+            feed.append(SET[20:22])
+            task = asyncio.get_running_loop().create_task(feed.resumed(OTHER, at))
+            await until("the shift", lambda: feed.shifting)
+            await feed.sync()  # keeps off while the files change
+            assert current(feed).journal.durable_end == START + len(SET) + 20
+            assert told == []
+            gate.set()
         await task
         assert not feed.shifting
         assert len(reader.dropped) == 1
@@ -365,24 +367,26 @@ async def test_two_full_syncs_before_the_first_is_durable(
 ) -> None:
     """The second one settles; what it replaces is removed when both are stored."""
     async with opened(tmp_path) as feed:
-        gate = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        publish = Store.publish
+        with closed_gate() as gate:
+            publish = Store.publish
 
-        def slow(store: Store, history: HistoryStore) -> None:
-            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
-            publish(store, history)
+            def slow(store: Store, history: HistoryStore) -> None:
+                gate.wait()
+                publish(store, history)
 
-        monkeypatch.setattr(Store, "publish", slow)
-        first = await take_in(feed)
-        feed.complete_intake(first, 0)
-        second = await take_in(feed, OTHER)
-        feed.complete_intake(second, 0)
-        assert feed.settling is second
-        gate.set()
+            monkeypatch.setattr(Store, "publish", slow)
+            first = await take_in(feed)
+            feed.complete_intake(first, 0)
+            second = await take_in(feed, OTHER)
+            feed.complete_intake(second, 0)
+            assert feed.settling is second
+            settling: list[Intake | None] = []
+            feed.listen(lambda: settling.append(feed.settling))
+            gate.set()
         await stored(feed)
         assert histories(tmp_path) == ["2-ffffffff"]
         assert current(feed) is second.history
+        assert settling == [second, None]  # the first one's end is not the second one's
 
 
 async def test_publication_is_tried_again_when_there_is_room(

@@ -108,7 +108,7 @@ async def test_out_of_descriptors(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who waits is served when some close: the loop must not spin meanwhile, nor give up."""
-    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.01)
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.1)
     failures = 2
 
     class Listening:
@@ -133,6 +133,10 @@ async def test_out_of_descriptors(
     server._sockets = [Listening(sock) for sock in server._sockets]  # type: ignore[misc]
     task = asyncio.get_running_loop().create_task(server.run(_no_service()))
     with socket.create_connection(("127.0.0.1", server.port)):
+        await until("a failure", lambda: failures == 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert failures == 1
         await until("a session", lambda: server._sessions)
         assert caplog.text.count("can't accept a connection: Too many open files") == 2
         task.cancel()
@@ -266,12 +270,15 @@ async def test_a_change_is_looked_at_once(path: Path, monkeypatch: pytest.Monkey
                 consider(session)  # type: ignore[arg-type]
 
             monkeypatch.setattr(it.service, "consider", counted)
-            it.feed.shifting = False
             for _ in range(5):
                 it.feed.changed()
             assert looked == []  # not in the middle of whatever changed
-            assert await replica.line() == b"+CONTINUE"
+            for _ in range(5):
+                await asyncio.sleep(0)
             assert len(looked) == 1
+            it.feed.shifting = False
+            it.feed.changed()
+            assert await replica.line() == b"+CONTINUE"
 
 
 async def test_nothing_leaks(path: Path) -> None:

@@ -17,7 +17,17 @@ from repltap.store.store import Store
 from tests.net.peers import ack
 from tests.net.relay import Port, port
 from tests.protocol.ways import rdb
-from tests.stored import OTHER, REPLID, SET, START, add_snapshot, hold, open_store, until
+from tests.stored import (
+    OTHER,
+    REPLID,
+    SET,
+    START,
+    add_snapshot,
+    closed_gate,
+    hold,
+    open_store,
+    until,
+)
 
 END = START + 2 * len(SET)
 
@@ -354,30 +364,29 @@ async def test_a_snapshot_that_settles_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has arrived and is being made durable: good enough for replicas, eof or not."""
-    gate = asyncio.Event()
-    loop = asyncio.get_running_loop()
     publish = Store.publish
 
     def slow(store: Store, history: HistoryStore) -> None:
-        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result()
+        gate.wait()
         publish(store, history)
 
     monkeypatch.setattr(Store, "publish", slow)
     async with port(tmp_path) as it:
-        intake = await begin(it.feed)
-        grow(it.feed, intake, rdb())
-        it.feed.complete_intake(intake, 0)
-        it.feed.append(SET)
-        assert it.feed.settling is intake
-        with await it.replica() as replica:
-            await replica.ask()
-            assert await replica.snapshot() == (OTHER, Offset(500), rdb())
-            assert await replica.exactly(len(SET)) == SET
-            gate.set()
-            await until("publication", lambda: it.feed.settling is None)
+        with closed_gate() as gate:
+            intake = await begin(it.feed)
+            grow(it.feed, intake, rdb())
+            it.feed.complete_intake(intake, 0)
             it.feed.append(SET)
-            assert await replica.exactly(len(SET)) == SET
-        assert it.refresher.requests == []
+            assert it.feed.settling is intake
+            with await it.replica() as replica:
+                await replica.ask()
+                assert await replica.snapshot() == (OTHER, Offset(500), rdb())
+                assert await replica.exactly(len(SET)) == SET
+                gate.set()
+                await until("publication", lambda: it.feed.settling is None)
+                it.feed.append(SET)
+                assert await replica.exactly(len(SET)) == SET
+            assert it.refresher.requests == []
 
 
 # -- ahead of the journal --------------------------------------------------------------------------
