@@ -8,6 +8,7 @@
     │   ├── DataDirInUseError       another repltap holds its lock (exit 4)
     │   ├── CorruptStoreError       damaged in the middle; nothing was changed (exit 5)
     │   ├── DiskFullError           no room: what is stored stays, reading stops until there is
+    │   ├── OpenFilesError          the limit of open files is reached; passes, so it is retried
     │   └── NotRetainedError        the journal does not hold that offset (any more, or yet)
     ├── ProtocolError
     │   ├── RemoteProtocolError     the peer broke the protocol; its connection is closed
@@ -87,6 +88,10 @@ class CorruptStoreError(StoreError):
 
 class DiskFullError(StoreError):
     """The disk, or the quota, has no room for what came in."""
+
+
+class OpenFilesError(StoreError):
+    """No more files can be opened just now: the process's limit, or the system's."""
 
 
 class NotRetainedError(StoreError):

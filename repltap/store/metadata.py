@@ -13,7 +13,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from repltap.errors import CorruptStoreError, DataDirError, DiskFullError, StoreError
+from repltap.errors import (
+    CorruptStoreError,
+    DataDirError,
+    DiskFullError,
+    OpenFilesError,
+    StoreError,
+)
 from repltap.store.format import crc32c
 
 _TEMPORARY_SUFFIX = ".tmp"
@@ -21,6 +27,12 @@ _MAX_METADATA_BYTES = 1 << 20  # the largest honest one, a snapshot's AUX fields
 
 # EFBIG is what a file size limit (RLIMIT_FSIZE, or the file system's own) answers.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+# Nothing is wrong with the disk then: connections have taken the descriptors, and give them back.
+_OPEN_FILES_HINTS = {
+    errno.EMFILE: "raise the limit of open files: ulimit -n, or LimitNOFILE= for systemd",
+    errno.ENFILE: "raise the system's limit of open files: sysctl fs.file-max",
+}
 
 
 def storage_error(exc: OSError, path: Path) -> StoreError:
@@ -31,9 +43,12 @@ def storage_error(exc: OSError, path: Path) -> StoreError:
         path: The file it was about.
 
     Returns:
-        DiskFullError where there is no room, DataDirError for anything else.
+        DiskFullError where there is no room, OpenFilesError where no more files can be opened,
+        DataDirError for anything else.
     """
     reason = exc.strerror or str(exc)
+    if exc.errno in _OPEN_FILES_HINTS:
+        return OpenFilesError(reason, path=path, hint=_OPEN_FILES_HINTS[exc.errno])
     if exc.errno in _NO_ROOM:
         return DiskFullError(reason, path=path, hint="make room; reading goes on when there is")
     return DataDirError(reason, path=path, hint="check the disk, its mount and its permissions")

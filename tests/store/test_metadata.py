@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repltap.errors import CorruptStoreError, DataDirError, DiskFullError
+from repltap.errors import CorruptStoreError, DataDirError, DiskFullError, OpenFilesError
 from repltap.store import metadata
 from repltap.store.metadata import load_json, publish_json, replace_file, storage_error
 
@@ -70,3 +70,17 @@ def test_errors_are_translated(tmp_path: Path) -> None:
         assert isinstance(storage_error(OSError(code, "x"), tmp_path), DataDirError)
     with pytest.raises(DataDirError):
         replace_file(tmp_path / "no" / "such", b"")
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"), [(errno.EMFILE, "ulimit -n.*LimitNOFILE="), (errno.ENFILE, "fs.file-max")]
+)
+def test_regression_a_limit_of_open_files_is_not_a_broken_disk(
+    tmp_path: Path, code: int, hint: str
+) -> None:
+    """Found in review: idle connections took the last descriptor, and the hint blamed the disk."""
+    failure = storage_error(OSError(code, "Too many open files"), tmp_path)
+    assert isinstance(failure, OpenFilesError)
+    assert not isinstance(failure, DataDirError)
+    with pytest.raises(OpenFilesError, match=hint):
+        raise failure
