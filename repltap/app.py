@@ -19,6 +19,7 @@ from typing import Any
 
 from repltap.config import Config, StoreConfig
 from repltap.feed import Feed
+from repltap.files import reserve_files
 from repltap.net.downstream import Downstream
 from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
@@ -104,6 +105,7 @@ class Relay:
             ReplTapError: A part failed in a way that trying again can't mend.
         """
         self._catch_signals()
+        self._downstream.max_clients = reserve_files(self._config.listen.max_clients)
         await self._downstream.listen()
         port = self._downstream.port
         self._link = UpstreamLink(self._feed, self._config.upstream, listening_port=port)
@@ -147,7 +149,7 @@ class Relay:
             cpu_user_seconds=usage.ru_utime,
             cpu_system_seconds=usage.ru_stime,
             clients=len(self._downstream.clients()),
-            max_clients=self._config.listen.max_clients,
+            max_clients=self._downstream.max_clients,
             repl_timeout_seconds=round(self._config.listen.timeout_seconds),
             upstream=self._link.status(),
             journal=journal,
@@ -216,7 +218,7 @@ class Relay:
             await web.close()
         await _end(store)
         await self._feed.close()
-        log.info("stopped; everything up to offset %d is stored", self._end_offset())
+        self._log_end()
 
     def _log_start(self, port: int) -> None:
         history = self._feed.history
@@ -240,8 +242,14 @@ class Relay:
             kept = f", kept as {repair.kept.name}" if repair.kept else ""
             log.warning("%s: %s%s", repair.path, repair.reason, kept)
 
-    def _end_offset(self) -> int:
-        return self._feed.history.journal.end if self._feed.history else 0
+    def _log_end(self) -> None:
+        history = self._feed.history
+        if history is None:
+            log.info("stopped; nothing is stored")
+        elif history.published:
+            log.info("stopped; everything up to offset %d is stored", history.journal.end)
+        else:
+            log.warning("stopped; the last full sync could not be stored: the next start needs one")
 
     def _journal_status(self) -> JournalStatus | None:
         history = self._feed.history

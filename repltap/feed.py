@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from repltap.boundary import last_boundary
 from repltap.config import FsyncPolicy, StoreConfig
-from repltap.errors import DiskFullError, RemoteProtocolError
+from repltap.errors import DiskFullError, OpenFilesError, RemoteProtocolError, StoreError
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
-from repltap.protocol.psync import journal_resume_point
 from repltap.retention import Reader, Retention
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
@@ -34,10 +34,6 @@ _SYNC_SECONDS = 1.0
 """How often the journal is forced to the disk with `everysec`, and retention looked at anyhow."""
 
 _PUBLISH_RETRY_SECONDS = 5.0
-
-_TAIL_WINDOWS = (1 << 20, 32 << 20)
-"""How much of the journal's tail is searched for the last command boundary, in two tries: one
-window serves all but a cut in the middle of a very large value or transaction."""
 
 
 class Feed:
@@ -59,6 +55,12 @@ class Feed:
         """The last one that has arrived, while it is being made durable."""
         self.shifting = False
         """The history is being given its new replid: nobody may be granted anything meanwhile."""
+        self.generation = 0
+        """Counts up whenever `history` becomes another one or gets a new replid."""
+        self.rename_lock = asyncio.Lock()
+        """Held while the history gets a new replid, and while a snapshot is added to it."""
+        self._pins: dict[object, Offset] = {}  # what is needed by others than readers
+        self._closing = asyncio.Event()
         self._readers: dict[int, set[Reader]] = {}
         self._idle: set[Reader] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -83,7 +85,7 @@ class Feed:
         if self.history is None:
             return None
         journal = self.history.journal
-        offset = await asyncio.to_thread(_last_boundary, self.history)
+        offset = await asyncio.to_thread(last_boundary, self.history)
         return Position(self.history.history.replid, Offset(min(offset, journal.end)))
 
     async def resumed(self, replid: ReplId | None, at: Offset) -> None:
@@ -97,15 +99,19 @@ class Feed:
         assert history is not None
         if replid is None or replid == history.history.replid:
             self._replay_at = at if at < history.journal.end else None
+            if self._replay_at is not None:
+                self.pin(self, self._replay_at)
             return
         self._drop_readers(history, "the master's replication id has changed")
         # What lies past `at` was the old master's alone; the replicas that saw it have applied
         # only what is before it, or are ahead of the new master and need a full sync
         # (Redis replicationCreateCachedMasterClient / shiftReplicationId, disconnectSlaves).
-        self._replay_at = None
+        self._end_replay()
+        self.generation += 1
         self.shifting = True
         try:
-            await asyncio.to_thread(history.shift, replid, at)
+            async with self.rename_lock:
+                await asyncio.to_thread(history.shift, replid, at)
         finally:
             self.shifting = False
         log.info("history goes on as %s from offset %d", replid, at)
@@ -125,7 +131,11 @@ class Feed:
         """
         self.abandon_intake("another full sync has begun")
         history = await asyncio.to_thread(self._store.begin_history, replid, offset, origin=origin)
-        self.intake = Intake(history, history.snapshots.begin(offset), origin=origin)
+        try:
+            self.intake = Intake(history, history.snapshots.begin(offset), origin=origin)
+        except StoreError:
+            await asyncio.to_thread(self._store.discard, history)
+            raise
         self.changed()
         return self.intake
 
@@ -144,7 +154,9 @@ class Feed:
         old, self.history = self.history, intake.history
         self.intake, self.settling = None, intake
         intake.verify(crc64)
-        self._replay_at = None
+        self._end_replay()
+        self.generation += 1
+        self.pin(intake, intake.offset)
         if old is not None:
             self._drop_readers(old, "the master gave a full resync: a new history has begun")
         self._wake_all(intake.history)
@@ -205,6 +217,21 @@ class Feed:
         """Call back whenever the history, the intake or the stored snapshots change."""
         self._listeners.append(callback)
 
+    def pin(self, owner: object, offset: Offset) -> None:
+        """Hold the journal back at `offset`, within the limits, until `unpin`."""
+        self._pins[owner] = offset
+
+    def unpin(self, owner: object) -> None:
+        """Let go of what this owner has pinned, if anything."""
+        self._pins.pop(owner, None)
+
+    def lost_snapshot(self, snapshot: Snapshot, reason: str) -> None:
+        """A stored snapshot can't be read any more: forget it; another is fetched when wanted."""
+        history = self.history
+        log.error("a snapshot is lost: %s", reason)
+        if history is not None and snapshot in history.snapshots.all:
+            self._tasks.spawn("forget snapshot", self._forget(history, snapshot))
+
     def newest_snapshot(self, accepts: Callable[[str], bool]) -> Snapshot | None:
         """Find the newest stored snapshot whose journal tail is still held.
 
@@ -235,7 +262,7 @@ class Feed:
         loop = asyncio.get_running_loop()
         policy = self._config.fsync
         for old in self._store.others():
-            await asyncio.to_thread(self._store.discard, old)
+            await self._remove(old)
         sync_at = loop.time() + _SYNC_SECONDS
         while True:
             await self._until_work()
@@ -261,7 +288,11 @@ class Feed:
         if history is None or self.shifting:
             return
         self._retain_at = Offset(history.journal.end + self._store.options.segment_bytes)
-        await self._retention.apply(history, list(self._readers.get(history.number, ())))
+
+        def readers() -> list[Reader]:
+            return list(self._readers.get(history.number, ()))
+
+        await self._retention.apply(history, readers, self._pins.values)
 
     async def sync(self) -> None:
         """Make everything appended so far durable."""
@@ -281,6 +312,7 @@ class Feed:
 
     async def close(self) -> None:
         """Wait for publications, drop an unfinished intake, sync and close the store."""
+        self._closing.set()
         self.abandon_intake("repltap is shutting down")
         await self._tasks.join()
         if self._index_timer is not None:
@@ -320,17 +352,23 @@ class Feed:
         assert self.history is not None
         assert self._replay_at is not None
         journal = self.history.journal
-        size = min(len(data), journal.end - self._replay_at)
-        if journal.read(self._replay_at, size) != data[:size]:
-            at, self._replay_at = self._replay_at, None
+        at = self._replay_at
+        size = min(len(data), journal.end - at)
+        # What the limits have made the journal give up can't be compared any more.
+        if at >= journal.start and journal.read(at, size) != data[:size]:
+            self._end_replay()
             raise RemoteProtocolError(
                 f"the master continued at offset {at} with other bytes than it sent before",
                 hint="its history is not the one it claims to be; a full sync follows",
             )
-        self._replay_at = Offset(self._replay_at + size)
+        self._replay_at = Offset(at + size)
         if self._replay_at == journal.end:
-            self._replay_at = None
+            self._end_replay()
         return data[size:]
+
+    def _end_replay(self) -> None:
+        self._replay_at = None
+        self.unpin(self)
 
     def _wake_idle(self) -> None:
         idle, self._idle = self._idle, set()
@@ -347,37 +385,51 @@ class Feed:
 
     async def _publish(self, intake: Intake, old: HistoryStore | None) -> None:
         async with self._publishing:
-            while True:
-                try:
-                    await asyncio.to_thread(intake.publish)
-                    await asyncio.to_thread(self._store.publish, intake.history)
-                    break
-                except DiskFullError as failure:
-                    log.error("%s; trying again: until then a restart needs a full sync", failure)
-                    await asyncio.sleep(_PUBLISH_RETRY_SECONDS)
+            stored = await self._make_durable(intake)
             if self.settling is intake:
                 self.settling = None
-            if old is not None:
-                await asyncio.to_thread(self._store.discard, old)
-        log.info("snapshot of %d bytes at offset %d is stored", intake.writer.size, intake.offset)
+            self.unpin(intake)
+            if old is not None and (stored or not self._closing.is_set()):
+                await self._remove(old)
+        if stored:
+            log.info("snapshot of %d bytes at offset %d is stored", intake.size, intake.offset)
         self.changed()
+
+    async def _make_durable(self, intake: Intake) -> bool:
+        """Publish an intake and its history, again and again while the disk has no room.
+
+        Returns:
+            False when there was no room before the shutdown, or before another history followed.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(intake.publish)
+                await asyncio.to_thread(self._store.publish, intake.history)
+                return True
+            except (DiskFullError, OpenFilesError) as failure:
+                log.error("%s; trying again: until then a restart needs a full sync", failure)
+            if self._closing.is_set() or self.history is not intake.history:
+                return False
+            try:
+                async with asyncio.timeout(_PUBLISH_RETRY_SECONDS):
+                    await self._closing.wait()
+            except TimeoutError:
+                pass
 
     async def _discard_intake(self, intake: Intake) -> None:
         await asyncio.to_thread(intake.discard)
-        await asyncio.to_thread(self._store.discard, intake.history)
+        await self._remove(intake.history)
+
+    async def _remove(self, history: HistoryStore) -> None:
+        try:
+            await asyncio.to_thread(self._store.discard, history)
+        except StoreError as failure:
+            log.warning("%s; the next start tries again", failure)
+
+    async def _forget(self, history: HistoryStore, snapshot: Snapshot) -> None:
+        await asyncio.to_thread(history.snapshots.remove, snapshot)
+        self.changed()
 
     def _task_failed(self, failure: BaseException) -> None:
         self._failure = failure  # `run` raises it
         self._work.set()
-
-
-def _last_boundary(history: HistoryStore) -> Offset:
-    """Find the last command boundary of the journal; blocking, for a thread."""
-    journal = history.journal
-    for window in _TAIL_WINDOWS:
-        start = Offset(max(journal.start, journal.end - window))
-        tail = journal.read(start, journal.end - start)
-        offset = journal_resume_point(tail, start, known_boundary=start == journal.start)
-        if offset is not None:
-            return offset
-    return journal.end

@@ -104,7 +104,8 @@ class Intake:
         header = parse_header(os.pread(self.writer.fd, _HEADER_BYTES, 0))
         if not self.history.published:
             # -1 or absent: the master had selected none (rdb.c rdbSaveInfoAuxFields).
-            self.history.start_db = max(0, int(header.aux.get("repl-stream-db", "0")))
+            database = header.aux.get("repl-stream-db", "0")
+            self.history.start_db = int(database) if database.isdigit() else 0
         now = time.time()
         return self.writer.publish(
             format=header.format,

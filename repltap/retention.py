@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from repltap.config import StoreConfig
@@ -59,12 +59,18 @@ class Retention:
         if quota_bytes is not None:
             self.working_room_bytes = min(_WORKING_ROOM_BYTES, quota_bytes // _WORKING_SHARE)
 
-    async def apply(self, history: HistoryStore, readers: Iterable[Reader]) -> None:
+    async def apply(
+        self,
+        history: HistoryStore,
+        readers: Callable[[], Iterable[Reader]],
+        pins: Callable[[], Iterable[Offset]],
+    ) -> None:
         """Delete what is no longer kept.
 
         Args:
             history: The one that is served.
-            readers: Who reads it.
+            readers: Tells who reads it.
+            pins: Tells what else needs the journal, and from where on.
 
         Raises:
             StoreError: The disk failed.
@@ -72,27 +78,29 @@ class Retention:
         journal = history.journal
         limit = self._pin_limit(history)
         floor = Offset(journal.end - limit)
-        pins: list[Offset] = []
-        for reader in readers:
+        await self._drop_snapshots(history, floor)
+        # From here to the trim nothing waits: whoever is granted something is in the lists.
+        needed = [snapshot.offset for snapshot in history.snapshots.all]
+        needed += pins()
+        for reader in readers():
             if reader.pin >= floor:
-                pins.append(reader.pin)
+                needed.append(reader.pin)
                 continue
             reader.drop(
                 f"{journal.end - reader.pin} bytes behind, more than the limit of {limit}: it may "
                 "come back by partial resync while the journal holds its offset"
             )
-        pins += await self._keep_snapshots(history, floor)
-        keep = min([journal.end - self._config.retain_bytes, *pins])
+        keep = min([journal.end - self._config.retain_bytes, *needed])
         freed = journal.trim(Offset(max(keep, floor, 0)))
         if freed:
             log.debug("journal trimmed by %d bytes to offset %d", freed, journal.start)
 
-    async def _keep_snapshots(self, history: HistoryStore, floor: Offset) -> list[Offset]:
-        """Keep the newest snapshot of each format whose tail is within the limit."""
-        kept: dict[str, Offset] = {}
+    async def _drop_snapshots(self, history: HistoryStore, floor: Offset) -> None:
+        """Keep only the newest snapshot of each format, if its tail is within the limit."""
+        kept: set[str] = set()
         for snapshot in history.snapshots.all:
             if snapshot.format not in kept and snapshot.offset >= floor:
-                kept[snapshot.format] = snapshot.offset
+                kept.add(snapshot.format)
                 continue
             if snapshot.offset < floor:
                 log.info(
@@ -101,7 +109,6 @@ class Retention:
                     snapshot.offset,
                 )
             await asyncio.to_thread(history.snapshots.remove, snapshot)
-        return list(kept.values())
 
     def _pin_limit(self, history: HistoryStore) -> int:
         limit = max(self._config.pin_limit_bytes, self._config.retain_bytes)

@@ -136,25 +136,6 @@ async def test_it_resumes_where_a_replica_would(tmp_path: Path, stream: bytes, k
         assert await feed.resume_position() == Position(REPLID, Offset(START + kept))
 
 
-async def test_it_resumes_at_the_end_when_no_boundary_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed_module, "_TAIL_WINDOWS", (100, 200))
-    held(tmp_path, SET + command(b"SET", b"key", b"x" * 5000))
-    async with opened(tmp_path) as feed:
-        assert await feed.resume_position() == Position(REPLID, current(feed).journal.end)
-
-
-async def test_the_second_window_finds_the_start_of_a_large_value(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed_module, "_TAIL_WINDOWS", (100, 3000))
-    stream = SET * 30
-    held(tmp_path, stream + command(b"SET", b"key", b"x" * 1500)[:-1])
-    async with opened(tmp_path) as feed:
-        assert await feed.resume_position() == Position(REPLID, Offset(START + len(stream)))
-
-
 # -- bytes that are sent again --------------------------------------------------------------------
 
 

@@ -41,28 +41,28 @@ async def test_a_slow_reader_is_dropped_at_the_limit(store: Store) -> None:
     history = hold(store, bytes(6000), snapshot=b"")
     retention = Retention(store, store_config(store.path, retain_bytes=2000, pin_limit_bytes=6000))
     slow, live = FakeReader(START), FakeReader(START + 3500)
-    await retention.apply(history, [slow, live])
+    await retention.apply(history, lambda: [slow, live], list)
     assert not slow.dropped
     assert history.journal.start == START
     history.journal.append(bytes(100), 1)
-    await retention.apply(history, [slow, live])
+    await retention.apply(history, lambda: [slow, live], list)
     assert len(slow.dropped) == 1
     assert "6100 bytes behind, more than the limit of 6000" in slow.dropped[0]
     assert not live.dropped
     assert history.journal.start == START + 3000  # whole segments, up to what `live` needs
     live.pin = history.journal.end
-    await retention.apply(history, [live])
+    await retention.apply(history, lambda: [live], list)
     assert history.journal.start == START + 4000  # kept for those who come back
 
 
 async def test_a_snapshot_whose_tail_is_too_long_is_removed(store: Store) -> None:
     history = hold(store, bytes(4000))
     retention = Retention(store, store_config(store.path, retain_bytes=2000, pin_limit_bytes=4000))
-    await retention.apply(history, [])
+    await retention.apply(history, list, list)
     assert len(history.snapshots.all) == 1
     assert history.journal.start == START  # the snapshot holds its tail
     history.journal.append(bytes(1), 1)
-    await retention.apply(history, [])
+    await retention.apply(history, list, list)
     assert history.snapshots.all == ()
     assert list(history.snapshots.path.iterdir()) == []
     assert history.journal.start == START + 2000
@@ -73,7 +73,7 @@ async def test_the_newest_snapshot_of_each_format_stays(store: Store) -> None:
     for offset in (500, 1000, 1500):
         add_snapshot(history, rdb(), offset=offset)
         add_snapshot(history, rdb().replace(b"REDIS0011", b"VALKEY080"), offset=offset + 100)
-    await Retention(store, store_config(store.path)).apply(history, [])
+    await Retention(store, store_config(store.path)).apply(history, list, list)
     kept = [(s.offset, s.format) for s in history.snapshots.all]
     assert kept == [(1600, "VALKEY080"), (1500, "REDIS0011")]
     assert len(list(history.snapshots.path.glob("*.rdb"))) == 2
@@ -82,7 +82,7 @@ async def test_the_newest_snapshot_of_each_format_stays(store: Store) -> None:
 async def test_the_open_segment_stays(store: Store) -> None:
     history = hold(store, bytes(3500), snapshot=b"")
     await Retention(store, store_config(store.path, retain_bytes=0, pin_limit_bytes=0)).apply(
-        history, []
+        history, list, list
     )
     assert history.journal.start == START + 3000
 
@@ -95,11 +95,11 @@ async def test_a_quota_lowers_the_limit(tmp_path: Path) -> None:
     retention = Retention(store, config)
     assert retention.working_room_bytes == quota // 16
     reader = FakeReader(START)
-    await retention.apply(history, [reader])
+    await retention.apply(history, lambda: [reader], list)
     assert not reader.dropped
     for _ in range(8):
         history.journal.append(bytes(1000), 1)
-        await retention.apply(history, [reader] if not reader.dropped else [])
+        await retention.apply(history, lambda: [reader] if not reader.dropped else [], list)
         assert store.has_room(retention.working_room_bytes, 0)
     assert len(reader.dropped) == 1
     assert history.snapshots.all == ()

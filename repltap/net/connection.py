@@ -20,6 +20,9 @@ from repltap.reasons import os_reason
 
 log = logging.getLogger("repltap.downstream")
 
+LINGER_SECONDS = 5.0
+"""How long a connection that is to be closed may take to read what it has been answered."""
+
 OUTPUT_HIGH_BYTES = 256 << 10
 """With more than this unsent, nothing more is read from the peer: a client that asks and never
 reads costs this much and one reply more."""
@@ -79,6 +82,8 @@ class Connection:
         self._turn_queued = False
         self._closing: str | None = None
         self.closed = False
+        self.blocked_since: float | None = None
+        """Since when the socket has taken nothing, event loop's clock; None while it takes."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.resume_reading()
@@ -110,8 +115,12 @@ class Connection:
         """Send what can be sent now; the rest goes when the socket takes it."""
         if self.closed or self._writing:
             return
+        source = self._source
         try:
-            self._send()
+            if self._out or source is None or self._closing is not None:
+                self._send()
+            else:
+                self._send_source(source)
         except OSError as failure:
             self.close(f"connection lost while sending: {os_reason(failure)}")
         except StoreError as failure:
@@ -119,11 +128,17 @@ class Connection:
             self.close(str(failure))
 
     def close_when_sent(self, reason: str) -> None:
-        """Close once the queued bytes are out; nothing more is read or taken from the source."""
+        """Close once the queued bytes are out, soon in any case; nothing more is read or sent."""
+        if self.closed or self._closing is not None:
+            return
         self._closing = reason
         self._source = None
         self.pause_reading()
-        self.flush()
+        if self._out:
+            self._loop.call_later(LINGER_SECONDS, self.close, reason)
+            self.flush()
+        else:
+            self.close(reason)
 
     def close(self, reason: str) -> None:
         """Close now, whatever is unsent."""
@@ -205,9 +220,11 @@ class Connection:
     def _want_writing(self) -> None:
         if not self._writing and not self.closed:
             self._writing = True
+            self.blocked_since = self._loop.time()
             self._loop.add_writer(self._fd, self._writable)
 
     def _writable(self) -> None:
         self._writing = False
+        self.blocked_since = None
         self._loop.remove_writer(self._fd)
         self.flush()

@@ -21,10 +21,17 @@ from repltap.protocol.events import (
     UpstreamEvent,
 )
 from repltap.protocol.upstream import UpstreamProtocol, UpstreamState
+from repltap.reasons import os_reason
 
 RECEIVE_BYTES = 256 << 10
 """One read's worth. Larger reads mean fewer wake-ups under load; a loopback socket rarely holds
 more than this between two turns of the event loop."""
+
+DENSE_BYTES = 8 << 10
+GATHER_SECONDS = 0.001
+"""A stream whose reads are this large is dense: the next read waits this long, so that it brings
+more for the same cost. It halves the CPU time of a busy stream (`tests/bench`). A read that filled
+the whole buffer does not wait, so that throughput has no ceiling; small writes never meet it."""
 
 _TICK_SECONDS = 0.25
 """How late an ACK or a timeout may be."""
@@ -139,6 +146,8 @@ class Conversation(asyncio.BufferedProtocol):
         self.last_io_at = now
         self.protocol.receive_data(self._view[:nbytes], now)
         self._collect()
+        if DENSE_BYTES <= nbytes < RECEIVE_BYTES and self.protocol.state is UpstreamState.STREAM:
+            self._gather()
 
     def eof_received(self) -> bool:
         """The master hung up."""
@@ -148,7 +157,8 @@ class Conversation(asyncio.BufferedProtocol):
         """The connection is gone."""
         self._lost = True
         if exc is not None and self._failure is None and not self._slow:
-            self._failure = UpstreamError(f"connection lost: {exc}")
+            reason = os_reason(exc) if isinstance(exc, OSError) else str(exc)
+            self._failure = UpstreamError(f"connection lost: {reason}")
         self._signal.set()
 
     # -- inside ----------------------------------------------------------------------------------
@@ -197,6 +207,17 @@ class Conversation(asyncio.BufferedProtocol):
             self._handler.snapshot(event.data)
         else:
             await self._handler.handle(event)
+
+    def _gather(self) -> None:
+        """Let more of a dense stream come together before the next read."""
+        transport = self._transport
+        if transport is not None and transport.is_reading():
+            transport.pause_reading()
+            self._loop.call_later(GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        if not self._slow and self._failure is None:
+            self._resume_reading()
 
     def _resume_reading(self) -> None:
         transport = self._transport

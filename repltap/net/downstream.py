@@ -7,7 +7,8 @@ import errno
 import hmac
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from repltap.config import ListenConfig
@@ -71,6 +72,8 @@ class Downstream:
         self._next_id = 1
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._sockets: list[socket.socket] = []
+        self._port = config.port
+        self.max_clients = config.max_clients
         self._reconsider_queued = False
         self.connections = 0
         self.rejected = 0
@@ -82,7 +85,7 @@ class Downstream:
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        return int(self._sockets[0].getsockname()[1])
+        return self._port
 
     async def listen(self) -> None:
         """Bind and listen; accepting begins with `run`.
@@ -97,7 +100,12 @@ class Downstream:
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             for family, kind, proto, _, address in dict.fromkeys(found):
+                # With port 0 the first address chooses for all.
+                address = (address[0], self._port, *address[2:])
                 self._sockets.append(_listening_socket(family, kind, proto, address))
+                self._port = int(self._sockets[0].getsockname()[1])
+        except UnicodeError as failure:
+            raise ListenError(f"can't listen on {host}:{port}: not a host name") from failure
         except OSError as failure:
             self.stop_listening()
             raise ListenError(
@@ -120,7 +128,7 @@ class Downstream:
             while True:
                 await asyncio.sleep(_TICK_SECONDS)
                 for session in list(self._sessions.values()):
-                    session.tick()
+                    self._guarded(session, session.tick)
                 self._reconsider()
         finally:
             self.stop_listening()
@@ -239,7 +247,7 @@ class Downstream:
 
     def _admit(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        if len(self._sessions) >= self._config.max_clients:
+        if len(self._sessions) >= self.max_clients:
             self.rejected += 1
             with sock:
                 try:
@@ -286,7 +294,16 @@ class Downstream:
             return
         for session in list(self._sessions.values()):
             if session.wait is not None:
-                self._service.consider(session)
+                self._guarded(session, partial(self._service.consider, session))
+
+    @staticmethod
+    def _guarded(session: Session, step: Callable[[], None]) -> None:
+        """Take a step for one session; a fault in it must not end the others."""
+        try:
+            step()
+        except Exception:
+            session.log.exception("internal error; this connection is closed")
+            session.drop("internal error")
 
 
 def _listening_socket(

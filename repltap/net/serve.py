@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from repltap.boundary import last_boundary
+from repltap.errors import NotRetainedError, StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.session import Session, SyncWait
 from repltap.position import Position
+from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
 from repltap.rdb.compatibility import can_load
@@ -27,6 +30,10 @@ bytes that this master never sent."""
 
 _AHEAD_LIMIT_SECONDS = 60.0
 """And this long while there is no master, then it is told to ask again (it keeps its offset)."""
+
+_CLIENT_WINDOW = 64 << 10
+"""How far back the boundary of a command is looked for to begin a filtered stream at; little, as
+it is done between two turns of the event loop."""
 
 _EMPTY_RDB = b"REDIS0009\xff" + bytes(8)
 """No keys, no checksum; every version loads it (`protocol-facts`, smallest RDB)."""
@@ -72,8 +79,15 @@ class SyncService:
     def consider(self, session: Session) -> None:
         """Serve the session's request if that is possible now, else hold it."""
         wait = session.wait
-        if wait is None or session.connection.closed:
+        waiting = session.protocol.role is Role.WAITING
+        if wait is None or not waiting or session.connection.closed:
             return
+        try:
+            self._decide(session, wait)
+        except StoreError as failure:
+            session.drop(f"it can't be served now: {failure}")
+
+    def _decide(self, session: Session, wait: SyncWait) -> None:
         if self._feed.shifting:
             session.hold("the history is being given a new replication id")
             return
@@ -87,9 +101,9 @@ class SyncService:
             journal = history.journal
             decision = decide(position, history.history, journal.start, journal.end)
             if decision.verdict is Verdict.CONTINUE:
+                session.continue_at(history, position.offset)
                 self.partial += 1
                 session.log.info("continues from offset %d", position.offset)
-                session.continue_at(history, position.offset)
                 return
             if decision.verdict is Verdict.WAIT and self._hold_ahead(session, wait):
                 return
@@ -118,6 +132,13 @@ class SyncService:
             return
         history = choice.history if isinstance(choice, Intake) else self._feed.history
         assert history is not None
+        try:
+            session.send_snapshot(history, choice)
+        except NotRetainedError as failure:
+            if isinstance(choice, Intake):
+                raise
+            self._feed.lost_snapshot(choice, str(failure))
+            return  # the feed tells of the change, and the request is looked at again
         self.full += 1
         if position is not None:
             self.denied += 1
@@ -127,7 +148,6 @@ class SyncService:
             choice.offset,
             " (still arriving)" if isinstance(choice, Intake) else "",
         )
-        session.send_snapshot(history, choice)
 
     def _choose(self, session: Session) -> Intake | Snapshot | None:
         """Pick what to send, None when nothing can be sent yet."""
@@ -159,4 +179,4 @@ class SyncService:
             session.hold("nothing has come from the master yet")
             return
         self.full += 1
-        session.send_empty_snapshot(history, history.journal.end, _EMPTY_RDB)
+        session.send_empty_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)

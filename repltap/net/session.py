@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from repltap.errors import NotRetainedError
+from repltap.errors import StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
@@ -36,6 +36,9 @@ from repltap.protocol.psync import PsyncRequest
 from repltap.status import ReplicaState, ReplicaStatus
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
+
+_TURN_SECONDS = 0.002
+"""How long one client's commands may run before the others have their turn."""
 
 _MARK_BYTES = 20  # forty hexadecimal characters
 
@@ -109,6 +112,7 @@ class Session:
         self._active_at = self._loop.time()
         self._stream_bytes_closed = 0
         self._asked_to_sync = False
+        self._turn_queued = False
         self._pin_start = Offset(0)
         self.protocol = DownstreamProtocol(
             now=self._active_at, limits=InputLimits(), timeout_seconds=timeout_seconds
@@ -163,7 +167,7 @@ class Session:
         return self._journal.offset < self.history.journal.end
 
     def replica_status(self, now: float, end: Offset) -> ReplicaStatus | None:
-        """Show it as a replica, or None for a client and for who takes the RDB alone.
+        """Show it as a replica, or None for a client.
 
         Args:
             now: Unix seconds.
@@ -173,7 +177,7 @@ class Session:
         if self.protocol.role in (Role.CLIENT, Role.CLOSED):
             return None
         host = self.address.rpartition(":")[0]
-        streaming = self._journal is not None
+        streaming = self.protocol.role is Role.STREAM
         state = ReplicaState.ONLINE if streaming else ReplicaState.WAITING
         if self._snapshot is not None:
             state = ReplicaState.TRANSFER
@@ -214,8 +218,20 @@ class Session:
 
     def tick(self) -> None:
         """Keepalives and timeouts; about once a second."""
-        self.protocol.tick(self._loop.time())
-        self._handle_events()
+        now = self._loop.time()
+        blocked = self.connection.blocked_since
+        # A streaming replica that loads its snapshot reads nothing for long, and sends newlines
+        # instead: the protocol watches it. Nobody else has a reason not to read.
+        if (
+            blocked is not None
+            and self.protocol.role is not Role.STREAM
+            and now - blocked >= self.protocol.timeout_seconds
+        ):
+            self.drop(f"took nothing of what it was sent for {now - blocked:.0f} s")
+            return
+        self.protocol.tick(now)
+        if not self.connection.congested:
+            self._handle_events()
 
     def hold(self, reason: str) -> None:
         """Keep the replica waiting, with a newline each second; `reason` is for the log."""
@@ -233,11 +249,16 @@ class Session:
         self._send_protocol()
 
     def continue_at(self, history: HistoryStore, offset: Offset) -> None:
-        """Grant a partial resync from `offset` on."""
+        """Grant a partial resync from `offset` on.
+
+        Raises:
+            StoreError: The journal can't be read there; nothing was granted.
+        """
+        self._journal = JournalSource(history.journal, offset, self._idle)
         self.wait = None
         self._attach(history, offset)
         self.protocol.grant_continue(history.history.replid)
-        self._stream(offset)
+        self.connection.set_source(self._journal)
         self._send_protocol()
 
     def send_snapshot(self, history: HistoryStore, snapshot: Snapshot | Intake) -> None:
@@ -245,10 +266,10 @@ class Session:
 
         An arriving one must have begun; where its size is not known the replica must have
         announced `capa eof`.
+
+        Raises:
+            StoreError: The snapshot can't be read; nothing was granted.
         """
-        self.wait = None
-        self._attach(history, snapshot.offset)
-        self.protocol.grant_full(history.history.replid, snapshot.offset)
         if isinstance(snapshot, Intake):
             self._intake = snapshot
             self._snapshot_size = snapshot.size
@@ -260,6 +281,9 @@ class Session:
             self._snapshot = SnapshotSource.stored(
                 snapshot, on_idle=self._idle, on_finished=self._snapshot_sent
             )
+        self.wait = None
+        self._attach(history, snapshot.offset)
+        self.protocol.grant_full(history.history.replid, snapshot.offset)
         mark = None if self._snapshot_size is not None else os.urandom(_MARK_BYTES).hex().encode()
         self.protocol.begin_transfer(self._snapshot_size, mark)
         self.connection.set_source(self._snapshot)
@@ -307,7 +331,7 @@ class Session:
         assert self.history is not None
         try:
             self._journal = JournalSource(self.history.journal, offset, self._idle)
-        except NotRetainedError as failure:
+        except StoreError as failure:
             self.drop(str(failure))
             return
         self.connection.set_source(self._journal)
@@ -326,21 +350,41 @@ class Session:
         self._handle_events()
 
     def _drained(self) -> None:
-        self.connection.resume_reading()
-        self._loop.call_soon(self._handle_events)
+        self._next_turn()
 
     def _handle_events(self) -> None:
-        """Handle what has been parsed, as long as the peer reads what it is answered."""
+        """Handle what has been parsed, while the peer reads its answers, for a turn at most.
+
+        Nothing more is read before all of it is handled: that bounds what is kept in memory.
+        """
+        ends_at = self._loop.time() + _TURN_SECONDS
         while not self.connection.closed:
             events = self.protocol.events_received()
             for event in events:
                 self._handle(event)
             self._send_protocol()
             if self.connection.congested:
+                self.connection.pause_reading()  # until it has drained
+                return
+            if not events:
+                break
+            if self._loop.time() >= ends_at:
                 self.connection.pause_reading()
+                self._next_turn()
                 return
-            if not events and not self.protocol.has_pending_input:
-                return
+        if self.protocol.has_pending_input:
+            self.connection.pause_reading()  # until its request is granted or refused
+        else:
+            self.connection.resume_reading()
+
+    def _next_turn(self) -> None:
+        if not self._turn_queued:
+            self._turn_queued = True
+            self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn_queued = False
+        self._handle_events()
 
     def _handle(self, event: DownstreamEvent) -> None:
         if isinstance(event, CommandReceived):
@@ -359,6 +403,7 @@ class Session:
             self._end(event.message)
 
     def _end(self, reason: str) -> None:
+        self.wait = None
         self._send_protocol()
         self.connection.close_when_sent(reason)
 
@@ -388,6 +433,7 @@ class Session:
             self._stream_bytes_closed += self._snapshot.sent
             self._snapshot.close()
             self._snapshot = None
+        self._intake = None
         if self._journal is not None:
             self._stream_bytes_closed += self._journal.offset - self._pin_start
             self._journal.close()

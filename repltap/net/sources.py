@@ -49,22 +49,29 @@ class JournalSource:
             CorruptStoreError: A segment is shorter than its index says.
         """
         budget = _TURN_BYTES
-        while (segment := self._current()) is not None:
-            count = segment.end - self.offset
-            if count <= 0:
+        journal = self._journal
+        while (segment := self._segment) is not None:
+            offset = self.offset
+            end = min(segment.end, journal.end)
+            if offset >= end:
+                if offset < journal.end:
+                    self._move_on(segment)
+                    continue
                 self._on_idle()
                 return Progress.IDLE
             try:
-                sent = os.sendfile(fd, segment.fd, self.offset - segment.start, min(count, budget))
+                sent = os.sendfile(
+                    fd, segment.fd, offset - segment.start, min(end - offset, budget)
+                )
             except (BlockingIOError, InterruptedError):
                 return Progress.BLOCKED
             if sent == 0:
                 raise CorruptStoreError(
-                    f"ends before offset {self.offset}, which its index covers",
-                    path=self._journal.path,
+                    f"ends before offset {offset}, which its index covers",
+                    path=journal.path,
                     hint="stop repltap and check the disk",
                 )
-            self.offset = Offset(self.offset + sent)
+            self.offset = Offset(offset + sent)
             budget -= sent
             if budget <= 0:
                 return Progress.MORE
@@ -76,15 +83,12 @@ class JournalSource:
             self._segment.release()
             self._segment = None
 
-    def _current(self) -> Segment | None:
-        """The segment that holds the next byte; moves on at the end of a finished one."""
-        segment = self._segment
-        if segment is not None and self.offset == segment.end and self.offset < self._journal.end:
-            following = self._journal.segment_at(self.offset)
-            following.acquire()
-            segment.release()
-            self._segment = segment = following
-        return segment
+    def _move_on(self, finished: Segment) -> None:
+        """Go over to the segment that holds the next byte."""
+        following = self._journal.segment_at(self.offset)
+        following.acquire()
+        finished.release()
+        self._segment = following
 
 
 class SnapshotSource:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from repltap.config import UpstreamConfig
 from repltap.errors import (
     DiskFullError,
+    OpenFilesError,
     RemoteProtocolError,
     ReplTapError,
     UpstreamError,
@@ -39,7 +40,14 @@ from repltap.status import LinkState, SyncProgress, UpstreamStatus
 _REMIND_SECONDS = 60.0
 """The same failure is logged once, then this often."""
 
+_PROVEN_SECONDS = 2.0
+"""A stream that ran this long has worked: its link is tried again at once when it breaks. A master
+that grants and hangs up is met with growing waits."""
+
 _ROOM_POLL_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
+"""After writes have failed again and again although the disk claims to have room (no inodes left,
+a quota of the file system's own), reading is tried again this seldom."""
 
 
 @dataclass(slots=True)
@@ -51,6 +59,10 @@ class LinkCounters:
     full_resyncs: int = 0
     partial_resyncs: int = 0
     received_bytes: int = 0
+
+
+class _RepointedError(UpstreamError):
+    """The link was closed to follow another master: nothing failed."""
 
 
 class UpstreamLink:
@@ -83,6 +95,7 @@ class UpstreamLink:
         self._room_wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
         self._last_error = ""
         self._logged_at = float("-inf")
+        self._pauses = 0  # times in a row that the disk was full
         self._up_at: float | None = None
         self._down_at: float | None = None
         self._next_try_at: float | None = None
@@ -107,8 +120,8 @@ class UpstreamLink:
         try:
             while True:
                 await self._wait_for_room()
-                worked = await self._attempt()
-                await self._back_off(worked)
+                proven = await self._attempt()
+                await self._back_off(proven)
         finally:
             self.state = LinkState.STOPPED
 
@@ -128,10 +141,10 @@ class UpstreamLink:
         before, self._log.peer = self._log.peer, self.peer
         self._log.info("followed from now on instead of %s", before)
         self._attempts = 0
-        self._last_error = ""
+        self._room_wanted_bytes = self._pauses = 0
         self._again.set()
         if self._conversation is not None:
-            self._conversation.fail(UpstreamError("re-pointed to another master"))
+            self._conversation.fail(_RepointedError("re-pointed to another master"))
         return True
 
     def status(self) -> UpstreamStatus:
@@ -145,7 +158,7 @@ class UpstreamLink:
             host=self.config.host,
             port=self.config.port,
             state=self.state,
-            last_error=self._last_error,
+            last_error="" if up else self._last_error,
             last_io_at=self._last_io_at,
             up_since=self._up_at if up else None,
             down_since=None if up else self._down_at,
@@ -154,7 +167,7 @@ class UpstreamLink:
             server_version=self._server_version(),
             connects=self.counters.connects,
             disconnects=self.counters.disconnects,
-            attempts=self._attempts,
+            attempts=0 if up else self._attempts,
             next_try_at=self._next_try_at,
         )
 
@@ -226,7 +239,7 @@ class UpstreamLink:
         """Connect and hold one conversation.
 
         Returns:
-            Whether the stream ran.
+            Whether the stream ran long enough to say that the link works.
         """
         self._again.clear()
         self._next_try_at = None
@@ -237,20 +250,23 @@ class UpstreamLink:
             await self._connect(resume)
             assert self._conversation is not None
             await self._conversation.run()
-        except DiskFullError as failure:
+        except _RepointedError:
+            self._went_down(None)
+        except (DiskFullError, OpenFilesError) as failure:
             self._room_wanted_bytes = self._room_for(self._intake)
+            self._pauses += 1
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
-            self._start_afresh = isinstance(failure, RemoteProtocolError)
+            self._start_afresh |= isinstance(failure, RemoteProtocolError)
             self._went_down(failure)
         finally:
-            worked = self.streaming_since is not None
-            self.streaming_since = None
+            since, self.streaming_since = self.streaming_since, None
             self._conversation = None
             if self._intake is not None:
                 self._intake = None
                 self._feed.abandon_intake("the master broke off the snapshot")
-        return worked
+        now = asyncio.get_running_loop().time()
+        return since is not None and now - since >= _PROVEN_SECONDS
 
     async def _connect(self, resume: Position | None) -> None:
         loop = asyncio.get_running_loop()
@@ -270,24 +286,30 @@ class UpstreamLink:
         await connect(conversation, config)
         if config is not self.config:
             conversation.close()
-            raise UpstreamError("re-pointed to another master")
+            raise _RepointedError("re-pointed to another master")
         self.state = LinkState.HANDSHAKE
         self._conversation = conversation
 
-    async def _back_off(self, worked: bool) -> None:
+    async def _back_off(self, proven: bool) -> None:
         """Wait before the next attempt; a re-point ends the wait."""
-        if worked:
-            self._attempts = 0
+        if proven:
+            self._attempts = self._pauses = 0
+            self._logged_at = float("-inf")
             return
         self.state = LinkState.CONNECT
         ceiling = self.config.backoff_min_seconds * 2 ** min(self._attempts, 30)
         delay = random.uniform(0.5, 1.0) * min(ceiling, self.config.backoff_max_seconds)
-        self._next_try_at = time.time() + delay
+        await self._wait(delay)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait this long; a re-point ends the wait."""
+        self._next_try_at = time.time() + seconds
         try:
-            async with asyncio.timeout(delay):
+            async with asyncio.timeout(seconds):
                 await self._again.wait()
         except TimeoutError:
             pass
+        self._next_try_at = None
 
     async def _wait_for_room(self) -> None:
         """Leave the master alone while there is no room for what it would send.
@@ -297,7 +319,7 @@ class UpstreamLink:
         """
         # More than what stops it, so that a disk at the brink does not make the link flap.
         wanted = max(self._room_wanted_bytes, 2 * self._feed.working_room_bytes)
-        if self._feed.has_room(wanted):
+        if self._feed.has_room(wanted) and not self._pauses:
             return
         self.state = LinkState.PAUSED
         self._log.error(
@@ -307,8 +329,12 @@ class UpstreamLink:
             self._feed.free_bytes(),
             wanted,
         )
-        while not self._feed.has_room(wanted):  # noqa: ASYNC110 - nothing tells when there is room
-            await asyncio.sleep(_ROOM_POLL_SECONDS)
+        # The disk said it was full: let it be for a moment, whatever it says of its room now.
+        await self._wait(min(_ROOM_POLL_SECONDS * 2**self._pauses, _MAX_PAUSE_SECONDS))
+        while not self._again.is_set() and not self._feed.has_room(wanted):
+            await self._wait(_ROOM_POLL_SECONDS)
+        if self._again.is_set():
+            return
         self._room_wanted_bytes = 0
         self._log.info("there is room in %s again: reading goes on", self._feed.data_dir)
 
@@ -324,17 +350,17 @@ class UpstreamLink:
         self.streaming_since = asyncio.get_running_loop().time()
         self._up_at = time.time()
         self._down_at = None
-        self._attempts = 0
-        self._last_error = ""
-        self._logged_at = float("-inf")
         self.counters.connects += 1
         self._feed.changed()
 
-    def _went_down(self, failure: ReplTapError) -> None:
+    def _went_down(self, failure: ReplTapError | None) -> None:
         now = asyncio.get_running_loop().time()
         if self.streaming_since is not None:
             self.counters.disconnects += 1
             self._down_at = time.time()
+        if failure is None:
+            self._last_error = ""
+            return
         message = str(failure)
         if message != self._last_error or now - self._logged_at >= _REMIND_SECONDS:
             self._log.warning("%s", message)
@@ -396,6 +422,8 @@ async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
             f"no connection within {config.connect_timeout_seconds:g} s",
             hint="is it up, and not behind a firewall?",
         ) from failure
+    except UnicodeError as failure:
+        raise UpstreamError(f"{config.host[:80]!r} is not a host name") from failure
     except OSError as failure:
         unknown = isinstance(failure, socket.gaierror)
         raise UpstreamError(

@@ -366,7 +366,7 @@ async def test_backoff_grows_to_its_limit(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(upstream_module.random, "uniform", lambda low, high: high)
     for attempt in range(1, 9):
         it._attempts = attempt
-        await it._back_off(worked=False)
+        await it._back_off(proven=False)
     monkeypatch.undo()
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
 
