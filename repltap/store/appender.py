@@ -183,13 +183,9 @@ class Appender:
         """Begin a new segment at the end of the full one."""
         self._write_record(self._appended_ns)
         data = layout.segment_path(self.path, self.end)
-        index = layout.index_path(self.path, self.end)
         try:
-            # The index first: an empty index without data is recognised as an unfinished roll.
-            os.close(os.open(index, CREATE, 0o644))
-            os.close(os.open(data, CREATE, 0o644))
+            data_fd, index_fd = _create_files(data, layout.index_path(self.path, self.end))
         except OSError as exc:
-            index.unlink(missing_ok=True)
             raise storage_error(exc, data) from exc
         with self._lock:
             full = self._last
@@ -198,10 +194,7 @@ class Appender:
             self._unsynced.append(full)
             self._segments = (*self._segments, Segment(data, self.end, self.end))
             self._names_changed += 1
-            try:
-                self._open_last()
-            except OSError as exc:
-                raise storage_error(exc, data) from exc
+            self._use_last(data_fd, index_fd)
 
     def _write_record(self, now_ns: int) -> None:
         """Cover the bytes since the last record by a new one, if there are any."""
@@ -223,15 +216,36 @@ class Appender:
 
     def _open_last(self) -> None:
         """Get ready to append to the last segment, which its index covers as a whole."""
+        last = self._segments[-1]
+        data_fd = os.open(last.path, os.O_RDWR)
+        try:
+            index_fd = os.open(layout.index_path(self.path, last.start), os.O_RDWR)
+        except BaseException:
+            os.close(data_fd)
+            raise
+        self._use_last(data_fd, index_fd)
+
+    def _use_last(self, data_fd: int, index_fd: int) -> None:
         self._last = last = self._segments[-1]
         self._base = last.start
         self._pending = self._crc = 0
         self._fast_end = self.end
-        self._data_fd = os.open(last.path, os.O_RDWR)
-        self._index_fd = os.open(layout.index_path(self.path, last.start), os.O_RDWR)
+        self._data_fd, self._index_fd = data_fd, index_fd
 
     def _close_last(self) -> None:
         for fd in (self._data_fd, self._index_fd):
             if fd >= 0:
                 os.close(fd)
         self._data_fd = self._index_fd = -1
+
+
+def _create_files(data: Path, index: Path) -> tuple[int, int]:
+    """Make the files of a new segment, both or neither, and give back their descriptors."""
+    # The index first: an empty index without data is recognised as an unfinished roll.
+    index_fd = os.open(index, CREATE, 0o644)
+    try:
+        return os.open(data, CREATE, 0o644), index_fd
+    except BaseException:
+        os.close(index_fd)
+        index.unlink(missing_ok=True)
+        raise

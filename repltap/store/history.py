@@ -79,19 +79,29 @@ class HistoryStore:
         options: StoreOptions,
         budget: Budget,
     ) -> HistoryStore:
-        """Begin a history in a new directory.
+        """Begin a history in a new directory; on failure nothing is left of it.
 
         Raises:
             DiskFullError: No room.
+            OpenFilesError: No more files can be opened just now.
             DataDirError: The directory could not be made.
         """
         try:
             path.mkdir()
         except OSError as exc:
             raise storage_error(exc, path) from exc
-        journal = Journal.create(path / _JOURNAL_NAME, offset, options, budget)
-        store = cls(path, number, History(replid), journal)
-        store.snapshots = Snapshots(path / _SNAPSHOTS_NAME, budget)
+        try:
+            journal = Journal.create(path / _JOURNAL_NAME, offset, options, budget)
+            try:
+                store = cls(path, number, History(replid), journal)
+                store.snapshots = Snapshots(path / _SNAPSHOTS_NAME, budget)
+            except BaseException:
+                journal.close()
+                raise
+        except BaseException:
+            # What can't be removed either is taken for an unfinished intake by the next open.
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return store
 
     @classmethod

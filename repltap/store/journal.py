@@ -52,8 +52,13 @@ class Journal(Appender):
         self.repairs: list[Repair] = []
         self._names_synced = 0  # how many of the changes of names a sync has made durable
         self._generation = 0  # counts truncations
-        self._mark_fd = os.open(path / layout.MARK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-        self._write_mark()
+        self._mark_fd = -1
+        try:
+            self._mark_fd = os.open(path / layout.MARK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+            self._write_mark()
+        except BaseException:
+            self._close_files()
+            raise
         budget.join(self)
 
     @classmethod
@@ -285,9 +290,14 @@ class Journal(Appender):
             finally:
                 self._closed = True
                 self._fast_end = self.end
-                self._close_last()
-                os.close(self._mark_fd)
+                self._close_files()
                 self._budget.leave(self)
+
+    def _close_files(self) -> None:
+        self._close_last()
+        if self._mark_fd >= 0:
+            os.close(self._mark_fd)
+        self._mark_fd = -1
 
     def _remove_last(self) -> None:
         """Delete the last segment, closed before, and make the one before it the last."""

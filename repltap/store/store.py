@@ -104,15 +104,16 @@ class Store:
             origin: The master it comes from, for people.
 
         Raises:
-            DiskFullError: No room.
+            DiskFullError: No room; nothing is left of it.
+            OpenFilesError: No more files can be opened just now.
             DataDirError: Its directory could not be made.
         """
         with self._lock:
-            number = self._last_number + 1
+            # Counted first: what a failure leaves behind must not be in the way of the next one.
+            self._last_number = number = self._last_number + 1
             path = self.path / _HISTORIES_NAME / f"{number}-{replid[:8]}"
             history = HistoryStore.create(path, number, replid, offset, self.options, self._budget)
             history.origin = origin
-            self._last_number = number
             self._arriving = (*self._arriving, history)
             return history
 

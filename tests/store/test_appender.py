@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from repltap.errors import DataDirError, DiskFullError
+from repltap.errors import DataDirError, DiskFullError, OpenFilesError
 from repltap.position import Offset
 from repltap.store import appender
 from repltap.store.format import RECORD_BYTES
@@ -181,6 +181,36 @@ def test_no_room_for_a_new_segment(
     assert journal.end == 6000
     monkeypatch.undo()
     journal.append(DATA[1000:], 1)
+    assert content(journal) == DATA
+
+
+def test_regression_a_roll_without_a_free_descriptor_can_be_tried_again(
+    make_journal: MakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found while fixing truncate: EMFILE left the journal with closed files for good."""
+    journal = make_journal()
+    journal.append(DATA[:1000], 1)
+    real = os.open
+    opened = 0
+
+    def open_(path: os.PathLike[str], flags: int, *args: int) -> int:
+        nonlocal opened
+        opened += 1
+        if opened == failing:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, flags, *args)
+
+    for failing in (1, 2, 3):
+        opened = 0
+        monkeypatch.setattr(appender.os, "open", open_)
+        if failing < 3:
+            with pytest.raises(OpenFilesError):
+                journal.append(DATA[1000:], 1)
+            assert (journal.end, len(os.listdir(journal.path))) == (6000, 3)
+        else:
+            journal.append(DATA[1000:1500], 1)
+        monkeypatch.undo()
+    journal.append(DATA[1500:], 1)
     assert content(journal) == DATA
 
 

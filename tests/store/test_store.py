@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -167,4 +168,42 @@ os.kill(os.getpid(), 9)
     stream = b"".join(b"%07d\n" % number for number in range(1000))
     assert 7850 < journal.end <= 8000
     assert journal.read(Offset(0), 9999) == stream[: journal.end]
+    store.close()
+
+
+@pytest.mark.parametrize("call", ["open", "pwrite", "mkdir"])
+def test_regression_a_failed_begin_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Found in review: ENOSPC left three descriptors, and a directory that failed the next try.
+
+    Every call that takes room fails once, in turn, until one attempt gets through.
+    """
+    store = Store.open(tmp_path, OPTIONS)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    real = getattr(os, call)
+    calls_left = 0
+
+    def fail_one(*args: object, **options: object) -> object:
+        nonlocal calls_left
+        calls_left -= 1
+        if calls_left == -1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **options)
+
+    for failing in range(20):
+        calls_left = failing
+        monkeypatch.setattr(os, call, fail_one)
+        try:
+            history = store.begin_history(A, Offset(100), origin="m:6379")
+            break
+        except DiskFullError:
+            assert os.listdir(tmp_path / "histories") == []
+            assert len(os.listdir("/proc/self/fd")) == descriptors
+            assert store.disk_bytes() == 0
+        finally:
+            monkeypatch.undo()
+    assert failing > 0
+    assert history.number == failing + 1
+    store.publish(history)
     store.close()
