@@ -26,6 +26,7 @@ from repltap.store.options import StoreOptions
 from repltap.store.recovery import Repair, recover_journal
 from repltap.store.segment import Segment
 from repltap.store.sync import SyncJob
+from repltap.store.trimming import DetachedFiles, Trimmed, trimmed
 
 
 class Journal(Appender):
@@ -52,6 +53,7 @@ class Journal(Appender):
         self.repairs: list[Repair] = []
         self._names_synced = 0  # how many of the changes of names a sync has made durable
         self._generation = 0  # counts truncations
+        self._detached = DetachedFiles()
         self._mark_fd = -1
         try:
             self._mark_fd = os.open(path / layout.MARK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
@@ -109,6 +111,11 @@ class Journal(Appender):
         return journal
 
     @property
+    def disk_bytes(self) -> int:
+        """What it takes on the disk: indexes included, and what was trimmed but not deleted yet."""
+        return super().disk_bytes + self._detached.disk_bytes
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The segments now, oldest first."""
         return self._segments
@@ -145,39 +152,31 @@ class Journal(Appender):
             except OSError as exc:
                 raise storage_error(exc, self.path) from exc
 
-    def trim(self, keep_from: Offset) -> int:
-        """Delete the segments that lie entirely below an offset, never the last one.
+    def trim(self, keep_from: Offset) -> Trimmed:
+        """Detach the segments that lie entirely below an offset, never the last one.
 
-        A removal that a power failure undoes is harmless, so nothing waits for the disk here; the
-        next sync makes it durable. Readers that have acquired a segment go on reading it.
+        Quick, for the event loop: from now on the journal begins later. The files are still there
+        until `Trimmed.delete` has run in a thread, and until then they count against the quota.
+        Without it they are part of the journal again when it is opened. Readers that have acquired
+        a segment go on reading it.
 
         Args:
             keep_from: The lowest offset that is still needed.
 
         Returns:
-            How many bytes were freed.
-
-        Raises:
-            DataDirError: A file could not be removed; the journal begins with it.
+            What is to be deleted; its `paths` are empty when nothing is.
         """
-        freed = 0
         with self._lock:
-            while len(self._segments) > 1 and self._segments[0].end <= keep_from:
-                segment = self._segments[0]
-                try:
-                    # Data first: an index without data is recognised, data without one is not.
-                    segment.path.unlink(missing_ok=True)
-                    layout.index_path(self.path, segment.start).unlink(missing_ok=True)
-                except OSError as exc:
-                    raise storage_error(exc, segment.path) from exc
-                self._segments = self._segments[1:]
-                self.start = self._segments[0].start
-                self._closed_bytes -= segment.disk_bytes
-                freed += segment.disk_bytes
-                self._names_changed += 1
-                if segment in self._unsynced:
-                    self._unsynced.remove(segment)
-        return freed
+            segments = self._segments
+            count = 0
+            while count < len(segments) - 1 and segments[count].end <= keep_from:
+                count += 1
+            gone = list(segments[:count])
+            self._segments = segments[count:]
+            self.start = self._segments[0].start
+            self._closed_bytes -= sum(segment.disk_bytes for segment in gone)
+            self._unsynced = [segment for segment in self._unsynced if segment not in gone]
+            return trimmed(gone, self._detached)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -244,6 +243,7 @@ class Journal(Appender):
             self._write_record(self._appended_ns)
             files: list[int] = []
             directory = None
+            names = self._names_changed + self._detached.deleted
             try:
                 if self.end != self.durable_end:
                     for segment in self._unsynced:
@@ -251,7 +251,7 @@ class Journal(Appender):
                         files.append(os.open(segment.path, os.O_RDONLY))
                         files.append(os.open(index, os.O_RDONLY))
                     files += [os.dup(self._data_fd), os.dup(self._index_fd)]
-                if self._names_changed != self._names_synced:
+                if names != self._names_synced:
                     directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             except OSError as exc:
                 for fd in files:
@@ -263,7 +263,7 @@ class Journal(Appender):
                 files,
                 directory,
                 generation=self._generation,
-                names=self._names_changed,
+                names=names,
             )
 
     def synced(self, job: SyncJob) -> None:

@@ -84,7 +84,11 @@ def test_quota(make_journal: MakeJournal, reopen: Reopen) -> None:
     with pytest.raises(DiskFullError):
         journal.append(DATA[stored:], 1)
     assert journal.end == stored
-    assert journal.trim(Offset(1000)) > 1000
+    trimmed = journal.trim(Offset(1000))
+    assert trimmed.freed_bytes > 1000
+    with pytest.raises(DiskFullError):
+        journal.append(DATA[stored:], 1)
+    trimmed.delete()
     journal.append(DATA[stored : stored + 500], 1)
     assert content(journal) == DATA[1000 : stored + 500]
     journal.close()

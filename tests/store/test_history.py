@@ -122,7 +122,7 @@ def test_appends_go_on_while_it_is_published(tmp_path: Path) -> None:
     thread.start()
     for number in range(2000):
         store.journal.append(b"%08d" % number, number)
-        store.journal.trim(Offset(store.journal.end - 3000))
+        store.journal.trim(Offset(store.journal.end - 3000)).delete()
     thread.join()
     assert store.published
     store.journal.close()

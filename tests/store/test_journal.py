@@ -73,15 +73,16 @@ def test_trim_keeps_the_last_segment_and_what_readers_hold(journal: Journal) -> 
     held = journal.segment_at(Offset(5500))
     held.acquire()
     before = journal.disk_bytes
-    assert journal.trim(Offset(5999)) == 0
-    freed = journal.trim(Offset(7000))
+    assert journal.trim(Offset(5999)).freed_bytes == 0
+    trimmed = journal.trim(Offset(7000))
     assert journal.start == 7000
-    assert (freed, journal.disk_bytes) == (before - journal.disk_bytes, before - freed)
+    trimmed.delete()
+    assert journal.disk_bytes == before - trimmed.freed_bytes
     assert os.pread(held.fd, 1000, 0) == DATA[:1000]
     held.release()
     with pytest.raises(NotRetainedError):
         journal.read(Offset(6999), 1)
-    journal.trim(Offset(10**9))
+    journal.trim(Offset(10**9)).delete()
     assert (journal.start, journal.end) == (8000, 8500)
     assert content(journal) == DATA[3000:3500]
     assert len(os.listdir(journal.path)) == 3
@@ -173,11 +174,11 @@ def test_a_truncation_overtakes_a_sync(journal: Journal) -> None:
 
 def test_sync_survives_trim_in_between(journal: Journal) -> None:
     job = journal.prepare_sync()
-    journal.trim(Offset(8000))
+    journal.trim(Offset(8000)).delete()
     job.run()
     journal.synced(job)
     assert journal.durable_end == 8500
-    journal.trim(Offset(8000))
+    journal.trim(Offset(8000)).delete()
     sync(journal)
 
 
@@ -186,7 +187,7 @@ def test_nothing_leaks(journal: Journal) -> None:
     for _ in range(3):
         sync(journal)
         journal.append(DATA, 1)
-        journal.trim(Offset(journal.end - 2000))
+        journal.trim(Offset(journal.end - 2000)).delete()
         journal.truncate(Offset(journal.end - 1500))
         content(journal)
         journal.prepare_sync()  # never run
@@ -248,10 +249,13 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal.truncate(Offset(at))
         self.model = self.model[:at]
 
-    @rule(data=st.data())
-    def trim(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), delete=st.booleans())
+    def trim(self, data: st.DataObject, delete: bool) -> None:
         keep = data.draw(st.integers(0, len(self.model)))
-        self.journal.trim(Offset(keep))
+        trimmed = self.journal.trim(Offset(keep))
+        if delete:
+            trimmed.delete()
+        self.start = self.journal.start
         assert self.journal.start <= max(keep, self.journal.segments[-1].start)
 
     @rule()
@@ -272,6 +276,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @invariant()
     def same_bytes(self) -> None:
+        assert self.journal.start <= self.start, "what was not deleted is there again"
         assert self.journal.end == len(self.model)
         assert content(self.journal) == self.model[self.journal.start :]
 
