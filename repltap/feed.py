@@ -20,8 +20,8 @@ from repltap.errors import DiskFullError, OpenFilesError, RemoteProtocolError, S
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
 from repltap.retention import Reader, Retention
+from repltap.shelf import SnapshotShelf
 from repltap.store.history import HistoryStore
-from repltap.store.snapshots import Snapshot
 from repltap.store.store import Store
 from repltap.tasks import OwnedTasks
 
@@ -71,6 +71,8 @@ class Feed:
         self._retention = Retention(store, config)
         self._retain_at = Offset(0)  # the journal's end from which on retention is looked at
         self._tasks = OwnedTasks(self._task_failed)
+        self.shelf = SnapshotShelf(self.history, self._tasks, self.changed)
+        """The stored snapshots, checked before they are served."""
         self._publishing = asyncio.Lock()
         self._failure: BaseException | None = None
 
@@ -152,6 +154,7 @@ class Feed:
     def complete_intake(self, intake: Intake, crc64: int) -> None:
         """The snapshot is whole and its checksum right: serve it, and make it durable meanwhile."""
         old, self.history = self.history, intake.history
+        self.shelf.history = intake.history
         self.intake, self.settling = None, intake
         intake.verify(crc64)
         self._end_replay()
@@ -224,27 +227,6 @@ class Feed:
     def unpin(self, owner: object) -> None:
         """Let go of what this owner has pinned, if anything."""
         self._pins.pop(owner, None)
-
-    def lost_snapshot(self, snapshot: Snapshot, reason: str) -> None:
-        """A stored snapshot can't be read any more: forget it; another is fetched when wanted."""
-        history = self.history
-        log.error("a snapshot is lost: %s", reason)
-        if history is not None and snapshot in history.snapshots.all:
-            self._tasks.spawn("forget snapshot", self._forget(history, snapshot))
-
-    def newest_snapshot(self, accepts: Callable[[str], bool]) -> Snapshot | None:
-        """Find the newest stored snapshot whose journal tail is still held.
-
-        Args:
-            accepts: Tells whether a format, such as `redis0011`, will do.
-        """
-        history = self.history
-        if history is None:
-            return None
-        for snapshot in history.snapshots.all:
-            if snapshot.offset >= history.journal.start and accepts(snapshot.format):
-                return snapshot
-        return None
 
     def changed(self) -> None:
         """Tell the listeners that requests which wait may be served now."""
@@ -425,10 +407,6 @@ class Feed:
             await asyncio.to_thread(self._store.discard, history)
         except StoreError as failure:
             log.warning("%s; the next start tries again", failure)
-
-    async def _forget(self, history: HistoryStore, snapshot: Snapshot) -> None:
-        await asyncio.to_thread(history.snapshots.remove, snapshot)
-        self.changed()
 
     def _task_failed(self, failure: BaseException) -> None:
         self._failure = failure  # `run` raises it

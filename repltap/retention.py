@@ -91,9 +91,12 @@ class Retention:
                 "come back by partial resync while the journal holds its offset"
             )
         keep = min([journal.end - self._config.retain_bytes, *needed])
-        freed = journal.trim(Offset(max(keep, floor, 0)))
-        if freed:
-            log.debug("journal trimmed by %d bytes to offset %d", freed, journal.start)
+        trimmed = journal.trim(Offset(max(keep, floor, 0)))
+        if trimmed.paths:
+            await asyncio.to_thread(trimmed.delete)
+            log.debug(
+                "journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start
+            )
 
     async def _drop_snapshots(self, history: HistoryStore, floor: Offset) -> None:
         """Keep only the newest snapshot of each format, if its tail is within the limit."""

@@ -24,7 +24,6 @@ from tests.stored import (
     REPLID,
     SET,
     START,
-    add_snapshot,
     closed_gate,
     command,
     hold,
@@ -116,7 +115,7 @@ async def test_nothing_held(tmp_path: Path) -> None:
     async with opened(tmp_path) as feed:
         assert feed.history is None
         assert await feed.resume_position() is None
-        assert feed.newest_snapshot(lambda _: True) is None
+        assert feed.shelf.newest(lambda _: True) is None
         await feed.sync()
 
 
@@ -431,34 +430,6 @@ async def test_closing_while_a_snapshot_settles(tmp_path: Path) -> None:
     assert open_fds() == before
     async with opened(tmp_path) as feed:
         assert current(feed).journal.read(START, 1000) == SET
-
-
-# -- snapshots ------------------------------------------------------------------------------------
-
-
-async def test_the_newest_snapshot_that_will_do(tmp_path: Path) -> None:
-    held(tmp_path, bytes(5000))
-    async with opened(tmp_path) as feed:
-        history = current(feed)
-        add_snapshot(history, rdb(), offset=2000)
-        add_snapshot(history, rdb().replace(b"REDIS0011", b"VALKEY080"), offset=3000)
-        found = feed.newest_snapshot(lambda _: True)
-        assert found is not None
-        assert found.offset == 3000
-        found = feed.newest_snapshot(lambda name: name.lower() == "redis0011")
-        assert found is not None
-        assert found.offset == 2000
-        assert feed.newest_snapshot(lambda _: False) is None
-
-
-async def test_a_snapshot_without_its_tail_will_not_do(tmp_path: Path) -> None:
-    store = open_store(tmp_path, segment_bytes=1000)
-    history = hold(store, bytes(5000))
-    feed = Feed(store, store_config(tmp_path))
-    assert feed.newest_snapshot(lambda _: True) is not None
-    history.journal.trim(Offset(START + 1000))
-    assert feed.newest_snapshot(lambda _: True) is None
-    await feed.close()
 
 
 # -- housekeeping ---------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ class SnapshotRefresher:
         return self._feed.has_room(self._feed.working_room_bytes)
 
     def _has_one(self, version: str) -> bool:
-        return self._feed.newest_snapshot(lambda form: can_load(form, version)) is not None
+        return self._feed.shelf.newest(lambda form: can_load(form, version)) is not None
 
     async def _refresh(self, announce: str | None, reason: str) -> None:
         self._history = self._feed.history

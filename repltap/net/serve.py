@@ -137,7 +137,7 @@ class SyncService:
         except NotRetainedError as failure:
             if isinstance(choice, Intake):
                 raise
-            self._feed.lost_snapshot(choice, str(failure))
+            self._feed.shelf.lost(choice, str(failure))
             return  # the feed tells of the change, and the request is looked at again
         self.full += 1
         if position is not None:
@@ -167,8 +167,8 @@ class SyncService:
             if intake.size is None and "eof" not in replica.capabilities:
                 return None
             return intake
-        snapshot = self._feed.newest_snapshot(loads)
-        if snapshot is None and self._feed.history is not None:
+        snapshot = self._feed.shelf.newest(loads)
+        if snapshot is None and self._feed.history is not None and not self._feed.shelf.verifying:
             self._refresher.request(version, f"replica {session.name} needs a full sync")
         return snapshot
 

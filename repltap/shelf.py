@@ -1,0 +1,93 @@
+"""The stored snapshots that may be served: checked once after a start, forgotten when they are bad.
+
+A snapshot that this process took in was verified while it arrived. One from before the start has
+been on a disk since, so it is read and compared with its checksum before its first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from repltap.errors import OpenFilesError, StoreError
+from repltap.store.history import HistoryStore
+from repltap.store.snapshots import Snapshot
+from repltap.tasks import OwnedTasks
+
+log = logging.getLogger("repltap.journal")
+
+
+class SnapshotShelf:
+    """The snapshots of the history that is served.
+
+    Args:
+        history: As found at the start, None when nothing was stored.
+        tasks: Owns the checks.
+        changed: Called when a check is done, or a snapshot is gone.
+
+    Attributes:
+        history: The one that is served now; its owner keeps it right.
+    """
+
+    def __init__(
+        self, history: HistoryStore | None, tasks: OwnedTasks, changed: Callable[[], None]
+    ) -> None:
+        self.history = history
+        self._tasks = tasks
+        self._changed = changed
+        self._unverified = set(history.snapshots.all) if history else set()
+        self._verifying: set[Snapshot] = set()
+
+    @property
+    def verifying(self) -> bool:
+        """A snapshot is being checked: whether it can be served will be known soon."""
+        return bool(self._verifying)
+
+    def newest(self, accepts: Callable[[str], bool]) -> Snapshot | None:
+        """Find the newest snapshot whose journal tail is still held.
+
+        Where that is one that has not been checked yet, the check begins and the answer is None
+        for now; `changed` is called when it is known to be good, or gone.
+
+        Args:
+            accepts: Tells whether a format, such as `redis0011`, will do.
+        """
+        history = self.history
+        if history is None:
+            return None
+        for snapshot in history.snapshots.all:
+            if snapshot.offset < history.journal.start or not accepts(snapshot.format):
+                continue
+            if snapshot not in self._unverified:
+                return snapshot
+            if snapshot not in self._verifying:
+                self._verifying.add(snapshot)
+                self._tasks.spawn("verify snapshot", self._verify(history, snapshot))
+            return None
+        return None
+
+    def lost(self, snapshot: Snapshot, reason: str) -> None:
+        """A snapshot can't be read any more: forget it; another is fetched when it is wanted."""
+        history = self.history
+        log.error("a snapshot is lost: %s", reason)
+        if history is not None and snapshot in history.snapshots.all:
+            self._tasks.spawn("forget snapshot", self._forget(history, snapshot))
+
+    async def _verify(self, history: HistoryStore, snapshot: Snapshot) -> None:
+        try:
+            await asyncio.to_thread(snapshot.verify)
+        except OpenFilesError as failure:
+            log.warning("%s; the check is tried again", failure)
+            self._verifying.discard(snapshot)
+            return
+        except StoreError as failure:
+            log.error("%s; it is not served, the next full sync fetches another", failure)
+            await asyncio.to_thread(history.snapshots.remove, snapshot)
+        self._unverified.discard(snapshot)
+        self._verifying.discard(snapshot)
+        self._changed()
+
+    async def _forget(self, history: HistoryStore, snapshot: Snapshot) -> None:
+        await asyncio.to_thread(history.snapshots.remove, snapshot)
+        self._changed()
