@@ -228,13 +228,17 @@ async def test_no_room_in_the_stream(
         journal = it.history.journal
         append = journal.append
 
+        def journal_is_full() -> bool:
+            return bool(journal.end > START + len(SET))
+
         def append_a_part(data: memoryview | bytes, now_ns: int) -> None:
             append(data[:3], now_ns)
             raise DiskFullError("no space left", path=tmp_path)
 
-        monkeypatch.setattr(journal, "append", append_a_part)
-        monkeypatch.setattr(it.feed, "has_room", lambda wanted=0: room)
         await peer.acked(START + len(SET))
+        monkeypatch.setattr(journal, "append", append_a_part)
+        # There is room to read on, and then none to go on with.
+        monkeypatch.setattr(it.feed, "has_room", lambda wanted: room or not journal_is_full())
         peer.say(SET)
         await until("the pause", lambda: it.link.disk_full)
         assert "no space left" in it.link.status().last_error
