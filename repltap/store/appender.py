@@ -79,7 +79,9 @@ class Appender:
     @property
     def reserved_bytes(self) -> int:
         """What it may take on top without asking the budget again."""
-        return 0 if self._budget.limit is None or self._closed else self._fast_end - self.end
+        if self._budget.limit is None or self._closed:
+            return 0
+        return max(0, self._fast_end - self.end)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -163,8 +165,8 @@ class Appender:
 
     def _make_room(self) -> None:
         """Roll a full segment and reserve room for what comes next."""
-        if self._closed:
-            raise DataDirError("the journal is closed", path=self.path)
+        with self._lock:
+            self._settle()
         if self.end - self._base >= self._segment_bytes:
             self._roll()
         self._fast_end = self.end  # gives back what is still reserved
@@ -178,6 +180,11 @@ class Appender:
                 hint="raise it, or retain less",
             )
         self._fast_end = self.end + room
+
+    def _settle(self) -> None:
+        """Raise DataDirError when it is closed; see `Journal._settle`."""
+        if self._closed:
+            raise DataDirError("the journal is closed", path=self.path)
 
     def _roll(self) -> None:
         """Begin a new segment at the end of the full one."""

@@ -14,14 +14,14 @@ import os
 from bisect import bisect_right
 from pathlib import Path
 
-from repltap.errors import DiskFullError, NotRetainedError
+from repltap.errors import DataDirError, DiskFullError, NotRetainedError
 from repltap.position import Offset
 from repltap.store import format as layout
 from repltap.store import timemap
 from repltap.store.appender import CREATE, Appender
 from repltap.store.budget import Budget
-from repltap.store.cutting import cut_segment
-from repltap.store.metadata import fsync_dir, storage_error
+from repltap.store.cutting import Cut, plan_cut
+from repltap.store.metadata import storage_error
 from repltap.store.options import StoreOptions
 from repltap.store.recovery import Repair, recover_journal
 from repltap.store.segment import Segment
@@ -53,6 +53,7 @@ class Journal(Appender):
         self.repairs: list[Repair] = []
         self._names_synced = 0  # how many of the changes of names a sync has made durable
         self._generation = 0  # counts truncations
+        self._cut: Cut | None = None  # a truncation that the files do not show yet
         self._detached = DetachedFiles()
         self._mark_fd = -1
         try:
@@ -123,34 +124,38 @@ class Journal(Appender):
     def truncate(self, at: Offset) -> None:
         """Take back everything from `at` on; blocking, durable when it returns.
 
-        Each step leaves a journal that recovery accepts and that ends at `at` or later.
+        A failure before anything is changed leaves the journal as it is. After that it ends at
+        `at`, for readers too, and only the files lag behind: that is made up for by the next
+        `truncate`, `append` or `prepare_sync`, which fails as long as it can't be. After a crash
+        the journal may end later than `at` still, or up to an index interval earlier.
 
         Raises:
             NotRetainedError: `at` is not within the journal.
+            CorruptStoreError: What is stored around `at` is damaged; nothing was changed.
             DiskFullError: No room for the record that covers the new end.
-            DataDirError: The disk failed.
+            OpenFilesError: No more files can be opened just now.
+            DataDirError: The disk failed, or the journal is closed.
         """
         with self._lock:
             self._require(at)
+            self._settle()
             if at == self.end:
                 return
+            keep = bisect_right(self._segments, at, key=lambda s: s.start)
+            if keep == len(self._segments):
+                self._write_record(self._appended_ns)
             self._generation += 1
-            self.durable_end = min(self.durable_end, at)
             try:
-                # Durable before any byte goes: a mark past the new end would make recovery refuse
-                # what a power failure does to bytes that are appended there later.
+                cut = plan_cut(self._segments[keep - 1], at, self._segments[keep:])
+                # Durable before any byte goes: a mark past what the index covers would make
+                # recovery refuse what a power failure does to the end, now or after appends.
+                self.durable_end = min(self.durable_end, cut.covered)
                 self._write_mark()
                 os.fsync(self._mark_fd)
-                self._write_record(self._appended_ns)
-                self._close_last()
-                while self._segments[-1].start > at:
-                    self._remove_last()
-                self.end = at
-                cut_segment(self._segments[-1], at)
-                fsync_dir(self.path)
-                self._open_last()
             except OSError as exc:
                 raise storage_error(exc, self.path) from exc
+            self._forget(cut)
+            self._settle()
 
     def trim(self, keep_from: Offset) -> Trimmed:
         """Detach the segments that lie entirely below an offset, never the last one.
@@ -240,6 +245,8 @@ class Journal(Appender):
             DataDirError: The disk failed.
         """
         with self._lock:
+            if not self._closed:
+                self._settle()
             self._write_record(self._appended_ns)
             files: list[int] = []
             directory = None
@@ -299,18 +306,36 @@ class Journal(Appender):
             os.close(self._mark_fd)
         self._mark_fd = -1
 
-    def _remove_last(self) -> None:
-        """Delete the last segment, closed before, and make the one before it the last."""
-        segment = self._segments[-1]
-        # The index first: data without one is cut off by recovery, an index without data is not.
-        layout.index_path(self.path, segment.start).unlink()
-        segment.path.unlink()
-        segment.end = segment.start
-        self._segments = self._segments[:-1]
-        self._closed_bytes -= self._segments[-1].disk_bytes
-        self.end = self._segments[-1].end
-        self._unsynced = [s for s in self._unsynced if s is not self._segments[-1]]
-        self._names_changed += 1
+    def _forget(self, cut: Cut) -> None:
+        """End where the cut ends; the files follow in `_settle`."""
+        self._cut = cut
+        self._close_last()
+        self._pending = self._crc = 0
+        for segment in cut.removed:
+            segment.cut(segment.start, 0)
+        cut.segment.cut(cut.at, cut.index_bytes)
+        self._segments = self._segments[: -len(cut.removed)] if cut.removed else self._segments
+        self.end = cut.at
+        self._fast_end = -1  # every append asks
+        self._closed_bytes = sum(segment.disk_bytes for segment in self._segments[:-1])
+        self._unsynced = [s for s in self._unsynced if s.start < cut.segment.start]
+        self._names_changed += len(cut.removed)
+
+    def _settle(self) -> None:
+        """Let the files follow a truncation, unless they have; durable, and blocking if not."""
+        if self._closed:
+            raise DataDirError("the journal is closed", path=self.path)
+        cut = self._cut
+        if cut is None:
+            return
+        try:
+            cut.apply()
+            self._open_last()
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+        self._cut = None
+        if self.durable_end == cut.covered:
+            self.durable_end = cut.at  # it has fsynced the segment
 
     def _write_mark(self) -> None:
         """Say in `durable.mark` how far fsync has got; a hint, see `format`."""

@@ -79,6 +79,11 @@ class Segment:
                 os.close(self.fd)
                 self.fd = -1
 
+    def cut(self, at: Offset, index_bytes: int) -> None:
+        """End at `at` from now on; `Journal.truncate` sees to the files afterwards."""
+        self.end = at
+        self.index_bytes = index_bytes
+
     def read(self, offset: Offset, size: int) -> bytes:
         """Read up to `size` bytes from `offset`, fewer at the segment's end; acquired or not.
 
@@ -88,7 +93,9 @@ class Segment:
         """
         self.acquire()
         try:
-            return os.pread(self.fd, min(size, self.end - offset), offset - self.start)
+            # `Journal.truncate` may have set the end below the offset.
+            size = max(0, min(size, self.end - offset))
+            return os.pread(self.fd, size, offset - self.start)
         except OSError as exc:
             raise storage_error(exc, self.path) from exc
         finally:

@@ -4,7 +4,7 @@ import pytest
 
 from repltap.errors import CorruptStoreError
 from repltap.position import Offset
-from repltap.store.cutting import cut_segment
+from repltap.store.cutting import plan_cut
 from repltap.store.format import crc32c, index_path, pack_record, segment_path
 from repltap.store.index import scan_segment
 from repltap.store.segment import Segment
@@ -25,12 +25,16 @@ def segment(tmp_path: Path) -> Segment:
 
 @pytest.mark.parametrize("at", range(1000, 1061))
 def test_cut_anywhere(segment: Segment, at: int) -> None:
-    cut_segment(segment, Offset(at))
+    cut = plan_cut(segment, Offset(at))
+    assert segment.path.read_bytes() == DATA
+    assert cut.covered == max(end for end in (1000, 1030, 1060) if end <= at)
+    cut.apply()
+    cut.apply()
     index = index_path(segment.path.parent, 1000)
     scan = scan_segment(segment.path, index, segment.start)
-    assert (scan.end, scan.damage, segment.end) == (at, "", at)
+    assert (scan.end, scan.damage) == (at, "")
     assert segment.path.read_bytes() == DATA[: at - 1000]
-    assert index.stat().st_size == segment.index_bytes == scan.records * 24
+    assert index.stat().st_size == cut.index_bytes == scan.records * 24
 
 
 def test_damage_is_not_covered_up(segment: Segment) -> None:
@@ -38,7 +42,27 @@ def test_damage_is_not_covered_up(segment: Segment) -> None:
     raw[50] ^= 1
     segment.path.write_bytes(raw)
     with pytest.raises(CorruptStoreError, match="offset 1030"):
-        cut_segment(segment, Offset(1040))
+        plan_cut(segment, Offset(1040))
     assert segment.path.read_bytes() == raw
-    cut_segment(segment, Offset(1030))
-    assert segment.end == 1030
+    plan_cut(segment, Offset(1030)).apply()
+    assert segment.path.read_bytes() == DATA[:30]
+
+
+def test_damage_of_the_index_is_noticed(segment: Segment) -> None:
+    index = index_path(segment.path.parent, 1000)
+    raw = bytearray(index.read_bytes())
+    raw[3] ^= 1
+    index.write_bytes(raw)
+    for at in (1010, 1030, 1040):
+        with pytest.raises(CorruptStoreError):
+            plan_cut(segment, Offset(at))
+
+
+def test_segments_after_it_are_removed(segment: Segment, tmp_path: Path) -> None:
+    after = Segment(segment_path(tmp_path, 1060), Offset(1060), Offset(1070))
+    after.path.write_bytes(b"x" * 10)
+    index_path(tmp_path, 1060).touch()
+    cut = plan_cut(segment, Offset(1000), (after,))
+    assert after.path.exists()
+    cut.apply()
+    assert sorted(p.stat().st_size for p in tmp_path.iterdir()) == [0, 0]

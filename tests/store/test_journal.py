@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from repltap.errors import CorruptStoreError, NotRetainedError
+from repltap.errors import CorruptStoreError, DataDirError, DiskFullError, NotRetainedError
 from repltap.position import Offset
 from repltap.store import sync as sync_module
 from repltap.store.budget import Budget
@@ -104,6 +105,106 @@ def test_truncate(journal: Journal, reopen: Reopen, at: int, reopened: bool) -> 
     assert journal.disk_bytes == on_disk
     with pytest.raises(NotRetainedError):
         journal.truncate(Offset(4999))
+
+
+CALLS = ("pwrite", "truncate", "unlink", "fsync", "open")
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> list[int]:
+    """Let the call with this number, counted from 0, fail; gives back how often it was called."""
+    real = getattr(os, name)
+    called = [0]
+
+    def call(*args: object) -> object:
+        called[0] += 1
+        if called[0] == number + 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args)
+
+    monkeypatch.setattr(os, name, call)
+    return called
+
+
+def check_whole(journal: Journal, end: int) -> None:
+    """Readers see the journal up to its end and nothing else."""
+    assert journal.end == end == journal.segments[-1].end
+    assert journal.durable_end <= end
+    assert content(journal) == DATA[: end - 5000]
+    ends = [segment.end for segment in journal.segments]
+    assert ends[:-1] == [segment.start for segment in journal.segments[1:]]
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("at", [5000, 5555, 6500, 7000, 8200])
+@pytest.mark.parametrize("then", ["truncate", "append", "sync", "die"])
+def test_regression_a_truncation_that_fails_half_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: int, then: str
+) -> None:
+    """Found in review: ENOSPC on the index left `end` below `segment.end` and closed files.
+
+    A second truncation to the same offset then did nothing and reported success.
+    """
+    failures = 0
+    for number in range(20):
+        path = tmp_path / str(number)
+        journal = Journal.create(path, Offset(5000), OPTIONS, Budget(None))
+        journal.append(DATA[:3500], 1)
+        sync(journal)
+        called = fail_once(monkeypatch, name, number)
+        try:
+            journal.truncate(Offset(at))
+        except DiskFullError:
+            failures += 1
+        monkeypatch.undo()
+        check_whole(journal, journal.end)
+        assert journal.end in (at, 8500)
+        if then == "die":
+            again = Journal.open(path, OPTIONS, Budget(None))
+            assert at - 110 < again.end <= 8500
+            check_whole(again, again.end)
+            again.close()
+        else:
+            if then == "truncate" or journal.end != at:
+                journal.truncate(Offset(at))
+            if then == "sync":
+                sync(journal)
+            journal.append(DATA[at - 5000 :], 2)
+            check_whole(journal, 10120)
+        journal.close()
+        if then != "die":
+            again = Journal.open(path, OPTIONS, Budget(None))
+            assert again.repairs == []
+            check_whole(again, 10120)
+            again.close()
+        if called[0] <= number:
+            break
+    assert failures > 0 or name == "unlink"
+
+
+def test_regression_a_truncation_that_can_not_be_finished(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the files do not follow, whatever would rely on them is refused."""
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "truncate", fail)
+    for _ in range(2):
+        with pytest.raises(DataDirError):
+            journal.truncate(Offset(6500))
+        with pytest.raises(DataDirError):
+            journal.append(b"x", 1)
+        with pytest.raises(DataDirError):
+            journal.prepare_sync()
+        journal.append(b"", 1)
+        journal.flush_index(10**15)
+        check_whole(journal, 6500)
+    assert len(os.listdir("/proc/self/fd")) == descriptors - 2
+    journal.close()
+    with pytest.raises(DataDirError, match="closed"):
+        journal.truncate(Offset(6400))
 
 
 def test_truncate_does_not_bless_damage(journal: Journal) -> None:
