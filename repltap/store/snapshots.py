@@ -2,6 +2,7 @@
 
     snapshots/00000000000000001000-redis0011.rdb    the bytes, never changed once published
     snapshots/00000000000000001000-redis0011.json   size, CRC-64, AUX fields, when, how long
+    snapshots/00000000000000001000-redis0011.rdb.broken   the last that was found damaged
     snapshots/00000000000000001000-1.rdb.part       one that is arriving (or was, when we died)
 
 The `.json` is what publishes a snapshot: it appears whole, after the `.rdb` is durable under its
@@ -25,6 +26,9 @@ from repltap.store.recovery import Repair
 from repltap.store.snapshot import Snapshot, load_snapshot
 
 __all__ = ["Snapshot", "SnapshotWriter", "Snapshots"]
+
+
+BROKEN_SUFFIX = ".broken"
 
 
 class SnapshotWriter:
@@ -129,10 +133,19 @@ class SnapshotWriter:
         return snapshot
 
     def discard(self) -> None:
-        """Give it up and remove the file; nothing happens after `publish`. Blocking."""
-        if not self._finished:
-            self._finished = True
+        """Give it up and remove the file; nothing happens after `publish`. Blocking.
+
+        Raises:
+            DataDirError: It could not be removed; the next open tries again.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        try:
             self.path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+        finally:
             self._snapshots.finish(self, None)
 
 
@@ -206,17 +219,44 @@ class Snapshots:
     def remove(self, snapshot: Snapshot) -> None:
         """Delete a stored snapshot; blocking. Those who have it open go on reading.
 
+        Nothing happens when it is gone already, also with its whole history.
+
         Raises:
             DataDirError: It could not be deleted; it is not offered any more all the same.
         """
-        with self._lock:
-            self.all = tuple(s for s in self.all if s.path != snapshot.path)
+        if not self._withdraw(snapshot):
+            return
         try:
             snapshot.path.with_suffix(".json").unlink(missing_ok=True)
             snapshot.path.unlink(missing_ok=True)
             fsync_dir(self.path)
+        except FileNotFoundError:
+            pass  # the history has been discarded
         except OSError as exc:
             raise storage_error(exc, snapshot.path) from exc
+
+    def set_aside(self, snapshot: Snapshot) -> Path | None:
+        """Take a damaged snapshot out of service and keep it as `.broken` to look at; blocking.
+
+        One is kept a history, the last; it does not count against the quota. Those who have it
+        open go on reading.
+
+        Returns:
+            Where it is now; None when it was gone already.
+
+        Raises:
+            DataDirError: It could not be renamed; it is not offered any more all the same.
+        """
+        if not self._withdraw(snapshot):
+            return None
+        try:
+            kept = self._keep_broken(snapshot.path)
+            fsync_dir(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise storage_error(exc, snapshot.path) from exc
+        return kept
 
     def remove_above(self, offset: Offset) -> None:
         """Delete the stored snapshots that describe more than what is below `offset`; blocking.
@@ -242,17 +282,25 @@ class Snapshots:
                     path.unlink()
                 except CorruptStoreError as exc:
                     # Not fatal as in the journal: the master can be asked for another one.
-                    self._set_aside(path, exc.message)
+                    size = path.stat().st_size
+                    kept = self._keep_broken(path)
+                    self.repairs.append(Repair(path, None, size, kept, exc.message))
         self.all = _newest_first(found)
 
-    def _set_aside(self, path: Path, reason: str) -> None:
-        kept = path.with_name(path.name + ".broken")
-        size = path.stat().st_size
-        for older in self.path.glob("*.broken"):
-            older.unlink()  # one is enough to look at, and they are large
+    def _withdraw(self, snapshot: Snapshot) -> bool:
+        """Offer it no longer; tells whether its files are its own, not those of a successor."""
+        with self._lock:
+            self.all = tuple(s for s in self.all if s != snapshot)
+            return all(s.path != snapshot.path for s in self.all)
+
+    def _keep_broken(self, path: Path) -> Path:
+        kept = path.with_name(path.name + BROKEN_SUFFIX)
         path.rename(kept)
         path.with_suffix(".json").unlink(missing_ok=True)
-        self.repairs.append(Repair(path, None, size, kept, reason))
+        for older in self.path.glob("*" + BROKEN_SUFFIX):
+            if older != kept:
+                older.unlink(missing_ok=True)  # one is enough to look at, and they are large
+        return kept
 
 
 def _newest_first(snapshots: Iterable[Snapshot]) -> tuple[Snapshot, ...]:

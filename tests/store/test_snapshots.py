@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import anycrc
@@ -99,3 +100,47 @@ def test_discard_and_quota(tmp_path: Path) -> None:
     assert writer.size == budget.disk_bytes == 100
     writer.discard()
     assert (budget.disk_bytes, os.listdir(tmp_path / "s")) == (0, [])
+
+
+def test_regression_removing_what_is_gone_with_its_history(tmp_path: Path) -> None:
+    """Found in review: retention removed a snapshot of a history that was being discarded."""
+    snapshots = Snapshots(tmp_path / "s", Budget(None))
+    one, two, three = (arrive(snapshots, n) for n in (1, 2, 3))
+    writer = snapshots.begin(Offset(4))
+    one.path.unlink()
+    snapshots.remove(one)
+    shutil.rmtree(tmp_path / "s")
+    snapshots.remove(two)
+    assert snapshots.set_aside(three) is None
+    writer.discard()
+    assert (snapshots.all, snapshots.disk_bytes) == ((), 0)
+
+
+def test_set_aside_keeps_the_last_one(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "s", Budget(None))
+    one, two, three = (arrive(snapshots, n) for n in (1, 2, 3))
+    fd = two.open()
+    assert snapshots.set_aside(one) == one.path.with_name(one.path.name + ".broken")
+    kept = snapshots.set_aside(two)
+    assert kept is not None
+    assert kept.read_bytes() == RDB
+    assert os.pread(fd, 9, 0) == b"REDIS0011"
+    os.close(fd)
+    assert (snapshots.all, snapshots.set_aside(two)) == ((three,), None)
+    assert len(os.listdir(tmp_path / "s")) == 3
+    again = Snapshots(tmp_path / "s", Budget(None))
+    assert (again.all, again.repairs) == ((three,), [])
+
+
+def test_a_successor_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "s", Budget(None))
+    damaged = arrive(snapshots, 1)
+    snapshots.set_aside(damaged)
+    writer = snapshots.begin(Offset(1))
+    writer.write(RDB)
+    fresh = publish(writer, now=6.0)
+    assert fresh.path == damaged.path
+    assert snapshots.set_aside(damaged) is None
+    snapshots.remove(damaged)
+    fresh.verify()
+    assert snapshots.all == (fresh,)
