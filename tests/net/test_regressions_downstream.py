@@ -1,0 +1,147 @@
+"""Faults of the port and its sessions, each with the test that shows it mended.
+
+All were found by driving the shells with scripted peers; a line says which script it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from repltap.net import downstream as downstream_module
+from repltap.position import Offset
+from repltap.status import ReplicaState
+from tests.net.relay import port
+from tests.protocol.ways import rdb
+from tests.stored import OTHER, REPLID, SET, START, hold, open_store, until
+
+ARRIVING = rdb(bytes(100))
+LARGE_ECHO = b"*2\r\n$4\r\nECHO\r\n$20000\r\n%b\r\n" % (b"x" * 20_000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    store = open_store(tmp_path, segment_bytes=1000)
+    hold(store, SET)
+    store.close()
+    return tmp_path
+
+
+def refuse_files(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Let files of this kind not be opened for reading: the process has too many open."""
+    real = os.open
+
+    def limited(name: str | Path, flags: int, mode: int = 0o777) -> int:
+        if str(name).endswith(suffix) and not flags & os.O_RDWR:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", limited)
+
+
+def no_copy(_fd: int) -> int:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+# -- too many open files ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["segment", "snapshot", "arriving snapshot"])
+async def test_who_can_not_be_sent_a_file_is_granted_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Found by refusing file descriptors: the replica had its grant, and never a byte more."""
+    async with port(path) as it:
+        with await it.replica() as replica:
+            if what == "segment":
+                refuse_files(monkeypatch, ".seg")
+                await replica.ask(REPLID, START)
+            elif what == "snapshot":
+                with await it.replica() as first:  # which has it checked
+                    await first.ask()
+                    await first.snapshot()
+                refuse_files(monkeypatch, ".rdb")
+                await replica.ask()
+            else:
+                intake = await it.feed.begin_intake(OTHER, Offset(500), origin="a test")
+                intake.begin(1000)
+                intake.write(ARRIVING)
+                monkeypatch.setattr(os, "dup", no_copy)
+                await replica.ask()
+            assert await replica.rest() == b""
+            monkeypatch.undo()
+
+
+@pytest.mark.parametrize("by", ["a change", "the tick"])
+async def test_who_was_held_and_can_not_be_sent_a_file_is_granted_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Found by refusing file descriptors: there the error ended the port as well."""
+    tick_seconds = 0.01 if by == "the tick" else 100
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", tick_seconds)
+    async with port(path) as it:  # a part that dies fails the test at its end
+        it.feed.shifting = True
+        with await it.replica() as replica:
+            await replica.ask(REPLID, START)
+            await replica.newline()
+            refuse_files(monkeypatch, ".seg")
+            it.feed.shifting = False
+            if by == "a change":
+                it.feed.changed()
+            assert (await replica.rest()).strip() == b""
+            monkeypatch.undo()
+
+
+# -- output that is not read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [LARGE_ECHO * 300, b"INFO\r\n" * 100_000], ids=["ECHO", "INFO"]
+)
+async def test_time_adds_no_answers_for_who_does_not_read(path: Path, request_bytes: bytes) -> None:
+    """Found by a client that never reads: each tick answered one more of its commands."""
+    async with port(path) as it:
+        with await it.replica(receive_bytes=4096) as client:
+            sending = asyncio.get_running_loop().create_task(client.send(request_bytes))
+            session = (await until("the session", lambda: it.sessions))[0]
+            await until("the congestion", lambda: session.connection.congested)
+            before = session.output_buffered_bytes
+            for _ in range(200):
+                session.tick()
+            assert session.output_buffered_bytes == before
+            sending.cancel()
+            await asyncio.wait([sending])
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+async def test_the_port_is_known_to_the_end(path: Path) -> None:
+    """Found by INFO during a shutdown: the port was asked of a socket that was closed."""
+    async with port(path) as it:
+        before = it.downstream.port
+        it.downstream.stop_listening()
+        assert it.downstream.port == before != 0
+
+
+async def test_a_replica_that_loads_its_snapshot_is_shown_online(path: Path) -> None:
+    """Found by INFO between the last byte of a snapshot and the first ACK.
+
+    Redis says so too (`replicaPutOnline` comes before the stream begins).
+    """
+    async with port(path) as it:
+        intake = await it.feed.begin_intake(OTHER, Offset(500), origin="a test")
+        intake.begin(None)
+        intake.write(ARRIVING)
+        with await it.replica() as replica:
+            await replica.ask(None, 0, b"capa eof")
+            assert await replica.line() == b"+FULLRESYNC %b 500" % OTHER.encode()
+            assert (await replica.line()).startswith(b"$EOF:")
+            it.feed.complete_intake(intake, 0)
+            await replica.exactly(len(ARRIVING) + 40)
+            shown = it.downstream.replicas(0.0, Offset(500))
+            assert [each.state for each in shown] == [ReplicaState.ONLINE]
