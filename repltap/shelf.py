@@ -82,12 +82,19 @@ class SnapshotShelf:
             self._verifying.discard(snapshot)
             return
         except StoreError as failure:
-            log.error("%s; it is not served, the next full sync fetches another", failure)
-            await asyncio.to_thread(history.snapshots.remove, snapshot)
+            log.error("%s; it is set aside, the next full sync fetches another", failure)
+            await self._withdraw(history.snapshots.set_aside, snapshot)
         self._unverified.discard(snapshot)
         self._verifying.discard(snapshot)
         self._changed()
 
     async def _forget(self, history: HistoryStore, snapshot: Snapshot) -> None:
-        await asyncio.to_thread(history.snapshots.remove, snapshot)
+        await self._withdraw(history.snapshots.remove, snapshot)
         self._changed()
+
+    @staticmethod
+    async def _withdraw(how: Callable[[Snapshot], object], snapshot: Snapshot) -> None:
+        try:
+            await asyncio.to_thread(how, snapshot)
+        except StoreError as failure:
+            log.error("%s; the snapshot is not offered any more all the same", failure)
