@@ -40,7 +40,11 @@ from tests.stored import (
 )
 
 END = START + len(SET)
-SMALL_STORE: dict[str, Any] = {"segment_bytes": 1000, "retain_bytes": 2000, "pin_limit_bytes": 1 << 20}
+SMALL_STORE: dict[str, Any] = {
+    "segment_bytes": 1000,
+    "retain_bytes": 2000,
+    "pin_limit_bytes": 1 << 20,
+}
 
 
 def held(path: Path, stream: bytes = SET, *, snapshot: bytes | None = None) -> None:
