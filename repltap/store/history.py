@@ -38,6 +38,9 @@ METADATA_NAME = "history.json"
 _JOURNAL_NAME = "journal"
 _SNAPSHOTS_NAME = "snapshots"
 
+_REMOVE_ATTEMPTS = 1000
+"""Each that fails has found a file that somebody else has deleted just then."""
+
 
 class HistoryStore:
     """A history and what is stored of it. Use `create` or `open`.
@@ -202,6 +205,8 @@ class HistoryStore:
     def remove(self) -> None:
         """Close it and delete its directory; blocking. Readers with open files go on.
 
+        It can be repeated, also when it is gone already.
+
         Raises:
             DataDirError: Something could not be deleted; opening the store tries again.
         """
@@ -209,16 +214,17 @@ class HistoryStore:
             self.journal.close()
         except StoreError:
             pass  # what it could not write is about to be deleted
-        try:
-            # First what makes it a published history: half of one must never be opened.
-            (self.path / METADATA_NAME).unlink(missing_ok=True)
-            fsync_dir(self.path)
-            shutil.rmtree(self.path)
-            fsync_dir(self.path.parent)
-        except FileNotFoundError:
-            pass
-        except OSError as exc:
-            raise storage_error(exc, self.path) from exc
+        with self._metadata_lock:
+            self.published = False
+            try:
+                # First what makes it a published history: half of one must never be opened.
+                (self.path / METADATA_NAME).unlink(missing_ok=True)
+                if self.path.exists():
+                    fsync_dir(self.path)
+                    _remove_tree(self.path)
+                    fsync_dir(self.path.parent)
+            except OSError as exc:
+                raise storage_error(exc, self.path) from exc
 
     def _write_metadata(self, history: History) -> None:
         publish_json(
@@ -246,3 +252,15 @@ def _fsync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _remove_tree(path: Path) -> None:
+    """Delete a directory whose files others (`Trimmed.delete`, a writer) may be deleting too."""
+    for _ in range(_REMOVE_ATTEMPTS):
+        try:
+            shutil.rmtree(path)
+            return
+        except FileNotFoundError:
+            if not path.exists():
+                return
+    shutil.rmtree(path)

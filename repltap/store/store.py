@@ -2,6 +2,8 @@
 
     DATA/repltap.lock                  flock; holds the process id, for people
     DATA/histories/<n>-<replid8>/      see `history`; <n> counts up, the highest is the newest
+    DATA/histories/<n>-<replid8>.broken/   one that was damaged when a newer one was there already;
+                                       kept to look at, at most one, not counted by the quota
     DATA/checkpoints/                  see `checkpoints`
 
 One process uses a data directory at a time. The store is synchronous: what blocks says so, and its
@@ -31,6 +33,7 @@ __all__ = ["Store", "StoreOptions"]
 _LOCK_NAME = "repltap.lock"
 _HISTORIES_NAME = "histories"
 _CHECKPOINTS_NAME = "checkpoints"
+_BROKEN_SUFFIX = ".broken"
 _HISTORY_NAME = re.compile(r"(\d+)-[0-9a-f]{8}")
 
 
@@ -63,7 +66,7 @@ class Store:
         """Open a data directory, made when it does not exist, after whatever happened to it.
 
         Blocking. What a crash left unfinished is removed, torn tails are cut off and kept as
-        `.broken`; `repairs` tells.
+        `.broken`; so is a history before the newest that is damaged. `repairs` tells.
 
         Args:
             path: The directory.
@@ -74,7 +77,7 @@ class Store:
 
         Raises:
             DataDirInUseError: Another process has it open.
-            CorruptStoreError: It is damaged in a way that no crash explains.
+            CorruptStoreError: The newest history is damaged in a way that no crash explains.
             DiskFullError: No room to repair it.
             DataDirError: It can't be used.
         """
@@ -134,6 +137,9 @@ class Store:
 
     def discard(self, history: HistoryStore) -> None:
         """Remove a history from the disk; blocking, for a thread. Readers with open files go on.
+
+        It can be repeated. Whatever happens, the store does not know the history afterwards, and
+        the quota does not count it.
 
         Raises:
             DataDirError: Something could not be removed; the next open tries again.
@@ -206,30 +212,63 @@ class Store:
 
     def _open_histories(self) -> None:
         directory = self.path / _HISTORIES_NAME
-        found: list[tuple[int, Path]] = []
         try:
             directory.mkdir(exist_ok=True)
-            for path in directory.iterdir():
-                match = _HISTORY_NAME.fullmatch(path.name)
-                if match:
-                    found.append((int(match[1]), path))
+            found = self._find_histories(directory)
         except OSError as exc:
             raise storage_error(exc, directory) from exc
-        for number, path in sorted(found):
-            self._last_number = number
+        unfinished = []
+        # The newest first: if that is refused, nothing may have been changed.
+        for number, path in reversed(found):
+            self._last_number = max(self._last_number, number)
             try:
-                history = HistoryStore.open(path, self.options, self._budget)
+                history = self._open_history(number, path)
             except FileNotFoundError:
-                self._remove_unfinished(path)
-                continue
-            self._published = (*self._published, history)
-            if history.number != number:
-                raise CorruptStoreError(
-                    f"is number {history.number}", path=path, hint="directories have been renamed"
-                )
-            self.repairs += history.repairs
+                unfinished.append(path)
+            except CorruptStoreError as exc:
+                if not self._published:
+                    raise
+                self._set_aside(path, exc.message)
+            else:
+                self._published = (history, *self._published)
+                self.repairs += history.repairs
+        for path in unfinished:
+            self._remove_unfinished(path)
         if self._published:
             self.current = self._published[-1]
+
+    def _find_histories(self, directory: Path) -> list[tuple[int, Path]]:
+        """List the directories that are named like histories, oldest first."""
+        found = []
+        for path in directory.iterdir():
+            if not path.is_dir():
+                self.repairs.append(Repair(path, None, 0, None, "not a directory, so ignored"))
+            elif match := _HISTORY_NAME.fullmatch(path.name):
+                found.append((int(match[1]), path))
+        return sorted(found)
+
+    def _open_history(self, number: int, path: Path) -> HistoryStore:
+        history = HistoryStore.open(path, self.options, self._budget)
+        if history.number == number:
+            return history
+        history.journal.close()
+        self._budget.leave(history.snapshots)
+        raise CorruptStoreError(
+            f"is number {history.number}", path=path, hint="directories have been renamed"
+        )
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Take a damaged history that is not the newest out of use; one such is kept."""
+        kept = path.with_name(path.name + _BROKEN_SUFFIX)
+        try:
+            for older in path.parent.glob("*" + _BROKEN_SUFFIX):
+                if older.is_dir():
+                    shutil.rmtree(older)
+            path.rename(kept)
+            fsync_dir(path.parent)
+        except OSError as exc:
+            raise storage_error(exc, path) from exc
+        self.repairs.append(Repair(path, None, 0, kept, f"no longer needed, and damaged: {reason}"))
 
     def _remove_unfinished(self, path: Path) -> None:
         try:

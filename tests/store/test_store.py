@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -206,4 +207,122 @@ def test_regression_a_failed_begin_leaves_nothing(
     assert failing > 0
     assert history.number == failing + 1
     store.publish(history)
+    store.close()
+
+
+def two_histories(path: Path) -> tuple[HistoryStore, HistoryStore]:
+    """As after a crash between the publication of the newer and the removal of the older."""
+    store = Store.open(path, OPTIONS)
+    old, new = full_sync(store, A, 0), full_sync(store, B, 500)
+    for history in (old, new):
+        history.journal.append(b"x" * 3500, 1)
+        store.publish(history)
+    store.close()
+    return old, new
+
+
+@pytest.mark.parametrize("damage", ["segment", "metadata", "number"])
+def test_regression_a_damaged_older_history_is_set_aside(tmp_path: Path, damage: str) -> None:
+    """Found in review: one that was about to be discarded stopped the start with exit 5."""
+    old, new = two_histories(tmp_path)
+    path = old.path
+    if damage == "segment":
+        (path / "journal" / f"{1000:020d}.seg").unlink()
+    elif damage == "metadata":
+        (path / "history.json").write_bytes(b"{}")
+    else:
+        path = path.rename(path.with_name("0-aaaaaaaa"))
+    earlier = path.with_name("0-cccccccc.broken")
+    earlier.mkdir()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    store = Store.open(tmp_path, OPTIONS)
+    assert store.current is not None
+    assert (store.current.number, store.others()) == (2, [])
+    (repair,) = store.repairs
+    assert (repair.path, repair.kept) == (path, path.with_name(path.name + ".broken"))
+    assert "damaged" in repair.reason
+    assert sorted(os.listdir(new.path.parent)) == sorted([path.name + ".broken", "2-bbbbbbbb"])
+    assert store.disk_bytes() == store.current.disk_bytes
+    store.close()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    again = Store.open(tmp_path, OPTIONS)
+    assert again.repairs == []
+    again.close()
+
+
+def test_a_damaged_newest_history_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    old, new = two_histories(tmp_path)
+    (old.path / "history.json").write_bytes(b"{}")
+    (new.path / "history.json").write_bytes(b"{}")
+    (new.path.with_name("3-cccccccc")).mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CorruptStoreError, match="2-bbbbbbbb"):
+        Store.open(tmp_path, OPTIONS)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_regression_a_stray_file_among_the_histories_is_ignored(tmp_path: Path) -> None:
+    """Found in review: `touch histories/7-deadbeef` stopped the start with exit 4."""
+    _, new = two_histories(tmp_path)
+    strays = [new.path.with_name(name) for name in ("7-deadbeef", "notes")]
+    for stray in strays:
+        stray.write_bytes(b"")
+    store = Store.open(tmp_path, OPTIONS)
+    assert sorted(repair.path for repair in store.repairs) == strays
+    assert all("not a directory" in repair.reason for repair in store.repairs)
+    assert store.current is not None
+    assert store.current.number == 2
+    store.close()
+    assert all(stray.exists() for stray in strays)
+
+
+def test_regression_a_discard_that_fails_leaves_a_sound_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for in review: the store is sound after it, and it can be discarded again."""
+    two_histories(tmp_path)
+    store = Store.open(tmp_path, OPTIONS)
+    (old,) = store.others()
+
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+    for _ in range(2):
+        with pytest.raises(DataDirError, match="1-aaaaaaaa"):
+            store.discard(old)
+        assert store.current is not None
+        assert (store.current.number, store.others()) == (2, [])
+        assert store.disk_bytes() == store.current.disk_bytes
+    monkeypatch.undo()
+    store.close()
+    again = Store.open(tmp_path, OPTIONS)
+    assert [repair.path for repair in again.repairs] == [old.path]
+    assert again.others() == []
+    again.discard(old)
+    again.close()
+
+
+def test_regression_files_may_vanish_while_a_history_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found while fixing trim: a thread that deletes its files made the removal stop half-way."""
+    store = Store.open(tmp_path, OPTIONS)
+    history = full_sync(store, A, 0)
+    history.journal.append(b"x" * 3500, 1)
+    trimmed = history.journal.trim(Offset(3000))
+    real = os.unlink
+
+    def unlink(path: str, *, dir_fd: int | None = None) -> None:
+        real(path, dir_fd=dir_fd)
+        if dir_fd is not None:  # shutil.rmtree
+            monkeypatch.undo()
+            trimmed.delete()
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    store.discard(history)
+    assert os.unlink is real, "the removal has met the other thread"
+    assert os.listdir(tmp_path / "histories") == []
+    store.discard(history)
     store.close()
