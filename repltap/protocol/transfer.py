@@ -2,9 +2,10 @@
 
 Both forms (fact sheet 2.1; Redis `readSyncBulkPayload`): `$<length>` and then exactly that many
 bytes, or `$EOF:<mark>` and then bytes until the same forty characters come again. This module never
-parses the RDB. It must never let the mark out as data, and never take a mark that is part of the
-data for the end: a server uses one mark for all transfers of its life, so a client can have stored
-it in a value.
+parses the RDB, but it lets nothing out before the first nine bytes are an RDB's: what begins
+otherwise would reach every replica before its checksum is known to be wrong. It must never let the
+mark out as data, and never take a mark that is part of the data for the end: a server uses one mark
+for all transfers of its life, so a client can have stored it in a value.
 
 An RDB ends in its CRC-64, little-endian, or in eight zero bytes when the server writes none. That
 decides:
@@ -17,6 +18,8 @@ decides:
 
 from __future__ import annotations
 
+import re
+
 import anycrc
 
 from repltap.protocol.events import FailureReason, LinkFailed, SnapshotReceived
@@ -25,6 +28,9 @@ MARK_BYTES = 40
 CHECKSUM_BYTES = 8
 MIN_RDB_BYTES = 18
 """Magic, EOF opcode, checksum: the smallest RDB of version 5 or later (fact sheet 2.8)."""
+
+MAGIC_BYTES = 9
+_MAGIC = re.compile(rb"REDIS\d{4}|VALKEY\d{3}")
 
 _HELD_BYTES = 1 + CHECKSUM_BYTES + MARK_BYTES
 """Kept back in the `$EOF:` form: a whole mark, and what is looked at before it."""
@@ -53,6 +59,7 @@ class RdbTransfer:
         self.outcome: SnapshotReceived | LinkFailed | None = None
         self._mark = mark
         self._max = max_bytes
+        self._opening: bytes | None = b""  # less than the magic so far; None once that was right
         self._crc = 0  # of everything but the last eight bytes, as far as they are known to be that
         self._tail = b""  # `$length`: the checksum bytes so far
         self._held = b""  # `$EOF:`: received but not given out
@@ -86,6 +93,8 @@ class RdbTransfer:
         """
         if self.outcome is not None:
             return data[:0], 0
+        if self._opening is not None:
+            return self._open(data, self._opening)
         if self._mark is None:
             return self._feed_counted(data)
         return self._feed_marked(data, self._mark)
@@ -99,6 +108,21 @@ class RdbTransfer:
         if not self.may_be_complete:
             return memoryview(b"")
         return self._end(self._held, len(self._held) - MARK_BYTES)
+
+    def _open(self, data: memoryview, opening: bytes) -> tuple[memoryview, int]:
+        """Hold back the first bytes until the magic can be judged (8.1; Redis `rdbLoadRio`)."""
+        whole = memoryview(opening + bytes(data)) if opening else data
+        magic = bytes(whole[:MAGIC_BYTES])
+        if len(magic) < MAGIC_BYTES:
+            self._opening = magic
+            return data[:0], len(data)
+        if _MAGIC.fullmatch(magic) is None:
+            text = f"the master sent no RDB: what came begins with {magic!r}"
+            self._fail(FailureReason.PROTOCOL, text)
+            return data[:0], len(data)
+        self._opening = None
+        out, used = self.feed(whole)
+        return out, used - len(opening)
 
     def _feed_counted(self, data: memoryview) -> tuple[memoryview, int]:
         assert self.announced_bytes is not None

@@ -66,17 +66,20 @@ def test_mark_without_an_eof_opcode_before_it_never_settles() -> None:
 
 def test_little_is_held_back() -> None:
     transfer = marked()
-    data = random.Random(1).randbytes(100_000)
+    data = b"REDIS0011" + random.Random(1).randbytes(100_000)
     out, used = run(transfer, data)
     assert used == len(data)
     assert out == data[: len(out)]
     assert len(data) - len(out) < 64
 
 
-def test_length_form_holds_nothing_back() -> None:
+def test_length_form_holds_nothing_back_behind_the_magic() -> None:
     data = rdb()
     transfer = RdbTransfer(size_bytes=len(data), mark=None)
-    for index in range(len(data)):
+    for index in range(8):
+        assert transfer.feed(memoryview(data)[index : index + 1]) == (b"", 1)
+    assert transfer.feed(memoryview(data)[8:9]) == (data[:9], 1)
+    for index in range(9, len(data)):
         got, used = transfer.feed(memoryview(data)[index : index + 1])
         assert (bytes(got), used) == (data[index : index + 1], 1)
     assert transfer.outcome == SnapshotReceived(
@@ -123,3 +126,31 @@ def test_hostile_marks_cost_linear_time() -> None:
     transfer = marked()
     data = rdb(MARK * 20_000)
     assert run(transfer, data + MARK)[0] == data
+
+
+@pytest.mark.parametrize("way", ["whole", "bytewise", "8", "9", "10"])
+@pytest.mark.parametrize("size_bytes", [None, 5000])
+@pytest.mark.parametrize(
+    "magic", [b"-ERR oh no", b"REDIS00x1", b"VALKEY08\xfa", b"redis0011", b"VALKEY-80", b"\0" * 9]
+)
+def test_what_is_no_rdb_fails_before_any_of_it_is_let_out(
+    magic: bytes, size_bytes: int | None, way: str
+) -> None:
+    """It was stored and relayed up to its checksum, which a mark without one never came to."""
+    transfer = RdbTransfer(size_bytes=size_bytes, mark=None if size_bytes else MARK)
+    assert run(transfer, magic + b"rest" * 100, way)[0] == b""
+    assert isinstance(transfer.outcome, LinkFailed)
+    assert transfer.outcome.reason is FailureReason.PROTOCOL
+    assert repr(magic[:9]) in transfer.outcome.message
+
+
+@pytest.mark.parametrize("magic", [b"REDIS0006", b"REDIS0080", b"VALKEY080", b"VALKEY123"])
+@pytest.mark.parametrize("size_bytes", [None, 5000])
+def test_magics_of_both_vendors(magic: bytes, size_bytes: int | None) -> None:
+    for way in map(str, range(20)):
+        transfer = RdbTransfer(size_bytes=size_bytes, mark=None if size_bytes else MARK)
+        out, used = run(transfer, magic + b"x" * 100, way)
+        assert transfer.outcome is None
+        assert used == 109
+        assert out == (magic + b"x" * 100)[: len(out)]
+        assert len(out) == (109 if size_bytes else 60)
