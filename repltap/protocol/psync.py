@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from repltap.errors import RemoteProtocolError
 from repltap.position import MAX_OFFSET, History, Offset, Position, parse_replid
 
+MAX_TOLD_OFFSET = Offset(2**62)
+"""A peer that names a higher offset is broken or lies: at 10 GB/s it takes 14 years to get there.
+What is up to here leaves room to count on without passing `MAX_OFFSET`."""
+
 _INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}|0")
 
 
@@ -139,6 +143,15 @@ _HEADER = re.compile(rb"([*$])([1-9][0-9]{0,18}|0)\r\n")
 _PARTIAL_HEADER = re.compile(rb"[*$]([1-9][0-9]{0,18}|0)?\r?")
 _CONTROL = re.compile(rb"\*1\r\n\$(?:5\r\n(MULTI)|4\r\n(EXEC))\r\n", re.IGNORECASE)
 
+_COUNTS = {b"*%d\r\n" % count: count for count in range(10)}
+_STEPS = {b"$%d\r\n" % size: len(b"$%d\r\n" % size) + size + 2 for size in range(100)}
+"""Most headers of most streams, and how far it is from an argument's header to what follows the
+argument. A lookup costs a third of a match: 1 MiB of small commands took 100 ms with matches alone,
+and takes 50 ms."""
+
+_FULL_WALKS = 4
+_SHORTEST_ARGUMENT = len(b"$0\r\n\r\n")
+
 
 def journal_resume_point(
     tail: bytes, tail_start: Offset, *, known_boundary: bool = False
@@ -157,52 +170,90 @@ def journal_resume_point(
     Returns:
         The offset, or None when the tail shows no boundary.
     """
-    candidate = 0 if known_boundary or tail.startswith(b"*") else _next_candidate(tail, 0)
+    search = _Search(tail)
+    candidate = 0 if known_boundary or tail.startswith(b"*") else search.next_candidate(0)
     for _ in range(MAX_CANDIDATES):
-        if candidate < 0:
+        if candidate < 0 or search.arguments_left <= 0:
             break
-        boundary = _walk(tail, candidate)
+        boundary = search.walk(candidate)
         if boundary is not None:
             return Offset(tail_start + boundary)
-        candidate = _next_candidate(tail, candidate)
+        candidate = search.next_candidate(candidate)
     return None
 
 
-def _next_candidate(tail: bytes, after: int) -> int:
-    at = tail.find(b"\r\n*", after)
-    return at + 2 if at >= 0 else -1
+class _Search:
+    """One search through one tail; its time is bounded whatever a client has put into values.
 
+    A place that once led to something malformed is not walked from again, and the arguments that
+    are looked at are limited to what a few walks through nothing but the shortest would take.
+    """
 
-def _walk(tail: bytes, position: int) -> int | None:
-    """Follow commands to the end of `tail`; give the last boundary, None if one is malformed."""
-    transaction: int | None = None
-    while position < len(tail):
-        end = _command_end(tail, position)
-        if end is None:
-            return None
-        if end < 0:
-            break
-        control = _CONTROL.match(tail, position)
-        if control is not None:
-            transaction = position if control[1] else None
-        position = end
-    return position if transaction is None else transaction
+    def __init__(self, tail: bytes) -> None:
+        self._tail = tail
+        self._failed: set[int] = set()  # command boundaries that lead to something malformed
+        self.arguments_left = _FULL_WALKS * (len(tail) // _SHORTEST_ARGUMENT + 1)
 
+    def next_candidate(self, after: int) -> int:
+        """Give the next place that may begin a command, -1 for none."""
+        while (at := self._tail.find(b"\r\n*", after)) >= 0:
+            after = at + 2
+            if after not in self._failed:
+                return after
+        return -1
 
-def _command_end(tail: bytes, position: int) -> int | None:
-    """Give where the command at `position` ends: -1 if past the tail, None if it is none."""
-    count, position = _header(tail, position, b"*")
-    while count > 0 and position >= 0:
-        size, position = _header(tail, position, b"$")
-        if size < 0 or position < 0:
-            return None if size < 0 else -1
-        position += size + 2
-        if tail[position - 2 : position] != b"\r\n"[: max(0, len(tail) - position + 2)]:
-            return None
-        if position > len(tail):
-            return -1
-        count -= 1
-    return None if count < 0 else position
+    def walk(self, position: int) -> int | None:
+        """Follow commands to the tail's end; give the last boundary, None if one is malformed."""
+        tail, length = self._tail, len(self._tail)
+        transaction: int | None = None
+        passed = []
+        while position < length:
+            passed.append(position)
+            end = None if position in self._failed else self._command_end(position)
+            if end is None:
+                self._failed.update(passed)
+                return None
+            if end < 0:
+                break
+            if end - position <= len(b"*1\r\n$5\r\nMULTI\r\n"):
+                control = _CONTROL.match(tail, position)
+                if control is not None:
+                    transaction = position if control[1] else None
+            position = end
+        return position if transaction is None else transaction
+
+    def _command_end(self, position: int) -> int | None:
+        """Give where the command at `position` ends: -1 if past the tail, None if it is none."""
+        tail = self._tail
+        count = _COUNTS.get(tail[position : position + 4], -1)
+        if count >= 0:
+            position += 4
+        else:
+            count, position = _header(tail, position, b"*")
+            if count < 0 or position < 0:
+                return None if count < 0 else -1
+        left = count
+        try:
+            while left:
+                left -= 1
+                step = _STEPS.get(tail[position : position + 4])
+                if step is None:
+                    step = _STEPS.get(tail[position : position + 5])
+                if step is not None:
+                    position += step
+                else:
+                    size, position = _header(tail, position, b"$")
+                    if size < 0 or position < 0:
+                        return None if size < 0 else -1
+                    position += size + 2
+                if tail[position - 2 : position] != b"\r\n":
+                    # Cut off by the tail's end, or malformed.
+                    missing = position - len(tail)
+                    cut = missing > 0 and b"\r\n".startswith(tail[position - 2 :])
+                    return -1 if cut else None
+        finally:
+            self.arguments_left -= count - left
+        return position
 
 
 def _header(tail: bytes, position: int, kind: bytes) -> tuple[int, int]:
