@@ -74,7 +74,7 @@ class DownstreamProtocol:
         self.stream_open = False  # stream bytes may be sent; after `$EOF:` only from an ACK on
         self.timeout_seconds = timeout_seconds
         self._parser = RespParser(limits)
-        self._received_at = now
+        self._half_since: float | None = None  # when half a command began; None for none
         self._streaming_since = now
         self._unanswered = False  # a CommandReceived is out and has no reply yet
         self._input_left = False  # the buffer may hold a whole command
@@ -109,7 +109,6 @@ class DownstreamProtocol:
         self._now = now
         if self.role is Role.CLOSED or not data:
             return
-        self._received_at = now
         self._parser.feed(data)
         self._input_left = True
 
@@ -133,7 +132,8 @@ class DownstreamProtocol:
         """Parse, and take the events.
 
         A CommandReceived is the last event of a call, and the calls after it give nothing until it
-        was answered by `send`. So: handle, answer, and call again until the list is empty.
+        was answered by `send`. So: handle, answer, and call again until the list is empty. After a
+        PeerFailed nothing can be answered, so there is nothing with it that wants an answer.
         """
         while self._may_parse():
             try:
@@ -143,7 +143,10 @@ class DownstreamProtocol:
                 break
             if command is None:
                 self._input_left = False
+                if self._parser.buffered_bytes and self._half_since is None:
+                    self._half_since = self._now
                 break
+            self._half_since = None
             self._handle(command)
         events, self._events = self._events, []
         return events
@@ -305,7 +308,9 @@ class DownstreamProtocol:
         if name == b"replconf":
             ack = parse_acknowledgement(command.args)
             if ack is not None:
-                self._acknowledge(ack.offset, ack.durable)
+                self.replica.last_ack_at = self._now
+                if ack.offset is not None:
+                    self._acknowledge(ack.offset, ack.durable)
                 return
             if len(command.args) > 1 and command.args[1].lower() in (b"ack", b"getack"):
                 return
@@ -314,7 +319,6 @@ class DownstreamProtocol:
 
     def _acknowledge(self, offset: Offset, durable: Offset | None) -> None:
         replica = self.replica
-        replica.last_ack_at = self._now
         if replica.acked is None or offset > replica.acked:
             replica.acked = offset
         if durable is not None and (replica.durable is None or durable > replica.durable):
@@ -334,14 +338,15 @@ class DownstreamProtocol:
         if self.role is Role.CLOSED:
             return
         limit = self.timeout_seconds
-        partial = self._parser.buffered_bytes > 0 and not self._input_left
-        if partial and now - self._received_at >= limit:
-            self._fail(f"half a command, then nothing for {limit:g} seconds")
+        # From its first byte: one more byte each minute would else keep it here for years.
+        since = None if self._input_left else self._half_since
+        if since is not None and now - since >= limit:
+            self._fail(f"half a command, and not its end within {limit:g} seconds")
         elif self.role is Role.STREAM and not self.replica.legacy_sync:
             # Not while it waits or is sent an RDB: real replicas are silent then.
             heard = self.replica.last_ack_at
-            since = self._streaming_since
-            if now - (since if heard is None else max(since, heard)) >= limit:
+            begun = self._streaming_since
+            if now - (begun if heard is None else max(begun, heard)) >= limit:
                 self._fail(f"the replica sent no ACK for {limit:g} seconds")
 
     def _stream(self, *, is_open: bool) -> None:
@@ -361,6 +366,8 @@ class DownstreamProtocol:
             self._newline_at = None
 
     def _fail(self, message: str) -> None:
+        # What else came in the same read is void: a grant to who is CLOSED would be our error.
+        self._events = [e for e in self._events if isinstance(e, FailoverRefused)]
         self._events.append(PeerFailed(message))
         self._enter(Role.CLOSED)
 

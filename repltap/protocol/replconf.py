@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from repltap.errors import RemoteProtocolError
 from repltap.position import Offset
-from repltap.protocol.psync import parse_integer
+from repltap.protocol.psync import MAX_TOLD_OFFSET, parse_integer
 
 _VERSION = re.compile(rb"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _MAX_ADDRESS_BYTES = 255
@@ -39,9 +39,12 @@ class ReplicaInfo:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """`REPLCONF ACK <offset> [FACK <offset>]`."""
+    """`REPLCONF ACK <offset> [FACK <offset>]`.
 
-    offset: Offset
+    `offset` is None when it is absurd: a sign of life, and nothing to count with.
+    """
+
+    offset: Offset | None
     durable: Offset | None
 
 
@@ -53,18 +56,24 @@ def parse_acknowledgement(args: list[bytes]) -> Acknowledgement | None:
 
     Returns:
         The ACK; None when it is another REPLCONF, or its number is none. A negative offset counts
-        as 0: Valkey 9.1 says `ACK -1` after a SYNC (fact sheet 5.7).
+        as 0: Valkey 9.1 says `ACK -1` after a SYNC (fact sheet 5.7). One past `MAX_TOLD_OFFSET`
+        counts as none.
     """
     if len(args) < 3 or args[1].lower() != b"ack":
         return None
     try:
-        offset = Offset(max(0, parse_integer(args[2])))
+        offset = _offset(args[2])
         durable = None
         if len(args) > 4 and args[3].lower() == b"fack":
-            durable = Offset(max(0, parse_integer(args[4])))
+            durable = _offset(args[4])
     except RemoteProtocolError:
         return None  # a real master ignores it without a word
     return Acknowledgement(offset, durable)
+
+
+def _offset(raw: bytes) -> Offset | None:
+    number = parse_integer(raw)
+    return Offset(max(0, number)) if number <= MAX_TOLD_OFFSET else None
 
 
 def answer_replconf(replica: ReplicaInfo, args: list[bytes]) -> bytes:

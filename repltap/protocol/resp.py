@@ -22,16 +22,16 @@ would make a pipelined read quadratic."""
 class InputLimits:
     """How much a peer may make us hold.
 
-    Commands for a relay are short. The numbers are Redis's where Redis has one (inline and the two
-    for peers that have not authenticated, `processMultibulkBuffer`); the others are far below
-    Redis's because no value is ever sent to a relay.
+    No value is ever sent to a relay, so its commands are short: the longest are a PUBLISH and a
+    CLIENT KILL with many filters. A command is bounded as a whole, in bytes on the wire: that is
+    what a thousand clients can make us hold a thousand times. 64 KiB is Redis's limit of an inline
+    command, and the two for peers that have not authenticated are Redis's too
+    (`processInlineBuffer`, `processMultibulkBuffer`).
     """
 
-    inline_bytes: int = 64 * 1024
-    bulk_bytes: int = 1024 * 1024
+    command_bytes: int = 64 * 1024
     args: int = 1024
-    command_bytes: int = 4 * 1024 * 1024
-    unauthenticated_bulk_bytes: int = 16384
+    unauthenticated_command_bytes: int = 16 * 1024
     unauthenticated_args: int = 10
 
 
@@ -81,8 +81,7 @@ class RespParser:
         self._args: list[bytes] = []  # of the command that is being read
         self._missing = 0  # arguments it still needs; 0 between commands
         self._bulk = -1  # length of the argument being read, -1 before its header
-        self._started = 0  # where the command being read began
-        self._size = 0  # sum of its argument lengths
+        self._started = 0  # where the command being read began; negative once that is cut off
 
     @property
     def buffered_bytes(self) -> int:
@@ -129,15 +128,20 @@ class RespParser:
     def _compact(self, *, force: bool) -> None:
         if self._position >= _COMPACT_BYTES or (force and self._position):
             del self._buffer[: self._position]
-            self._position = self._scanned = self._started = 0
+            self._started -= self._position
+            self._position = self._scanned = 0
+
+    @property
+    def _limit(self) -> int:
+        limits = self.limits
+        return limits.command_bytes if self.authenticated else limits.unauthenticated_command_bytes
 
     def _line(self, end: bytes, too_long: str) -> bytes | None:
         """Take one line without its end, or None when it is not whole yet."""
         start = max(self._position, self._scanned)
         at = self._buffer.find(end, start)
-        length = (len(self._buffer) if at < 0 else at) - self._position
-        if length > self.limits.inline_bytes:
-            raise _violation(too_long)
+        if (len(self._buffer) if at < 0 else at) - self._started > self._limit:
+            raise _violation("too big command" if self._args else too_long)
         if at < 0:
             self._scanned = max(self._position, len(self._buffer) - len(end) + 1)
             return None
@@ -161,7 +165,6 @@ class RespParser:
         if not self.authenticated and count > self.limits.unauthenticated_args:
             raise _violation("unauthenticated multibulk length")
         self._missing = max(0, count)  # Redis skips *0 and *-1 without a word
-        self._size = 0
         return True
 
     def _next_argument(self) -> bool:
@@ -176,6 +179,7 @@ class RespParser:
         self._position = end + 2
         self._missing -= 1
         self._bulk = -1
+        self._compact(force=False)  # what became an argument is not held twice
         return True
 
     def _begin_bulk(self) -> bool:
@@ -186,12 +190,11 @@ class RespParser:
         if line is None:
             return False
         size = _number(line[1:])
-        if size is None or not 0 <= size <= self.limits.bulk_bytes:
+        if size is None or not 0 <= size <= self.limits.command_bytes:
             raise _violation("invalid bulk length")
-        if not self.authenticated and size > self.limits.unauthenticated_bulk_bytes:
+        if not self.authenticated and size > self._limit:
             raise _violation("unauthenticated bulk length")
-        self._size += size
-        if self._size > self.limits.command_bytes:
+        if self._position - self._started + size + 2 > self._limit:
             raise _violation("too big command")
         self._bulk = size
         return True

@@ -199,6 +199,37 @@ def test_http_is_cut_off() -> None:
     assert protocol.data_to_send() == b""
 
 
+@pytest.mark.parametrize("request_", [FIRST, AGAIN, b"PSYNC ? -1\r\n", b"SYNC\r\n"])
+@pytest.mark.parametrize("behind", [b"GET x\r\n", b"*abc\r\n", PORT, b"\n" + ack(5) + b"*1\r\n:"])
+def test_a_request_and_what_breaks_it_in_one_read_is_a_failure_alone(
+    request_: bytes, behind: bytes
+) -> None:
+    """The shell granted a connection that was CLOSED, and ended with our own error."""
+    protocol = client()
+    protocol.receive_data(CAPA + request_ + behind, 0.0)
+    (event,) = protocol.events_received()
+    assert isinstance(event, PeerFailed)
+    assert protocol.data_to_send() == b"+OK\r\n"  # and no error line into what could be a stream
+    for call in (
+        protocol.hold,
+        lambda: protocol.grant_continue(ID),
+        lambda: protocol.grant_full(ID, Offset(0)),
+        lambda: protocol.refuse(b"-ERR no"),
+    ):
+        with pytest.raises(LocalProtocolError):
+            call()
+    assert protocol.data_to_send() == b""
+
+
+def test_a_refused_failover_is_told_though_the_peer_fails_in_the_same_read() -> None:
+    protocol = client()
+    wire = encode_command(b"PSYNC", REPLID.encode(), b"7", b"FAILOVER") + b"*abc\r\n"
+    protocol.receive_data(wire, 0.0)
+    events = protocol.events_received()
+    assert events[:-1] == [FailoverRefused()]
+    failed(events)
+
+
 def test_random_bytes_never_raise() -> None:
     rng = random.Random(5)
     for start in (b"", CAPA + AGAIN):
@@ -365,6 +396,19 @@ def test_ack_of_a_client_is_no_ack() -> None:
     assert protocol.data_to_send() == b""
 
 
+def test_an_absurd_ack_is_a_sign_of_life_and_nothing_else() -> None:
+    """It had stood in INFO and in the metrics as the replica's offset for good."""
+    protocol = streaming()
+    talk(protocol, ack(150), now=1.0)
+    assert talk(protocol, ack(2**62 + 1) + ack(2**63 - 1), now=50.0) == []
+    assert protocol.replica.acked == 150
+    assert protocol.replica.last_ack_at == 50.0
+    protocol.tick(109.0)
+    assert protocol.events_received() == []
+    fack = encode_command(b"REPLCONF", b"ACK", b"160", b"FACK", b"9223372036854775807")
+    assert talk(protocol, fack, now=109.0) == [AckReceived(Offset(160), None)]
+
+
 def test_silent_commands_of_a_replica() -> None:
     protocol = streaming()
     getack = encode_command(b"REPLCONF", b"GETACK", b"*")
@@ -414,6 +458,31 @@ def test_timeouts() -> None:
     assert protocol.events_received() == []
     protocol.tick(10_060.0)
     assert "half a command" in failed(protocol.events_received())
+
+
+@pytest.mark.parametrize("rest", [b"*3\r\n$300\r\n" + b"x" * 200, b"x" * 200])
+def test_half_a_command_ends_in_time_from_its_first_byte(rest: bytes) -> None:
+    """One more byte each minute had kept it, and its memory, for as long as the peer liked."""
+    protocol = client()
+    protocol.receive_data(b"\n" + rest[:1], 100.0)
+    for second in range(100, 160):
+        protocol.receive_data(rest[second - 99 : second - 98], float(second))
+        assert protocol.events_received() == []
+        protocol.tick(float(second))
+    protocol.tick(160.0)
+    assert "half a command" in failed(protocol.events_received())
+
+
+def test_whole_commands_give_the_next_one_its_own_time() -> None:
+    protocol = streaming()
+    wire = ack(150)
+    protocol.receive_data(wire[:9], 0.0)
+    protocol.events_received()
+    for second in range(1, 200, 20):
+        # Each read ends one and begins another.
+        assert talk(protocol, wire[9:] + wire[:9], now=float(second)) != []
+        protocol.tick(second + 19.0)
+        assert protocol.events_received() == []
 
 
 def test_eof() -> None:

@@ -91,6 +91,10 @@ def test_capabilities_are_bounded() -> None:
         ([b"ACK", b"5"], Acknowledgement(5, None)),  # type: ignore[arg-type]
         ([b"ack", b"5", b"fack", b"3"], Acknowledgement(5, 3)),  # type: ignore[arg-type]
         ([b"ACK", b"-1"], Acknowledgement(0, None)),  # type: ignore[arg-type]
+        ([b"ACK", b"4611686018427387904"], Acknowledgement(2**62, None)),  # type: ignore[arg-type]
+        ([b"ACK", b"4611686018427387905"], Acknowledgement(None, None)),
+        ([b"ACK", b"5", b"FACK", b"4611686018427387905"], Acknowledgement(5, None)),  # type: ignore[arg-type]
+        ([b"ACK", b"9223372036854775808"], None),
         ([b"ACK", b"x"], None),
         ([b"ACK"], None),
         ([b"GETACK", b"*"], None),

@@ -98,7 +98,7 @@ def test_inline_empty_lines_and_empty_arrays(way: str) -> None:
         (b"*1\r\n$-1\r\n", "invalid bulk length"),
         (b"*1\r\n$x\r\n", "invalid bulk length"),
         (b"*1\r\n$01\r\n", "invalid bulk length"),
-        (b"*1\r\n$1048577\r\n", "invalid bulk length"),
+        (b"*1\r\n$65537\r\n", "invalid bulk length"),
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"*1\r\n$1\r\nabc", "expected CRLF after a bulk string"),
         (b"*1025\r\n", "invalid multibulk length"),
@@ -124,8 +124,34 @@ def test_unauthenticated_limits() -> None:
 
 
 def test_a_command_is_bounded_as_a_whole() -> None:
-    bulk = b"$1048576\r\n" + bytes(1048576) + b"\r\n"
+    bulk = b"$20000\r\n" + bytes(20_000) + b"\r\n"
     assert error(b"*9\r\n" + bulk * 5).endswith("too big command")
+    assert error(b"*1000\r\n" + b"$70\r\n%b\r\n" % bytes(70) * 1000).endswith("too big command")
+
+
+@ways
+def test_64_kib_are_enough_for_one_command_and_16_before_auth(way: str) -> None:
+    """Three hundred clients with 4 MiB of an unfinished command each had cost 2 GB."""
+    for limit, authenticated in ((65_536, True), (16_384, False)):
+        size = limit - len(b"*2\r\n$4\r\nECHO\r\n$10000\r\n\r\n")
+        parser = RespParser(InputLimits())
+        parser.authenticated = authenticated
+        (command,) = parse(encode_command(b"ECHO", b"x" * size), way, parser)
+        assert command.length == limit
+        over = encode_command(b"ECHO", b"x" * (size + 1))
+        assert error(over, way, authenticated=authenticated).endswith("too big command")
+    assert error(b"x" * 16_385, way, authenticated=False).endswith("too big inline request")
+
+
+def test_what_became_an_argument_is_not_held_twice() -> None:
+    parser = RespParser(InputLimits())
+    wire = encode_command(b"MSET", *[b"k" * 6_000] * 10)
+    for index in range(len(wire)):
+        parser.feed(wire[index : index + 1])
+        command = parser.next_command()
+        assert parser.buffered_bytes == (0 if command else index + 1)
+        assert len(parser._buffer) < 24_000
+    assert parser.consumed == len(wire)
 
 
 def test_the_buffer_does_not_grow_with_what_was_parsed() -> None:
