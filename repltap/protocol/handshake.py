@@ -3,8 +3,8 @@
 Pure functions over single lines; `repltap.protocol.upstream` keeps the order. Reactions follow a
 real replica's (`syncWithMaster`, `slaveTryPartialResynchronization`; fact sheet 1.2) with one
 difference: a relay never falls back to SYNC, which has no offsets. It fails and says why.
-No server text leaves this module before the password is cut out of it: a master without AUTH
-repeats the arguments of the command that it does not know.
+No server text leaves this module before what could be a secret is cut out of it: a master that
+does not know a command repeats its arguments, the first 128 bytes of each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from repltap.position import MAX_OFFSET, Offset, Position, ReplId, parse_replid
 from repltap.protocol.events import FailureReason, FullResyncGranted, LinkFailed, ResumeGranted
+from repltap.protocol.psync import MAX_TOLD_OFFSET
 from repltap.protocol.resp import encode_command
 from repltap.protocol.transfer import MARK_BYTES
 
@@ -26,6 +27,24 @@ MAX_LINE_BYTES = 1024
 ACL_HINT = "the user needs +psync +replconf +ping, and no key or channel patterns"
 
 _MAX_TEXT = 200
+_ECHO = re.compile(rb",?\s*with args beginning with.*", re.DOTALL | re.IGNORECASE)
+_MIN_PREFIX_BYTES = 8
+"""A part of a secret as long as this is cut out; shorter ones may be ordinary words."""
+
+_ERROR_CODE = re.compile(rb"[A-Z]{2,16}(?= |$)")
+_AUTH_SENTENCES = (
+    "invalid username-password pair or user is disabled",
+    "invalid username-password pair",
+    "invalid password",
+    "AUTH <password> called without any password configured for the default user",
+    "Client sent AUTH, but no password is set",
+    "wrong number of arguments for 'auth' command",
+    "syntax error",
+    "unknown command",
+)
+"""What Redis and Valkey say to AUTH after the error code (`authCommand`, `commandCheckExistence`).
+Nothing else of an answer to AUTH is quoted: it may repeat the password in any form."""
+
 _COUNT = re.compile(rb"0|[1-9][0-9]{0,18}")
 
 
@@ -101,19 +120,30 @@ class Replies:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         self._settings = settings
-        self._secret = (settings.password or "").encode()
+        self._password = (settings.password or "").encode()
+        secrets = (self._password, (settings.username or "").encode())
+        self._long_secrets = [s for s in secrets if len(s) >= _MIN_PREFIX_BYTES]
 
     def text(self, line: bytes) -> str:
-        """Quote a server's line for an operator: one line, bounded, without the password."""
-        if self._secret:
-            line = line.replace(self._secret, b"***")
+        """Quote a server's line for an operator: one line, bounded, without secrets.
+
+        No echoed arguments, not the password, and no part of the line that the password or the
+        user's name begins with.
+        """
+        line = _ECHO.sub(b"", line)
+        for secret in self._long_secrets:
+            line = _without_prefixes(line, secret)
+        if self._password:
+            line = line.replace(self._password, b"***")
         shown = line[:_MAX_TEXT].decode("utf-8", "backslashreplace")
         return "".join(c if c.isprintable() else " " for c in shown).strip()
 
-    def not_redis(self, line: bytes) -> LinkFailed:
+    def not_redis(self, line: bytes, *, quoted: bool = True) -> LinkFailed:
         """Say that the peer does not speak the protocol at all."""
         if line[:1] in (b"\x15", b"\x16"):  # TLS record types alert and handshake
             text = "the server speaks TLS, not plain text"
+        elif not quoted:
+            text = "this is not a Redis or Valkey server: it answered AUTH with no status line"
         else:
             text = f"this is not a Redis or Valkey server; it said: {self.text(line)!r}"
         return LinkFailed(FailureReason.NOT_REDIS, text)
@@ -131,8 +161,18 @@ class Replies:
         if line.startswith(b"+"):
             return None
         user = self._settings.username or "default"
-        said = self.text(line[1:])
+        said = self._auth_text(line[1:])
         return LinkFailed(FailureReason.AUTH, f"the master refused user {user!r}: {said}")
+
+    def _auth_text(self, line: bytes) -> str:
+        """Quote no more of an answer to AUTH than its error code and what servers are known for."""
+        code = _ERROR_CODE.match(line)
+        rest = line[code.end() :] if code is not None else line
+        known = [s for s in _AUTH_SENTENCES if rest.strip().startswith(s.encode())]
+        said = known[0] if known else "something that is not shown, as it may repeat the password"
+        if said == "unknown command":
+            said = "unknown command (is AUTH renamed or disabled there?)"
+        return f"{self.text(code[0])} {said}" if code is not None else said
 
     def capa(self, line: bytes) -> LinkFailed | None:
         """Judge the answer to `REPLCONF capa`; only a missing ACL right ends the link.
@@ -178,6 +218,8 @@ class Replies:
             return self._violation(f"a malformed FULLRESYNC: {self.text(line)!r}")
         if not _COUNT.fullmatch(offset) or int(offset) > MAX_OFFSET or words[0] != b"+FULLRESYNC":
             return self._violation(f"a malformed FULLRESYNC: {self.text(line)!r}")
+        if int(offset) > MAX_TOLD_OFFSET:
+            return self._violation(f"a FULLRESYNC at an impossible offset, {int(offset)}")
         return FullResyncGranted(replid, Offset(int(offset)))
 
     def _resume(
@@ -205,6 +247,19 @@ class Replies:
 
     def _violation(self, what: str) -> LinkFailed:
         return LinkFailed(FailureReason.PROTOCOL, f"the master broke the protocol: {what}")
+
+
+def _without_prefixes(line: bytes, secret: bytes) -> bytes:
+    """Cut out whatever `secret` begins with, as far as it goes."""
+    parts = []
+    begin = 0
+    while (at := line.find(secret[:_MIN_PREFIX_BYTES], begin)) >= 0:
+        length = _MIN_PREFIX_BYTES
+        while line[at : at + length + 1] == secret[: length + 1] and length < len(secret):
+            length += 1
+        parts += [line[begin:at], b"***"]
+        begin = at + length
+    return b"".join([*parts, line[begin:]])
 
 
 _PsyncAnswer = FullResyncGranted | ResumeGranted | LinkFailed

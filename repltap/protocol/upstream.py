@@ -13,10 +13,12 @@ it has received or than the shell allowed: a master keeps the highest ACK for go
 from __future__ import annotations
 
 import enum
+import re
 from collections import deque
 
 from repltap.errors import LocalProtocolError
 from repltap.position import Offset, Position
+from repltap.protocol.acks import ACK_PERIOD_SECONDS, GETACK, Acks
 from repltap.protocol.events import (
     FailureReason,
     FullResyncGranted,
@@ -41,26 +43,14 @@ from repltap.protocol.transfer import RdbTransfer
 
 __all__ = ["ACK_PERIOD_SECONDS", "GETACK", "UpstreamProtocol", "UpstreamSettings", "UpstreamState"]
 
-GETACK = encode_command(b"REPLCONF", b"GETACK", b"*")
-"""What a master puts into the stream when someone waits for our ACK (`replicationFeedSlaves`)."""
-
-ACK_PERIOD_SECONDS = 1.0
-"""As a replica's cron. After an `$EOF:` transfer the first ACK is usually lost, so it is also what
-starts the stream (fact sheet 2.5)."""
-
-EAGER_ACK_PERIOD_SECONDS = 0.2
-EAGER_ACK_SECONDS = 5.0
-"""After an `$EOF:` transfer, until the stream begins but no longer than this, ACKs come more often:
-the one that arrives after the master has noticed its child's exit starts the stream, and the
-replicas below wait for it."""
-
 SETTLE_SECONDS = 0.5
 """How long an end mark without a right checksum must stay the last thing; see `transfer`."""
 
-_SEAM_BYTES = len(GETACK) - 1
-_GETACK_CORE = b"REPLCONF\r\n$6\r\nGETACK"
-"""Looked for first: bytes.find skips by the last byte, and a literal that ends in a newline meets
-one in every command (16 KiB of SETs: 24 us for the whole literal, 2.4 us for this part)."""
+MAX_KEEPALIVE_BYTES = 1_000_000
+"""Of empty lines, while the answer to PSYNC and then the RDB is awaited. A master sends one each
+second (`replicationCron`), so this is eleven days; who floods us with them is no master."""
+
+_NEWLINES = re.compile(rb"(?:\r?\n)+")
 
 
 class UpstreamState(enum.Enum):
@@ -114,7 +104,6 @@ class UpstreamProtocol:
         self.resume = resume
         self.state = UpstreamState.PING
         self.received: Offset | None = None  # stream offset received; None before it is granted
-        self.acked: Offset | None = None  # the last ACK sent
         self.refused_options: dict[str, str] = {}  # REPLCONF option -> what the master said
         self.rdb_only_accepted = False
         self._replies = Replies(settings)
@@ -122,16 +111,16 @@ class UpstreamProtocol:
         self._pending: deque[str] = deque()  # answers still due, by name
         self._line = bytearray()  # handshake line so far, at most MAX_LINE_BYTES and one read
         self._transfer: RdbTransfer | None = None
-        self._seam = b""  # the stream's last bytes: GETACK may be cut by a read
-        self._allowed: Offset | None = None  # what an ACK may say at most; None: what came
-        self._durable: Offset | None = None
-        self._ack_due = False
-        self._wanted: Offset | None = None  # asked for by GETACK; see set_acknowledged
-        self._eager_until = now  # until then, and until the stream begins, ACKs are more frequent
-        self._acked_at = now
+        self._keepalive_bytes = 0  # of empty lines since PSYNC
+        self._acks = Acks(now)
         self._received_at = now
         self._events: list[UpstreamEvent] = []
         self._out = bytearray(PING)
+
+    @property
+    def acked(self) -> Offset | None:
+        """The last ACK sent."""
+        return self._acks.sent
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Take what the socket gave.
@@ -146,6 +135,24 @@ class UpstreamProtocol:
         while view:
             view = view[self._receive(view, now) :]
 
+    def stream_stored(self, data: memoryview, now: float) -> bool:
+        """Take stream bytes that the shell has stored already: the short way of `receive_data`.
+
+        Only in STREAM, and only with no event left to handle. There is no event for them.
+
+        Args:
+            data: The bytes.
+            now: The time.
+
+        Returns:
+            Whether an ACK is due, or would be as soon as `set_acknowledged` allows it.
+        """
+        assert self.received is not None
+        self._received_at = now
+        self.received = Offset(self.received + len(data))
+        self._acks.see(data, self.received)
+        return self._acks.asked
+
     def receive_eof(self, now: float) -> None:
         """Take the end of the connection: a failure, except after an rdb-only transfer."""
         if self.state is UpstreamState.SNAPSHOT:
@@ -153,7 +160,7 @@ class UpstreamProtocol:
         if self.state is UpstreamState.CLOSED:
             return
         if self._line_is_foreign():
-            self._fail(self._replies.not_redis(bytes(self._line)))
+            self._fail(self._foreign(bytes(self._line)))
             return
         text = "the master closed the connection"
         if self.state is not UpstreamState.STREAM:
@@ -167,13 +174,12 @@ class UpstreamProtocol:
         silence = now - self._received_at
         if self.state is UpstreamState.SNAPSHOT and silence >= SETTLE_SECONDS:
             self._settle(now)
-        elif self.state is UpstreamState.STREAM and now - self._acked_at >= self._ack_period(now):
-            self._ack_due = True
-            self._acked_at = now
+        elif self.state is UpstreamState.STREAM:
+            self._acks.tick(now)
         self._check_silence(silence)
 
     def set_acknowledged(self, received: Offset, durable: Offset | None) -> None:
-        """Say what ACKs may claim from now on; before the first call, what was received.
+        """Say what ACKs may claim from now on; between the grant and this, the granted offset.
 
         When this lets through what a GETACK asked for, an ACK is due at once: a `WAIT` or `WAITAOF`
         on the master then takes as long as our fsync, not up to a second more.
@@ -182,12 +188,7 @@ class UpstreamProtocol:
             received: Highest offset an ACK may name.
             durable: Highest fsynced offset, sent as FACK; None sends none.
         """
-        self._allowed = received
-        self._durable = durable
-        wanted = self._wanted
-        if wanted is not None and received >= wanted and (durable is None or durable >= wanted):
-            self._wanted = None
-            self._ack_due = True
+        self._acks.allow(received, durable)
 
     def events_received(self) -> list[UpstreamEvent]:
         """Take the events since the last call."""
@@ -200,10 +201,9 @@ class UpstreamProtocol:
         A due ACK is written here, so that it covers what the shell did with the events: handle the
         events first, then send.
         """
-        if self._ack_due:
-            self._ack_due = False
-            if self.state is UpstreamState.STREAM:
-                self._out += self._acknowledgement()
+        if self.state is UpstreamState.STREAM:
+            assert self.received is not None
+            self._out += self._acks.take(self.received)
         if not self._out:
             return b""
         data = bytes(self._out)
@@ -223,35 +223,10 @@ class UpstreamProtocol:
     # -- the stream -------------------------------------------------------------------------------
 
     def _receive_stream(self, view: memoryview) -> None:
-        size = len(view)
         assert self.received is not None
-        self._eager_until = 0.0
-        self.received = Offset(self.received + size)
+        self.received = Offset(self.received + len(view))
         self._events.append(StreamBytes(view))
-        # One search for a read, no parsing: a literal that is part of a value costs an early ACK.
-        # bytes.find over a copy beats a search in the view (64 KiB: 13 us against 29 us for re).
-        data = bytes(view)
-        seam = self._seam + data[:_SEAM_BYTES]
-        if (_GETACK_CORE in data and GETACK in data) or GETACK in seam:
-            self._ack_due = True
-            self._wanted = self.received
-        whole = data if size >= _SEAM_BYTES else self._seam + data
-        self._seam = whole[-_SEAM_BYTES:]
-
-    def _acknowledgement(self) -> bytes:
-        assert self.received is not None
-        allowed = self.received if self._allowed is None else min(self._allowed, self.received)
-        self.acked = allowed
-        said = allowed if self._durable is None else min(self._durable, allowed)
-        if self._wanted is not None and said >= self._wanted:
-            self._wanted = None
-        words = [b"REPLCONF", b"ACK", b"%d" % allowed]
-        if self._durable is not None:
-            words += [b"FACK", b"%d" % said]
-        return encode_command(*words)
-
-    def _ack_period(self, now: float) -> float:
-        return EAGER_ACK_PERIOD_SECONDS if now < self._eager_until else ACK_PERIOD_SECONDS
+        self._acks.see(view, self.received)
 
     # -- the snapshot -----------------------------------------------------------------------------
 
@@ -275,33 +250,45 @@ class UpstreamProtocol:
             self._events.append(SnapshotChunk(data))
         if isinstance(outcome, SnapshotReceived):
             self._events.append(outcome)
-            if self._transfer.announced_bytes is None:
-                self._eager_until = now + EAGER_ACK_SECONDS
+            self._acks.begin(now, eager=self._transfer.announced_bytes is None)
             self._transfer = None
             rdb_only = self.settings.rdb_only
             self._enter(UpstreamState.CLOSED if rdb_only else UpstreamState.STREAM)
-            self._ack_due = True
-            self._acked_at = now
 
     # -- the handshake ----------------------------------------------------------------------------
 
     def _receive_line(self, view: memoryview, now: float) -> int:
         # Looked at in pieces of a line's limit, so that a large read behind it is not copied.
         piece = bytes(view[: MAX_LINE_BYTES + 1])
+        if self.state in (UpstreamState.PSYNC, UpstreamState.HEADER) and not self._line:
+            newlines = _NEWLINES.match(piece)
+            if newlines is not None:
+                return self._keepalive(newlines.end())
         at = piece.find(b"\n")
         self._line += piece if at < 0 else piece[:at]
         if len(self._line) > MAX_LINE_BYTES:
-            self._fail(self._replies.not_redis(bytes(self._line)))
+            self._fail(self._foreign(bytes(self._line)))
         elif at >= 0:
             line = bytes(self._line).removesuffix(b"\r")
             self._line.clear()
             self._handle_line(line, now)
         return len(piece) if at < 0 else at + 1
 
+    def _keepalive(self, size: int) -> int:
+        """Take empty lines, sent while a BGSAVE is awaited (`replicationCron`); give `size`.
+
+        A run of them comes in one step, and there is an end to them: they reset the time limit.
+        """
+        self._keepalive_bytes += size
+        if self._keepalive_bytes > MAX_KEEPALIVE_BYTES:
+            text = f"the master sent {MAX_KEEPALIVE_BYTES} bytes of empty lines and no answer"
+            self._fail(LinkFailed(FailureReason.PROTOCOL, text))
+        return size
+
     def _handle_line(self, line: bytes, now: float) -> None:
         if not line and self.state in (UpstreamState.PSYNC, UpstreamState.HEADER):
-            return  # a keepalive while a BGSAVE is awaited (`replicationCron`)
-        if self.state is UpstreamState.PING:
+            self._keepalive(1)
+        elif self.state is UpstreamState.PING:
             self._handle_pong(line)
         elif self.state is UpstreamState.CONFIGURE:
             self._handle_configured(line)
@@ -322,7 +309,7 @@ class UpstreamProtocol:
 
     def _handle_configured(self, line: bytes) -> None:
         if not line.startswith((b"+", b"-")):
-            self._fail(self._replies.not_redis(line))
+            self._fail(self._foreign(line))
             return
         name = self._pending.popleft()
         failure = None
@@ -348,13 +335,13 @@ class UpstreamProtocol:
             self._fail(answer)
             return
         self.received = answer.offset
+        self._acks.grant(answer.offset)
         self._events.append(answer)
         if isinstance(answer, FullResyncGranted):
             self._enter(UpstreamState.HEADER)
             return
         self._enter(UpstreamState.STREAM)
-        self._ack_due = True
-        self._acked_at = now
+        self._acks.begin(now, eager=False)
 
     def _handle_header(self, line: bytes) -> None:
         header = self._replies.header(line)
@@ -382,6 +369,10 @@ class UpstreamProtocol:
     def _line_is_foreign(self) -> bool:
         return bool(self._line) and not self._line.startswith((b"+", b"-", b"$", b"\r"))
 
+    def _foreign(self, line: bytes) -> LinkFailed:
+        """Say that this is no Redis; what may be its answer to AUTH is not quoted."""
+        return self._replies.not_redis(line, quoted="auth" not in self._pending)
+
     def _check_silence(self, silence: float) -> None:
         if self.state is UpstreamState.CLOSED:
             return
@@ -391,7 +382,7 @@ class UpstreamProtocol:
         if silence < limit:
             return
         if self._line_is_foreign():
-            self._fail(self._replies.not_redis(bytes(self._line)))
+            self._fail(self._foreign(bytes(self._line)))
             return
         waited = _WAITING_FOR[self.state]
         text = f"nothing came for {silence:.0f} seconds while we waited for {waited}"

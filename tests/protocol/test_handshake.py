@@ -9,6 +9,10 @@ from tests.protocol.ways import MARK, REPLID
 
 SETTINGS = UpstreamSettings(listening_port=7001, username="tap", password="s3cret")
 REPLIES = Replies(SETTINGS)
+LONG = "0123456789" * 14 + "secrets"
+LONG_REPLIES = Replies(
+    UpstreamSettings(listening_port=1, username="replication-user", password=LONG)
+)
 HELD = Position(ReplId(REPLID), Offset(7))
 
 
@@ -44,6 +48,73 @@ def test_auth_without_a_user_has_one_argument() -> None:
 )
 def test_server_text_is_shown_safely(line: bytes, shown: str) -> None:
     assert REPLIES.text(line) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # Redis 7.0 and 6.2 with `rename-command AUTH ""`, as seen: 128 bytes of an argument.
+        f"ERR unknown command 'AUTH', with args beginning with: '{LONG[:128]}' ",
+        f"ERR unknown command `AUTH`, with args beginning with: `{LONG[:128]}`, ",
+        f"ERR UNKNOWN COMMAND WITH ARGS BEGINNING WITH {LONG}",
+        f"ERR no such thing as {LONG[:20]}, nor {LONG}",
+        f"{LONG[:8]}",
+        "ERR 'replication-user' and 'replication' are unknown",
+    ],
+)
+def test_no_part_of_a_secret_is_shown(line: str) -> None:
+    """Only the whole password was cut out, and 128 characters of a longer one were shown."""
+    raw = line.encode()
+    refused = [LONG_REPLIES.auth(b"-" + raw), LONG_REPLIES.ping(b"-" + raw)]
+    refused += [LONG_REPLIES.capa(b"-NOPERM " + raw), LONG_REPLIES.not_redis(raw)]
+    answers = [LONG_REPLIES.psync(b"-" + raw, None), LONG_REPLIES.psync(b"+" + raw, None)]
+    answers.append(LONG_REPLIES.psync(b"+FULLRESYNC " + raw, None))
+    answers.append(LONG_REPLIES.header(b"-" + raw))
+    answers.append(LONG_REPLIES.header(raw))  # type: ignore[arg-type]
+    shown = [LONG_REPLIES.text(raw)]
+    for answer in [*refused, *answers]:
+        assert isinstance(answer, LinkFailed)
+        shown.append(answer.message.replace("user 'replication-user'", "user"))
+    for text in shown:
+        assert LONG[:8] not in text
+        assert "replicat" not in text.replace("replication user", "")
+        assert LONG[-7:] not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "WRONGPASS invalid username-password pair or user is disabled",
+        ),
+        ("ERR invalid password", "ERR invalid password"),
+        (
+            "ERR AUTH <password> called without any password configured for the default user. Are",
+            "ERR AUTH <password> called without any password configured for the default user",
+        ),
+        (
+            "ERR unknown command 'AUTH', with args beginning with: 'no' ",
+            "ERR unknown command (is AUTH renamed or disabled there?)",
+        ),
+        ("OOPS you said s3cr", "OOPS something that is not shown, as it may repeat the password"),
+        ("s3cr", "something that is not shown, as it may repeat the password"),
+    ],
+)
+def test_of_an_answer_to_auth_only_what_is_known_is_quoted(line: str, said: str) -> None:
+    answer = REPLIES.auth(b"-" + line.encode())
+    assert answer is not None
+    assert answer.message == f"the master refused user 'tap': {said}"
+
+
+@pytest.mark.parametrize(("offset", "granted"), [(2**62, True), (2**62 + 1, False)])
+def test_an_impossible_offset_is_refused(offset: int, granted: bool) -> None:
+    """2^63-1 was taken, and INFO then showed an offset past every 64-bit number."""
+    answer = REPLIES.psync(b"+FULLRESYNC %b %d" % (REPLID.encode(), offset), None)
+    assert isinstance(answer, FullResyncGranted) == granted
+    if isinstance(answer, LinkFailed):
+        assert answer.reason is FailureReason.PROTOCOL
+        assert str(offset) in answer.message
 
 
 def test_answers() -> None:

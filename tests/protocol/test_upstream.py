@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -196,6 +197,17 @@ def test_password_never_shows_in_a_message() -> None:
     assert "\x1b" not in said.message
 
 
+@pytest.mark.parametrize("line", [b":s3c\r\n", b"*2\r\n", b"x" * 3000, b"x"])
+def test_whatever_answers_auth_is_not_quoted(line: bytes) -> None:
+    settings = UpstreamSettings(listening_port=1, password="s3cret-and-long")
+    protocol = UpstreamProtocol(settings, resume=None, now=0.0)
+    protocol.receive_data(b"+PONG\r\n" + line, 0.0)
+    protocol.receive_eof(0.0)
+    said = failure(protocol.events_received())
+    assert said.reason is R.NOT_REDIS
+    assert said.message.endswith("it answered AUTH with no status line")
+
+
 def test_wrong_password() -> None:
     settings = UpstreamSettings(listening_port=1, username="tap", password="x")
     protocol = UpstreamProtocol(settings, resume=None, now=0.0)
@@ -306,6 +318,35 @@ def test_continue_without_a_position_is_a_violation(line: bytes) -> None:
     assert failure(feed(at_psync(None), line + b"\r\n", "whole")).reason is R.PROTOCOL
 
 
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("start", [b"", FULL])
+def test_runs_of_newlines_are_cheap_and_end(newline: bytes, start: bytes) -> None:
+    """A kilobyte was copied for each, and as each resets the time limit there was no end."""
+    protocol = at_psync()
+    feed(protocol, start, "whole")
+    run = newline * (100_000 // len(newline))
+    begun = time.thread_time()
+    for second in range(10):
+        protocol.receive_data(run, 40.0 * second)
+        protocol.tick(40.0 * second)
+    assert time.thread_time() - begun < 0.5  # 25 ms where it was written
+    assert protocol.events_received() == []
+    protocol.receive_data(newline[-1:], 400.0)
+    said = failure(protocol.events_received())
+    assert said.reason is R.PROTOCOL
+    assert "1000000 bytes of empty lines" in said.message
+
+
+@pytest.mark.parametrize("count", [1, 1024, 1025, 1026, 5000])
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\n\r\n"])
+def test_answers_behind_a_run_of_newlines(newline: bytes, count: int) -> None:
+    protocol = at_psync()
+    data = rdb()
+    run = newline * count
+    wire = run + FULL + run + b"$%d\r\n" % len(data) + data
+    assert joined(feed(protocol, wire, "whole"), SnapshotChunk) == data
+
+
 # -- the snapshot ---------------------------------------------------------------------------------
 
 
@@ -357,6 +398,8 @@ def test_after_an_end_mark_acks_come_often_until_the_stream_begins() -> None:
     protocol.tick(3.25)
     assert protocol.data_to_send() == ack(50)
     feed(protocol, b"*1\r\n$4\r\nping\r\n", "whole", now=3.3)
+    protocol.set_acknowledged(Offset(64), None)
+    assert protocol.data_to_send() == ack(64)
     protocol.tick(4.0)
     assert protocol.data_to_send() == b""
     protocol.tick(4.25)
@@ -410,6 +453,17 @@ def test_refused_headers(line: bytes, reason: FailureReason, way: str) -> None:
     assert failure(events).reason is reason
     assert events[0] == GRANTED
     assert len(events) == 2
+
+
+@ways
+@pytest.mark.parametrize("header", [b"$500\r\n", b"$EOF:" + MARK + b"\r\n"])
+def test_what_is_no_rdb_ends_the_link_before_any_of_it_is_handed_on(
+    header: bytes, way: str
+) -> None:
+    events = feed(at_psync(), FULL + header + b"<html><body>" * 40, way)
+    assert [type(event) for event in events] == [FullResyncGranted, SnapshotStarted, LinkFailed]
+    assert failure(events).reason is R.PROTOCOL
+    assert "b'<html><bo'" in failure(events).message
 
 
 @ways
@@ -480,6 +534,7 @@ def test_getack_at_every_cut() -> None:
     wire = before + GETACK + encode_command(b"ping")
     for way in ["whole", "bytewise", *map(str, range(len(wire)))]:
         protocol = streaming()
+        protocol.set_acknowledged(Offset(1000), None)
         events = feed(protocol, wire, way)
         assert joined(events, StreamBytes) == wire
         assert protocol.data_to_send() == ack(100 + len(wire)), way
@@ -497,7 +552,7 @@ def test_getack_cut_by_the_snapshots_end_is_not_one() -> None:
     protocol = at_psync()
     data = rdb()
     feed(protocol, FULL + b"$%d\r\n" % len(data) + data + GETACK[5:], "whole")
-    assert protocol.data_to_send() == ack(50 + len(GETACK) - 5)  # the first ACK, not an answer
+    assert protocol.data_to_send() == ack(50)  # the first ACK, not an answer
     protocol.receive_data(b"*", 0.0)
     assert protocol.data_to_send() == b""
 
@@ -513,6 +568,30 @@ def test_ack_says_no_more_than_allowed() -> None:
     sent = encode_command(b"REPLCONF", b"ACK", b"%d" % total, b"FACK", b"110")
     assert protocol.data_to_send() == sent
     assert protocol.acked == total
+
+
+@ways
+def test_nothing_that_the_shell_has_not_stored_is_acknowledged(way: str) -> None:
+    """What was glued behind a grant or an RDB, and waited for the shell, had been claimed."""
+    resumed = at_psync(HELD)
+    resumed.set_acknowledged(Offset(10**12), None)  # of before the grant
+    feed(resumed, b"+CONTINUE\r\n" + STREAM + GETACK, way)
+    assert resumed.received == 100 + len(STREAM + GETACK)
+    data = rdb()
+    fresh = at_psync()
+    feed(fresh, FULL + b"$%d\r\n" % len(data) + data + STREAM, way)
+    marked = at_psync()
+    feed(marked, FULL + b"$EOF:" + MARK + b"\r\n" + data + MARK, way)
+    feed(marked, STREAM, way)
+    for protocol, granted in ((resumed, 100), (fresh, 50), (marked, 50)):
+        assert protocol.data_to_send() == ack(granted)
+        protocol.tick(1.5)
+        assert protocol.data_to_send() == ack(granted)
+        protocol.set_acknowledged(Offset(granted + 23), None)
+        protocol.tick(3.0)
+        assert protocol.data_to_send() == ack(granted + 23)
+    resumed.set_acknowledged(Offset(100 + len(STREAM + GETACK)), None)
+    assert resumed.data_to_send() == ack(100 + len(STREAM + GETACK))  # what GETACK asked for
 
 
 def test_getack_is_answered_again_when_what_it_asked_for_is_durable() -> None:
@@ -594,3 +673,16 @@ def test_random_bytes_never_raise() -> None:
             protocol.receive_data(rng.randbytes(rng.randrange(400)), 0.0)
         protocol.receive_eof(1.0)
         failure(protocol.events_received())
+
+
+def test_stream_bytes_that_are_stored_already_need_no_event() -> None:
+    protocol = at_psync()
+    feed(protocol, FULL + b"$%d\r\n" % len(rdb()) + rdb(), "whole", now=1.0)
+    protocol.set_acknowledged(Offset(50), None)
+    protocol.data_to_send()
+    assert not protocol.stream_stored(memoryview(b"*1\r\n$4\r\nping\r\n"), 2.0)
+    assert protocol.received == 64
+    assert protocol.stream_stored(memoryview(GETACK), 2.0)
+    assert protocol.events_received() == []
+    protocol.set_acknowledged(Offset(64 + len(GETACK)), None)
+    assert protocol.data_to_send() == ack(64 + len(GETACK))
