@@ -199,7 +199,7 @@ class Appender:
             self._close_last()
             self._closed_bytes += full.disk_bytes
             self._unsynced.append(full)
-            self._segments = (*self._segments, Segment(data, self.end, self.end))
+            self._segments = (*self._segments, Segment(data, self.end, self.end, verified=True))
             self._names_changed += 1
             self._use_last(data_fd, index_fd)
 

@@ -15,6 +15,7 @@ from repltap.position import Offset
 from repltap.store.format import RECORD_BYTES, Record, crc32c, unpack_record
 
 _READ_BYTES = 1 << 20
+_READ_RECORDS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,30 @@ def scan_segment(data: Path, index: Path, start: Offset) -> Scan:
         return Scan(good, end, time_ns, damage, resumes)
     finally:
         os.close(fd)
+
+
+def check_records(data_fd: int, index_fd: int, start: Offset, count: int) -> tuple[Offset, str]:
+    """Check the bytes that the first `count` records of an index cover; memory is bounded.
+
+    Returns:
+        Up to which offset they are right, and what is wrong there ("" for nothing).
+
+    Raises:
+        OSError: The files can't be read.
+    """
+    end, position = start, 0
+    while position < count:
+        wanted = min(count - position, _READ_RECORDS)
+        raw = os.pread(index_fd, wanted * RECORD_BYTES, position * RECORD_BYTES)
+        for place in range(0, wanted * RECORD_BYTES, RECORD_BYTES):
+            record = unpack_record(raw[place : place + RECORD_BYTES])
+            damage = _check(data_fd, start, end, record)
+            if damage:
+                return end, damage
+            assert record is not None
+            end = record.end
+        position += wanted
+    return end, ""
 
 
 def data_crc(fd: int, position: int, size: int) -> int | None:

@@ -82,7 +82,7 @@ class Journal(Appender):
             path.mkdir()
             for name in (layout.index_path(path, start), layout.segment_path(path, start)):
                 os.close(os.open(name, CREATE, 0o644))
-            segment = Segment(layout.segment_path(path, start), start, start)
+            segment = Segment(layout.segment_path(path, start), start, start, verified=True)
             journal = cls(path, [segment], 0, options, budget)
         except OSError as exc:
             raise storage_error(exc, path) from exc
@@ -120,6 +120,14 @@ class Journal(Appender):
     def segments(self) -> tuple[Segment, ...]:
         """The segments now, oldest first."""
         return self._segments
+
+    @property
+    def unverified(self) -> tuple[Segment, ...]:
+        """The segments that were there before the start and have not been verified, oldest first.
+
+        Recovery reads the last segment only; `Segment.verify` is for the others, in a thread.
+        """
+        return tuple(segment for segment in self._segments if not segment.verified)
 
     def truncate(self, at: Offset) -> None:
         """Take back everything from `at` on; blocking, durable when it returns.

@@ -6,7 +6,7 @@ before it has changed anything. The rules are in `format`. It must never make up
 
 Only the last segment is read as a whole. The others were complete when their successor was begun;
 that their size and the end of their index still say so is checked in constant time each, their
-bytes by `verify_journal`.
+bytes by `Segment.verify` while repltap runs, or by `verify_journal`.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ def _recover(directory: Path) -> Recovered:
     tail = segments[last]
     if scan.damage:
         repairs.append(_cut_tail(directory, tail, scan))
+    tail.verified = True
     tail.end = scan.end
     tail.index_bytes = scan.records * layout.RECORD_BYTES
     _bound_broken_files(directory)

@@ -10,8 +10,10 @@ import os
 import threading
 from pathlib import Path
 
-from repltap.errors import NotRetainedError
+from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.position import Offset
+from repltap.store.format import RECORD_BYTES, index_path
+from repltap.store.index import check_records
 from repltap.store.metadata import storage_error
 
 
@@ -28,16 +30,29 @@ class Segment:
         fd: For reading, valid while acquired, else -1. Byte `o` is at position `o - start`; use
             calls that take a position (pread, sendfile), the descriptor is shared.
         index_bytes: Size of the index beside it; the journal keeps it current.
+        verified: Its bytes were written by this process, or matched their checksums since it began.
     """
 
-    __slots__ = ("_holders", "_lock", "end", "fd", "index_bytes", "path", "start")
+    __slots__ = (
+        "_cuts", "_holders", "_lock", "end", "fd", "index_bytes", "path", "start", "verified",
+    )  # fmt: skip
 
-    def __init__(self, path: Path, start: Offset, end: Offset, index_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        start: Offset,
+        end: Offset,
+        index_bytes: int = 0,
+        *,
+        verified: bool = False,
+    ) -> None:
         self.path = path
         self.start = start
         self.end = end
         self.fd = -1
         self.index_bytes = index_bytes
+        self.verified = verified
+        self._cuts = 0
         self._holders = 0
         # Readers are on the event loop and, for long reads, in threads.
         self._lock = threading.Lock()
@@ -62,9 +77,7 @@ class Segment:
                 try:
                     self.fd = os.open(self.path, os.O_RDONLY)
                 except FileNotFoundError as exc:
-                    raise NotRetainedError(
-                        f"offsets {self.start} to {self.end} are no longer held", path=self.path
-                    ) from exc
+                    raise self._gone() from exc
                 except OSError as exc:
                     raise storage_error(exc, self.path) from exc
             self._holders += 1
@@ -81,8 +94,45 @@ class Segment:
 
     def cut(self, at: Offset, index_bytes: int) -> None:
         """End at `at` from now on; `Journal.truncate` sees to the files afterwards."""
+        self._cuts += 1
         self.end = at
         self.index_bytes = index_bytes
+
+    def verify(self) -> None:
+        """Read all bytes that the index covers and check them; blocking, for a thread.
+
+        Sets `verified`, unless the segment is cut meanwhile: then nothing is said about it.
+
+        Raises:
+            CorruptStoreError: They do not match; says from which offset on.
+            NotRetainedError: The segment has been removed, or is just then.
+            OpenFilesError: No more files can be opened just now.
+            DataDirError: It can't be read.
+        """
+        cuts, count = self._cuts, self.index_bytes // RECORD_BYTES
+        self.acquire()
+        try:
+            index_fd = os.open(index_path(self.path.parent, self.start), os.O_RDONLY)
+            try:
+                offset, damage = check_records(self.fd, index_fd, self.start, count)
+            finally:
+                os.close(index_fd)
+        except FileNotFoundError as exc:
+            raise self._gone() from exc
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+        finally:
+            self.release()
+        if self._cuts != cuts:
+            return
+        if damage:
+            raise CorruptStoreError(
+                f"damaged at offset {offset}: {damage}",
+                path=self.path,
+                hint="check the disk; moving its history directory away begins again with a full "
+                "sync",
+            )
+        self.verified = True
 
     def read(self, offset: Offset, size: int) -> bytes:
         """Read up to `size` bytes from `offset`, fewer at the segment's end; acquired or not.
@@ -100,3 +150,8 @@ class Segment:
             raise storage_error(exc, self.path) from exc
         finally:
             self.release()
+
+    def _gone(self) -> NotRetainedError:
+        return NotRetainedError(
+            f"offsets {self.start} to {self.end} are no longer held", path=self.path
+        )

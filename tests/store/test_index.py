@@ -4,8 +4,16 @@ from pathlib import Path
 import pytest
 
 from repltap.position import Offset
+from repltap.store import index as module
 from repltap.store.format import crc32c, pack_record
-from repltap.store.index import data_crc, first_where, read_records, record_at, scan_segment
+from repltap.store.index import (
+    check_records,
+    data_crc,
+    first_where,
+    read_records,
+    record_at,
+    scan_segment,
+)
 
 DATA = os.urandom(90)
 
@@ -87,3 +95,24 @@ def test_data_crc(files: tuple[Path, Path]) -> None:
         assert data_crc(fd, 80, 11) is None
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4096])
+def test_check_records(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(module, "_READ_RECORDS", at_once)
+    raw = bytearray(DATA)
+    raw[70] ^= 1
+    for content, count, expected in (
+        (DATA, 3, (1090, "")),
+        (DATA, 0, (1000, "")),
+        (DATA, 4, (1090, "an index record does not match its checksum")),
+        (raw, 2, (1060, "")),
+        (raw, 3, (1060, "the data does not match its checksum")),
+        (DATA[:40], 3, (1030, "the data ends before offset 1060, which the index covers")),
+    ):
+        files[0].write_bytes(content)
+        with open(files[0], "rb") as data, open(files[1], "rb") as index:
+            found = check_records(data.fileno(), index.fileno(), Offset(1000), count)
+        assert found == expected

@@ -295,6 +295,24 @@ def test_nothing_leaks(journal: Journal) -> None:
     assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
+def test_what_was_there_before_the_start_is_unverified(journal: Journal, reopen: Reopen) -> None:
+    journal.append(DATA[3500:3600], 1)
+    assert journal.unverified == ()
+    journal.close()
+    again = reopen()
+    assert [segment.start for segment in again.unverified] == [5000, 6000, 7000]
+    again.append(DATA[3600:], 1)
+    assert len(again.unverified) == 3
+    again.unverified[1].verify()
+    assert [segment.start for segment in again.unverified] == [5000, 7000]
+    again.truncate(Offset(7500))  # makes an unverified one the last, which is appended to
+    again.append(DATA[2500:], 1)
+    again.unverified[1].verify()
+    again.trim(Offset(6000)).delete()
+    assert again.unverified == ()
+    assert content(again) == DATA[1000:]
+
+
 def test_times(make_journal: MakeJournal, reopen: Reopen) -> None:
     options = StoreOptions(segment_bytes=250, index_interval_seconds=0.0)
     journal = make_journal(0, options)
