@@ -144,10 +144,11 @@ class Conversation(asyncio.BufferedProtocol):
         """Bytes have arrived."""
         now = self._loop.time()
         self.last_io_at = now
+        if self.protocol.state is UpstreamState.STREAM and not self._slow:
+            self._stream(self._view[:nbytes], now)
+            return
         self.protocol.receive_data(self._view[:nbytes], now)
         self._collect()
-        if DENSE_BYTES <= nbytes < RECEIVE_BYTES and self.protocol.state is UpstreamState.STREAM:
-            self._gather()
 
     def eof_received(self) -> bool:
         """The master hung up."""
@@ -187,6 +188,19 @@ class Conversation(asyncio.BufferedProtocol):
             self.close()
             return
         self._flush()
+
+    def _stream(self, data: memoryview, now: float) -> None:
+        """Pass stream bytes on before anything else is done with them: replicas wait for them."""
+        try:
+            self._handler.stream(data)
+        except ReplTapError as failure:
+            self.fail(failure)
+            self.close()
+            return
+        if self.protocol.stream_stored(data, now):
+            self._flush()
+        if DENSE_BYTES <= len(data) < RECEIVE_BYTES:
+            self._gather()
 
     def _defer(self, event: UpstreamEvent) -> None:
         if isinstance(event, StreamBytes):
