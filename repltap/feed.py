@@ -15,8 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repltap.boundary import last_boundary
+from repltap.checks import SegmentChecks
 from repltap.config import FsyncPolicy, StoreConfig
-from repltap.errors import DiskFullError, OpenFilesError, RemoteProtocolError, StoreError
+from repltap.errors import (
+    DiskFullError,
+    OpenFilesError,
+    RemoteProtocolError,
+    StoreError,
+)
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
 from repltap.retention import Reader, Retention
@@ -67,12 +73,15 @@ class Feed:
         self._replay_at: Offset | None = None  # next byte to compare after a retreated resume
         self._index_timer: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
+        self._dirty = asyncio.Event()
         self._always_sync = config.fsync is FsyncPolicy.ALWAYS
         self._retention = Retention(store, config)
         self._retain_at = Offset(0)  # the journal's end from which on retention is looked at
         self._tasks = OwnedTasks(self._task_failed)
         self.shelf = SnapshotShelf(self.history, self._tasks, self.changed)
         """The stored snapshots, checked before they are served."""
+        self.checks = SegmentChecks(self._tasks)
+        """The checks of journal segments from before the start."""
         self._publishing = asyncio.Lock()
         self._failure: BaseException | None = None
 
@@ -186,7 +195,9 @@ class Feed:
         finally:
             if self._idle:
                 self._wake_idle()
-            if self._always_sync or journal.end >= self._retain_at:
+            if self._always_sync:
+                self._dirty.set()
+            if journal.end >= self._retain_at:
                 self._work.set()
             if self._index_timer is None:
                 loop = asyncio.get_running_loop()
@@ -241,29 +252,46 @@ class Feed:
         Raises:
             StoreError: The disk refused an fsync: what is stored can't be trusted to last.
         """
-        loop = asyncio.get_running_loop()
-        policy = self._config.fsync
         for old in self._store.others():
             await self._remove(old)
-        sync_at = loop.time() + _SYNC_SECONDS
-        while True:
-            await self._until_work()
-            if self._failure is not None:
-                raise self._failure
-            await self._retain()
-            if policy is FsyncPolicy.ALWAYS or loop.time() >= sync_at:
-                sync_at = loop.time() + _SYNC_SECONDS
-                if policy is not FsyncPolicy.NO:
-                    await self.sync()
+        # On its own: a slow disk must not keep old journal from making room.
+        syncing = asyncio.get_running_loop().create_task(self._sync_forever(), name="sync")
+        try:
+            while True:
+                await self._until_work(self._work)
+                if self._failure is not None:
+                    raise self._failure
+                if syncing.done():
+                    syncing.result()
+                await self._retain()
+        finally:
+            syncing.cancel()
+            await asyncio.wait([syncing])
 
-    async def _until_work(self) -> None:
+    async def _sync_forever(self) -> None:
+        policy = self._config.fsync
+        if policy is FsyncPolicy.NO:
+            await asyncio.Event().wait()
+        while True:
+            if policy is FsyncPolicy.ALWAYS:
+                await self._until_work(self._dirty)
+            else:
+                await asyncio.sleep(_SYNC_SECONDS)
+            try:
+                await self.sync()
+            except StoreError:
+                self._work.set()  # `run` ends with it
+                raise
+
+    @staticmethod
+    async def _until_work(asked: asyncio.Event) -> None:
         """Wait until something asks for it, a second at most."""
         try:
             async with asyncio.timeout(_SYNC_SECONDS):
-                await self._work.wait()
+                await asked.wait()
         except TimeoutError:
             pass
-        self._work.clear()
+        asked.clear()
 
     async def _retain(self) -> None:
         history = self.history

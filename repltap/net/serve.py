@@ -15,7 +15,8 @@ from repltap.boundary import last_boundary
 from repltap.errors import NotRetainedError, StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
-from repltap.net.session import Session, SyncWait
+from repltap.net.owner import SyncWait
+from repltap.net.session import Session
 from repltap.position import Position
 from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY

@@ -11,16 +11,14 @@ import asyncio
 import os
 import socket
 import time
-from dataclasses import dataclass
-from typing import Protocol
 
 from repltap.errors import StoreError
-from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
-from repltap.net.admin.context import AdminContext, ClientKind, ClientState
+from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
+from repltap.net.owner import SessionOwner, SyncWait
 from repltap.net.sources import JournalSource, SnapshotSource
 from repltap.position import Offset
 from repltap.protocol.downstream import DownstreamProtocol, InputLimits, Role
@@ -32,42 +30,15 @@ from repltap.protocol.events import (
     PeerFailed,
     SyncRequested,
 )
-from repltap.protocol.psync import PsyncRequest
 from repltap.status import ReplicaState, ReplicaStatus
 from repltap.store.history import HistoryStore
+from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot
 
 _TURN_SECONDS = 0.002
 """How long one client's commands may run before the others have their turn."""
 
 _MARK_BYTES = 20  # forty hexadecimal characters
-
-
-class SessionOwner(AdminContext, Protocol):
-    """What a session needs of the server it belongs to."""
-
-    @property
-    def feed(self) -> Feed:
-        """The histories."""
-
-    def sync_requested(self, session: Session) -> None:
-        """Decide about its PSYNC or SYNC, now or later."""
-
-    def session_closed(self, session: Session) -> None:
-        """It is gone."""
-
-    def command_executed(self) -> None:
-        """Count one."""
-
-
-@dataclass(slots=True)
-class SyncWait:
-    """A PSYNC or SYNC that has not been granted yet."""
-
-    request: PsyncRequest
-    legacy: bool
-    since: float
-    held: bool = False  # told to wait, with newlines
 
 
 class Session:
@@ -254,7 +225,7 @@ class Session:
         Raises:
             StoreError: The journal can't be read there; nothing was granted.
         """
-        self._journal = JournalSource(history.journal, offset, self._idle)
+        self._journal = JournalSource(history.journal, offset, self._idle, self._verify)
         self.wait = None
         self._attach(history, offset)
         self.protocol.grant_continue(history.history.replid)
@@ -309,6 +280,10 @@ class Session:
     def _idle(self) -> None:
         self._owner.feed.wait(self)
 
+    def _verify(self, segment: Segment) -> None:
+        assert self.history is not None
+        self._owner.feed.checks.request(segment, self.history, self)
+
     def _snapshot_sent(self) -> None:
         """The whole RDB is with the kernel: go over to the stream, or close (rdb-only)."""
         assert self.history is not None
@@ -330,7 +305,7 @@ class Session:
     def _stream(self, offset: Offset) -> None:
         assert self.history is not None
         try:
-            self._journal = JournalSource(self.history.journal, offset, self._idle)
+            self._journal = JournalSource(self.history.journal, offset, self._idle, self._verify)
         except StoreError as failure:
             self.drop(str(failure))
             return

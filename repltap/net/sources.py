@@ -29,15 +29,24 @@ class JournalSource:
         journal: Where from.
         offset: The first byte to send; `journal.start <= offset <= journal.end`.
         on_idle: Called when everything there is has been sent.
+        on_unverified: Called with a segment from before the start whose bytes have not been
+            compared with their checksums yet: nothing of it is sent before that.
 
     Raises:
         NotRetainedError: The journal does not hold `offset`.
     """
 
-    def __init__(self, journal: Journal, offset: Offset, on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        offset: Offset,
+        on_idle: Callable[[], None],
+        on_unverified: Callable[[Segment], None],
+    ) -> None:
         self._journal = journal
         self.offset = offset
         self._on_idle = on_idle
+        self._on_unverified = on_unverified
         self._segment: Segment | None = journal.segment_at(offset)
         self._segment.acquire()
 
@@ -58,6 +67,9 @@ class JournalSource:
                     self._move_on(segment)
                     continue
                 self._on_idle()
+                return Progress.IDLE
+            if not segment.verified:
+                self._on_unverified(segment)
                 return Progress.IDLE
             try:
                 sent = os.sendfile(

@@ -330,7 +330,9 @@ class UpstreamLink:
             wanted,
         )
         # The disk said it was full: let it be for a moment, whatever it says of its room now.
-        await self._wait(min(_ROOM_POLL_SECONDS * 2**self._pauses, _MAX_PAUSE_SECONDS))
+        await self._wait(
+            min(_ROOM_POLL_SECONDS * 2 ** max(0, self._pauses - 1), _MAX_PAUSE_SECONDS)
+        )
         while not self._again.is_set() and not self._feed.has_room(wanted):
             await self._wait(_ROOM_POLL_SECONDS)
         if self._again.is_set():

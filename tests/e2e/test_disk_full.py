@@ -50,7 +50,7 @@ def test_quota_smaller_than_what_passes_through(lab: Lab) -> None:
         _write(master, 10)
         highest = max(highest, relay.status()["journal"]["disk_bytes"])
     wait_same(master, replica, timeout_seconds=8)
-    assert highest <= 40 << 20
+    assert highest <= (40 << 20) + 4096  # index records, 24 bytes each, may pass the limit
     assert master.syncs.full == 1
     assert replica.full_syncs_received == 1
     assert relay.log.count("no room") <= 3

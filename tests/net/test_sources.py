@@ -16,6 +16,7 @@ from repltap.net.connection import Progress
 from repltap.net.sources import JournalSource, SnapshotSource
 from repltap.position import Offset
 from repltap.store.journal import Journal
+from repltap.store.segment import Segment
 from repltap.store.store import Store
 from tests.protocol.ways import rdb
 from tests.stored import REPLID, START, add_snapshot, hold, open_fds, open_store
@@ -46,6 +47,10 @@ class Calls:
     def __init__(self) -> None:
         self.idle = 0
         self.finished = 0
+        self.unverified: list[Segment] = []
+
+    def on_unverified(self, segment: Segment) -> None:
+        self.unverified.append(segment)
 
     def on_idle(self) -> None:
         self.idle += 1
@@ -77,7 +82,9 @@ Pair = tuple[socket.socket, socket.socket]
 def test_the_journal_across_segments(store: Store, pair: Pair, behind: int) -> None:
     journal, stream = journal_of(store, 3500)
     calls = Calls()
-    source = JournalSource(journal, Offset(journal.end - behind), calls.on_idle)
+    source = JournalSource(
+        journal, Offset(journal.end - behind), calls.on_idle, calls.on_unverified
+    )
     assert source.pump(pair[0].fileno()) is Progress.IDLE
     assert drain(pair[1]) == stream[3500 - behind :]
     assert (source.offset, calls.idle) == (journal.end, 1)
@@ -90,7 +97,7 @@ def test_the_journal_across_segments(store: Store, pair: Pair, behind: int) -> N
 def test_a_full_socket_and_going_on(store: Store, pair: Pair) -> None:
     journal, stream = journal_of(store, 200_000)
     calls = Calls()
-    source = JournalSource(journal, journal.start, calls.on_idle)
+    source = JournalSource(journal, journal.start, calls.on_idle, calls.on_unverified)
     got = b""
     blocked = 0
     while (progress := source.pump(pair[0].fileno())) is not Progress.IDLE:
@@ -106,7 +113,7 @@ def test_a_full_socket_and_going_on(store: Store, pair: Pair) -> None:
 def test_a_turn_ends_in_time(store: Store, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_TURN_BYTES", 1500)
     journal, stream = journal_of(store, 4000)
-    source = JournalSource(journal, journal.start, Calls().on_idle)
+    source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     sent = []
     while source.pump(pair[0].fileno()) is Progress.MORE:
         sent.append(source.offset - START)
@@ -120,13 +127,13 @@ def test_what_the_journal_does_not_hold(store: Store) -> None:
     before = open_fds()
     for offset in (journal.start - 1, journal.end + 1):
         with pytest.raises(NotRetainedError):
-            JournalSource(journal, Offset(offset), Calls().on_idle)
+            JournalSource(journal, Offset(offset), Calls().on_idle, Calls().on_unverified)
     assert open_fds() == before
 
 
 def test_a_trimmed_segment_is_read_to_its_end(store: Store, pair: Pair) -> None:
     journal, stream = journal_of(store, 3500)
-    source = JournalSource(journal, journal.start, Calls().on_idle)
+    source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     journal.trim(Offset(START + SEGMENT_BYTES))
     assert journal.start == START + SEGMENT_BYTES
     assert source.pump(pair[0].fileno()) is Progress.IDLE
@@ -136,7 +143,7 @@ def test_a_trimmed_segment_is_read_to_its_end(store: Store, pair: Pair) -> None:
 
 def test_trimmed_past_the_next_segment(store: Store, pair: Pair) -> None:
     journal, _ = journal_of(store, 3500)
-    source = JournalSource(journal, journal.start, Calls().on_idle)
+    source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     journal.trim(Offset(START + 3 * SEGMENT_BYTES))
     with pytest.raises(NotRetainedError):
         source.pump(pair[0].fileno())
@@ -146,7 +153,7 @@ def test_trimmed_past_the_next_segment(store: Store, pair: Pair) -> None:
 def test_a_segment_shorter_than_its_index(store: Store, pair: Pair) -> None:
     journal, _ = journal_of(store, 500)
     os.truncate(journal.segments[0].path, 100)
-    source = JournalSource(journal, journal.start, Calls().on_idle)
+    source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     with pytest.raises(CorruptStoreError, match=f"ends before offset {START + 100}"):
         source.pump(pair[0].fileno())
     source.close()
@@ -155,7 +162,7 @@ def test_a_segment_shorter_than_its_index(store: Store, pair: Pair) -> None:
 def test_closing_lets_go_of_the_file(store: Store, pair: Pair) -> None:
     journal, _ = journal_of(store, 3500)
     before = open_fds()
-    source = JournalSource(journal, journal.start, Calls().on_idle)
+    source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     source.pump(pair[0].fileno())  # across segments: the earlier ones are released on the way
     assert len(open_fds() - before) == 1
     source.close()

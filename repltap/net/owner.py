@@ -1,0 +1,40 @@
+"""What a session and the server it belongs to know of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from repltap.feed import Feed
+from repltap.net.admin.context import AdminContext
+from repltap.protocol.psync import PsyncRequest
+
+if TYPE_CHECKING:
+    from repltap.net.session import Session
+
+
+class SessionOwner(AdminContext, Protocol):
+    """What a session needs of the server it belongs to."""
+
+    @property
+    def feed(self) -> Feed:
+        """The histories."""
+
+    def sync_requested(self, session: Session) -> None:
+        """Decide about its PSYNC or SYNC, now or later."""
+
+    def session_closed(self, session: Session) -> None:
+        """It is gone."""
+
+    def command_executed(self) -> None:
+        """Count one."""
+
+
+@dataclass(slots=True)
+class SyncWait:
+    """A PSYNC or SYNC that has not been granted yet."""
+
+    request: PsyncRequest
+    legacy: bool
+    since: float
+    held: bool = False  # told to wait, with newlines

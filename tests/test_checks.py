@@ -1,0 +1,82 @@
+"""Segments from before the start are checked before a byte of them is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from repltap.checks import SegmentChecks
+from repltap.position import Offset
+from repltap.store.store import Store
+from repltap.tasks import OwnedTasks
+from tests.stored import START, hold, open_store
+
+
+class FakeReader:
+    def __init__(self) -> None:
+        self.woken = 0
+        self.dropped: list[str] = []
+
+    @property
+    def pin(self) -> Offset:
+        return START
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def drop(self, reason: str) -> None:
+        self.dropped.append(reason)
+
+
+def reopened(path: Path, *, damage: bool) -> Store:
+    store = open_store(path, segment_bytes=1000)
+    history = hold(store, bytes(5000))
+    first = history.journal.segments[0].path
+    store.close()
+    if damage:
+        content = bytearray(first.read_bytes())
+        content[500] ^= 1
+        first.write_bytes(content)
+    return open_store(path, segment_bytes=1000)
+
+
+async def test_a_sound_segment_is_read_once_for_all_who_wait(tmp_path: Path) -> None:
+    store = reopened(tmp_path, damage=False)
+    assert store.current is not None
+    failures: list[BaseException] = []
+    tasks = OwnedTasks(failures.append)
+    checks = SegmentChecks(tasks)
+    segment = store.current.journal.segments[0]
+    assert not segment.verified
+    readers = [FakeReader(), FakeReader()]
+    for reader in readers:
+        checks.request(segment, store.current, reader)
+    await tasks.join()
+    assert segment.verified
+    assert [reader.woken for reader in readers] == [1, 1]
+    assert not failures
+    store.close()
+
+
+async def test_a_flipped_bit_is_never_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by attack: a bit flipped between two starts reached a replica."""
+    store = reopened(tmp_path, damage=True)
+    assert store.current is not None
+    failures: list[BaseException] = []
+    tasks = OwnedTasks(failures.append)
+    checks = SegmentChecks(tasks)
+    journal = store.current.journal
+    segment = journal.segments[0]
+    end, reader = segment.end, FakeReader()
+    checks.request(segment, store.current, reader)
+    await tasks.join()
+    assert not segment.verified
+    assert reader.woken == 0
+    assert reader.dropped == ["the journal is damaged where it reads"]
+    assert journal.start == end
+    assert segment.path.name in caplog.text
+    assert not failures
+    store.close()
