@@ -26,6 +26,7 @@ from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
 from repltap.net.upstream import UpstreamLink
 from repltap.net.web import WebServer, create_app, start_web
+from repltap.position import Offset
 from repltap.status import (
     Counters,
     JournalStatus,
@@ -132,7 +133,8 @@ class Relay:
         resident = _resident_bytes()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         journal = self._journal_status()
-        replicas = self._downstream.replicas(now, journal.end_offset) if journal else []
+        end = journal.end_offset if journal else Offset(0)
+        replicas = self._downstream.replicas(now, end)
         return RelayStatus(
             version=VERSION,
             run_id=self._run_id,

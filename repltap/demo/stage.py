@@ -160,7 +160,9 @@ class Stage:
             self._set_up()
             self._perform()
             self._show("")
-            self._say("stopping: the traffic is over, waiting until everyone has all of it ...")
+            self._say(
+                "stopping: waiting until everyone has all of it ... (ctrl-C again: stop at once)"
+            )
             verdict = self._compare()
         except _StoppedEarlyError:
             self._say("stopped before the datasets were compared")

@@ -81,7 +81,7 @@ class Traffic:
         return [("XADD", "events", "MAXLEN", "~", 1000, "*", "user", self._user(), "kind", "view")]
 
     def _session(self) -> list[Command]:
-        return [("SET", f"session:{self._user()}", "open", "EX", self._random.randrange(5, 60))]
+        return [("SET", f"session:{self._user()}", "open", "EX", self._random.randrange(600, 3600))]
 
     def _order(self) -> list[Command]:
         number = self._random.randrange(1000)

@@ -251,8 +251,8 @@ class Conversation(asyncio.BufferedProtocol):
 
 
 _HINTS = {
-    FailureReason.AUTH: "set the upstream user and password",
-    FailureReason.NOPERM: "the replication user needs +psync +replconf +ping",
+    FailureReason.AUTH: "see --upstream-username, --upstream-password-file and "
+    "REPLTAP_UPSTREAM_PASSWORD: leave them out if the master has no password",
     FailureReason.NOT_REDIS: "check the upstream host and port",
 }
 """What an operator can do about a refusal, where there is something."""

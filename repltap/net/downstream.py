@@ -110,7 +110,9 @@ class Downstream:
             self.stop_listening()
             raise ListenError(
                 f"can't listen on {host}:{port}: {os_reason(failure)}",
-                hint="another process has this port" if failure.errno == errno.EADDRINUSE else "",
+                hint="another process has this port: stop it, or choose another with --listen"
+                if failure.errno == errno.EADDRINUSE
+                else "",
             ) from failure
 
     async def run(self, service: SyncService) -> None:

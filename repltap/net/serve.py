@@ -133,6 +133,12 @@ class SyncService:
             return
         history = choice.history if isinstance(choice, Intake) else self._feed.history
         assert history is not None
+        session.log.info(
+            "gets a full sync: %s; snapshot at offset %d%s",
+            reason,
+            choice.offset,
+            " (still arriving)" if isinstance(choice, Intake) else "",
+        )
         try:
             session.send_snapshot(history, choice)
         except NotRetainedError as failure:
@@ -143,12 +149,6 @@ class SyncService:
         self.full += 1
         if position is not None:
             self.denied += 1
-        session.log.info(
-            "gets a full sync: %s; snapshot at offset %d%s",
-            reason,
-            choice.offset,
-            " (still arriving)" if isinstance(choice, Intake) else "",
-        )
 
     def _choose(self, session: Session) -> Intake | Snapshot | None:
         """Pick what to send, None when nothing can be sent yet."""
@@ -180,4 +180,5 @@ class SyncService:
             session.hold("nothing has come from the master yet")
             return
         self.full += 1
+        session.log.info("gets an empty snapshot, as it asked, and the stream from now on")
         session.send_empty_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)

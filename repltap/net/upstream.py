@@ -139,7 +139,12 @@ class UpstreamLink:
             return False
         self.config = replace(self.config, host=host, port=port)
         before, self._log.peer = self._log.peer, self.peer
-        self._log.info("followed from now on instead of %s", before)
+        self._last_io_at = None
+        self._log.info(
+            "followed until the next start instead of %s, as REPLICAOF asked; "
+            "change --upstream to keep it",
+            before,
+        )
         self._attempts = 0
         self._room_wanted_bytes = self._pauses = 0
         self._again.set()
@@ -430,7 +435,7 @@ async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
         unknown = isinstance(failure, socket.gaierror)
         raise UpstreamError(
             f"can't connect: {os_reason(failure)}",
-            hint="is the name right?" if unknown else "is the master up?",
+            hint="is the name right?" if unknown else "is the master up? It is tried again",
         ) from failure
 
 

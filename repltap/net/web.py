@@ -127,7 +127,7 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
     except OSError as exc:
         await runner.cleanup()
         raise ListenError(
-            f"cannot listen on {host}:{port} for HTTP: {os_reason(exc)}",
+            f"can't listen on {host}:{port} for HTTP: {os_reason(exc)}",
             hint="choose another address with --http",
         ) from exc
     except BaseException:

@@ -40,7 +40,7 @@ async def test_a_port_in_use(tmp_path: Path) -> None:
             await server.listen()
     assert str(caught.value) == (
         f"can't listen on 127.0.0.1:{number}: Address already in use "
-        "(another process has this port)"
+        "(another process has this port: stop it, or choose another with --listen)"
     )
     assert open_fds() == before
     await feed.close()

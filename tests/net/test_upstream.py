@@ -385,7 +385,10 @@ async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     async with link(tmp_path, port) as it:
         await until("attempts", lambda: it.link.status().attempts >= 3)
         status = it.link.status()
-        assert status.last_error == "can't connect: Connection refused (is the master up?)"
+        assert (
+            status.last_error
+            == "can't connect: Connection refused (is the master up? It is tried again)"
+        )
         await until("a wait", lambda: it.link.status().next_try_at is not None)
     assert caplog.text.count("Connection refused") == 1
 

@@ -78,5 +78,5 @@ async def test_a_busy_port() -> None:
         with pytest.raises(ListenError) as caught:
             await start_web(create_app(relay_status), "127.0.0.1", port)
     assert caught.value.message == (
-        f"cannot listen on 127.0.0.1:{port} for HTTP: Address already in use"
+        f"can't listen on 127.0.0.1:{port} for HTTP: Address already in use"
     )
