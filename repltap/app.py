@@ -18,6 +18,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from repltap.config import Config, StoreConfig
+from repltap.errors import ConfigError, ListenError
 from repltap.feed import Feed
 from repltap.files import reserve_files
 from repltap.net.downstream import Downstream
@@ -39,6 +40,7 @@ from repltap.version import VERSION
 
 log = logging.getLogger("repltap.app")
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SMALLEST_SEGMENT_BYTES = 1 << 20
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -107,12 +109,17 @@ class Relay:
         """
         self._catch_signals()
         self._downstream.max_clients = reserve_files(self._config.listen.max_clients)
+        self._refuse_itself(self._config.upstream.host, self._config.upstream.port)
         await self._downstream.listen()
         port = self._downstream.port
         self._link = UpstreamLink(self._feed, self._config.upstream, listening_port=port)
         self._refresher = SnapshotRefresher(self._feed, self._link, listening_port=port)
         self._service = SyncService(self._feed, self._link, self._refresher)
-        web = await self._start_web()
+        try:
+            web = await self._start_web()
+        except ListenError:
+            self._downstream.stop_listening()
+            raise
         self._log_repairs()
         self._log_start(port)
         parts = [
@@ -164,7 +171,12 @@ class Relay:
         return shown_settings(self._config, self._link.config, self._downstream.port)
 
     def repoint(self, host: str, port: int) -> str:
-        """Follow another master, as REPLICAOF asks."""
+        """Follow another master, as REPLICAOF asks.
+
+        Raises:
+            ConfigError: It is this relay itself.
+        """
+        self._refuse_itself(host, port)
         if self._link.repoint(host, port):
             return "OK"
         return "OK Already connected to specified master"
@@ -177,6 +189,14 @@ class Relay:
         self._stop.set()
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _refuse_itself(self, host: str, port: int) -> None:
+        """A relay that follows itself would look healthy, and never see a write."""
+        own = self._config.listen.host
+        if port == self._downstream.port and (host == own or host in _LOOPBACK):
+            raise ConfigError(
+                f"{host}:{port} is this relay's own address", hint="give the master's address"
+            )
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ import pytest
 from repltap import app as app_module
 from repltap.app import Relay, run
 from repltap.config import Config, HttpConfig, ListenConfig, LogConfig, UpstreamConfig
-from repltap.errors import DataDirError, DataDirInUseError, ListenError
+from repltap.errors import ConfigError, DataDirError, DataDirInUseError, ListenError
 from repltap.net.downstream import Downstream
 from repltap.store.sync import SyncJob
 from tests.net.peers import FakeMaster, FakeReplica
@@ -114,6 +114,23 @@ def test_a_port_in_use(path: Path) -> None:
     assert open_fds() == before
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_relay_does_not_follow_itself(path: Path, host: str) -> None:
+    """Found by a new user: it looked healthy, and never saw a write."""
+    own = replace(config(path), listen=ListenConfig(port=7379))
+    with pytest.raises(ConfigError, match="own address") as caught:
+        run(replace(own, upstream=UpstreamConfig(host=host, port=7379)))
+    assert caught.value.exit_code == 2
+
+
+async def test_replicaof_itself_is_refused(path: Path) -> None:
+    async with started(config(path)) as it:
+        port = it.relay._downstream.port
+        with pytest.raises(ConfigError, match="own address"):
+            it.relay.repoint("localhost", port)
+        assert it.relay.repoint("localhost", port + 1) == "OK"
+
+
 def test_a_data_directory_in_use(path: Path) -> None:
     store = open_store(path)
     with pytest.raises(DataDirInUseError) as caught:
@@ -203,7 +220,6 @@ async def test_a_busy_http_port_stops_the_start(path: Path) -> None:
         async with started(replace(config(path), http=http)) as it:
             with pytest.raises(ListenError, match="for HTTP"):
                 await it.ended()
-            it.relay._downstream.stop_listening()
 
 
 # -- the end ---------------------------------------------------------------------------------------
