@@ -175,13 +175,16 @@ class Replies:
         return f"{self.text(code[0])} {said}" if code is not None else said
 
     def capa(self, line: bytes) -> LinkFailed | None:
-        """Judge the answer to `REPLCONF capa`; only a missing ACL right ends the link.
+        """Judge the answer to `REPLCONF capa`; only a REPLCONF that can't be used ends the link.
 
-        Without REPLCONF the sync works but every ACK is refused, and the master drops the link each
-        repl-timeout, over and over (fact sheet 9).
+        Without it the sync works but every ACK is refused: the master drops the link each
+        repl-timeout, over and over (fact sheet 9), or at once for the error it has to answer.
         """
         if line.startswith(b"-NOPERM"):
             return self._error(line, "REPLCONF")
+        if line.startswith(b"-ERR unknown command"):
+            text = "the master does not know REPLCONF: is it renamed or disabled there?"
+            return LinkFailed(FailureReason.REFUSED, text)
         return None
 
     def psync(self, line: bytes, resume: Position | None) -> _PsyncAnswer:

@@ -128,6 +128,14 @@ def test_answers() -> None:
     assert REPLIES.header(b"$EOF:" + MARK) == TransferHeader(None, MARK)
 
 
+def test_a_master_without_replconf_is_refused_with_a_word() -> None:
+    """Found in review: the handshake went through, and every ACK was answered with an error."""
+    answer = REPLIES.capa(b"-ERR unknown command 'REPLCONF', with args beginning with: 'capa' ")
+    assert isinstance(answer, LinkFailed)
+    assert answer.reason is FailureReason.REFUSED
+    assert "renamed or disabled" in answer.message
+
+
 def test_noperm_names_the_rights_that_are_needed() -> None:
     for answer in (
         REPLIES.psync(b"-NOPERM no 'psync'", None),
