@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import pytest
+from hiredis import ReplyError
 
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
@@ -187,6 +188,13 @@ def test_odd_requests(scene: _Scene, request_line: bytes) -> None:
         assert not line.startswith(b"+CONTINUE")
 
 
+def _answers(relay: Relay) -> bool:
+    try:
+        return relay.call("PING") == b"PONG"
+    except ReplyError:  # the connections that were closed may not have been noticed yet
+        return False
+
+
 def test_many_idle_connections(lab: Lab) -> None:
     """Beyond the limit a client is told so; the replica that is there stays."""
     master = lab.master("redis-7.0")
@@ -197,5 +205,5 @@ def test_many_idle_connections(lab: Lab) -> None:
         clients = [stack.enter_context(RawReplica(relay.port)) for _ in range(80)]
         assert b"max number of clients reached" in clients[-1].line()
         wait_same(master, replica)
-    wait_for("the relay answers again", lambda: relay.call("PING") == b"PONG")
+    wait_for("the relay answers again", lambda: _answers(relay))
     assert replica.full_syncs_received == 1

@@ -155,12 +155,13 @@ def test_unknown_host(lab: Lab) -> None:
 def test_port_in_use(lab: Lab) -> None:
     """Exit code 3 and the address."""
     master = lab.master(PROGRAM)
+    other = lab.master(PROGRAM, "other")
     relay = lab.relay(master, start=False)
-    relay.port = master.port
+    relay.port = other.port
     code, error = _fails(relay)
     assert code == LISTEN
-    assert f"127.0.0.1:{master.port}" in error
-    assert master.call("PING") == b"PONG"
+    assert f"127.0.0.1:{other.port}" in error
+    assert other.call("PING") == b"PONG"
 
 
 def test_http_port_in_use(lab: Lab) -> None:
