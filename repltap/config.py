@@ -18,7 +18,7 @@ from typing import Any
 
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS, SECTIONS, Option
-from repltap.values import Endpoint, UpstreamUrl
+from repltap.values import RECEIVED, AckKind, AckPolicy, Endpoint, UpstreamUrl
 
 DEFAULT_LISTEN = Endpoint("127.0.0.1", 6380)  # loopback unless told
 _GIB = 1 << 30
@@ -43,6 +43,7 @@ class UpstreamConfig:
         announce_ip, announce_port: What the master shows for us, or None: our socket, our port.
         announce_version: What we say we are, or `none`. Valkey 9 chooses the RDB version by it; a
             replica that can't load that one gets another, fetched for it.
+        ack_policy: What has to be true of an offset before the master is told that we have it.
         timeout_seconds: Silence after which the link is taken for dead (`repl-timeout`).
         transfer_timeout_seconds: The same while the master prepares a snapshot.
         connect_timeout_seconds: For the TCP connection.
@@ -56,6 +57,7 @@ class UpstreamConfig:
     announce_ip: str | None = None
     announce_port: int | None = None
     announce_version: str = "9.1.2"
+    ack_policy: AckPolicy = RECEIVED
     timeout_seconds: float = 60.0
     transfer_timeout_seconds: float = 180.0
     connect_timeout_seconds: float = 5.0
@@ -72,6 +74,11 @@ class ListenConfig:
         password: What clients and replicas must AUTH with, or None.
         max_clients: Connections at once, replicas included.
         timeout_seconds: ACK silence after which a replica is disconnected (`repl-timeout`).
+        max_lag_seconds: How old the first byte may be that a replica has not acknowledged, once it
+            has caught up; None for no limit.
+        max_transfers: Snapshots sent at once; who asks meanwhile waits with keepalives.
+        transfer_rate_bytes, total_rate_bytes: Bytes a second of one snapshot and of all together,
+            None for as fast as it goes. The stream is never slowed.
     """
 
     host: str = DEFAULT_LISTEN.host
@@ -79,6 +86,10 @@ class ListenConfig:
     password: str | None = field(default=None, repr=False)
     max_clients: int = 1024
     timeout_seconds: float = 60.0
+    max_lag_seconds: float | None = None
+    max_transfers: int = 16
+    transfer_rate_bytes: int | None = None
+    total_rate_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +107,43 @@ class StoreConfig:
     Attributes:
         data_dir: The directory; one repltap each.
         retain_bytes: Journal kept for replicas that come back (Redis `repl-backlog-size`).
+        retain_seconds: Journal older than this is let go even if there is less of it than
+            `retain_bytes`; None for no such limit.
         pin_limit_bytes: How much journal a slow replica or a snapshot may hold beyond that.
         segment_bytes: Size of a journal file; retention deletes whole files.
         quota_bytes: Hard limit on journal and snapshots, or None: as far as the disk goes.
         min_free_bytes: Room always left on the file system.
         fsync: When the journal is forced to the disk.
+        check_bytes_per_second: How fast what was stored before the start is compared with its
+            checksums in the background; 0 for never.
     """
 
     data_dir: Path
     retain_bytes: int = _GIB
+    retain_seconds: float | None = None
     pin_limit_bytes: int = 4 * _GIB
     segment_bytes: int = 64 * _MIB
     quota_bytes: int | None = None
     min_free_bytes: int = 64 * _MIB
     fsync: FsyncPolicy = FsyncPolicy.EVERYSEC
+    check_bytes_per_second: int = 32 * _MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotConfig:
+    """Which stored snapshots are sent, and when another is fetched.
+
+    Attributes:
+        max_tail_bytes: With more journal than this after the newest one, another is fetched when a
+            replica needs a full sync.
+        max_age_seconds: The same for its age, None for no limit.
+        refresh_seconds: Another is fetched this long after the last, needed or not; None: only
+            when it is needed.
+    """
+
+    max_tail_bytes: int = _GIB
+    max_age_seconds: float | None = None
+    refresh_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +162,7 @@ class Config:
     listen: ListenConfig
     http: HttpConfig | None
     store: StoreConfig
+    snapshot: SnapshotConfig
     log: LogConfig
 
 
@@ -232,6 +267,7 @@ def _build(values: Mapping[str, Any], layers: list[dict[str, object]]) -> Config
         ),
         http=HttpConfig(host=http.host, port=http.port) if http else None,
         store=_store(values),
+        snapshot=SnapshotConfig(**_plain("snapshot", values)),
         log=LogConfig(**_plain("log", values)),
     )
 
@@ -262,6 +298,12 @@ def _store(values: Mapping[str, Any]) -> StoreConfig:
     if "fsync" in plain:
         plain["fsync"] = FsyncPolicy(plain["fsync"])
     made = StoreConfig(data_dir=_required(values, "data_dir", "./data"), **plain)
+    policy: AckPolicy = values.get("upstream_ack_policy", RECEIVED)
+    if policy.kind is AckKind.DURABLE and made.fsync is FsyncPolicy.NO:
+        raise ConfigError(
+            "upstream: ack_policy durable: with fsync no, nothing is ever known to be durable",
+            hint="set fsync to always or everysec",
+        )
     if made.quota_bytes is not None and made.quota_bytes < made.segment_bytes:
         raise ConfigError(
             f"store: quota_bytes {made.quota_bytes} is less than one segment "

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from repltap.values import (
+    ack_policy,
     boolean,
     choice,
     endpoint,
@@ -68,9 +69,12 @@ class Option:
         return ENVIRONMENT_PREFIX + self.key.upper()
 
 
-_UP, _LISTEN, _STORE = "upstream", "listen", "store"
+_UP, _LISTEN, _STORE, _SNAPSHOT = "upstream", "listen", "store", "snapshot"
 _PORT = integer(1, 65535)
 _PERIOD = seconds(0.001, 86400)
+_AGE = seconds(1, 10 * 365 * 86400)
+# The slowest still moves a gigabyte within a day or so; less would never end.
+_RATE = size(10_000)
 # section, name, how it is read, what it is called in help, default as shown, help
 _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = (
     (_UP, "url", parse_upstream_url, "URL", "", "The master: redis://[user@]host[:port]."),
@@ -87,6 +91,14 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
         "9.1.2",
         "Version told to Valkey, or none.",
     ),
+    (
+        _UP,
+        "ack_policy",
+        ack_policy,
+        "POLICY",
+        "received",
+        "What is acknowledged to the master: received, durable or quorum:N.",
+    ),
     (_UP, "timeout_seconds", _PERIOD, "SECONDS", "60", "Silence that ends the link."),
     (_UP, "transfer_timeout_seconds", _PERIOD, "SECONDS", "180", "The same in a transfer."),
     (_UP, "connect_timeout_seconds", _PERIOD, "SECONDS", "5", "Time for a TCP connection."),
@@ -97,9 +109,14 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
     (_LISTEN, "password_file", path, "FILE", "", "File with that password."),
     (_LISTEN, "max_clients", integer(1, 100_000), "N", "1024", "Connections at once."),
     (_LISTEN, "timeout_seconds", _PERIOD, "SECONDS", "60", "Silence that ends a replica."),
+    (_LISTEN, "max_lag_seconds", _AGE, "SECONDS", "none", "Lag in time that ends a replica."),
+    (_LISTEN, "max_transfers", integer(1, 10_000), "N", "16", "Full syncs sent at once."),
+    (_LISTEN, "transfer_rate_bytes", _RATE, "SIZE", "none", "Bytes a second for one full sync."),
+    (_LISTEN, "total_rate_bytes", _RATE, "SIZE", "none", "Bytes a second for all full syncs."),
     ("http", "address", endpoint, "HOST:PORT", "off", "Where the status API listens."),
     (_STORE, "data_dir", path, "DIR", "", "Where journal and snapshots are kept."),
     (_STORE, "retain_bytes", size(0), "SIZE", "1gb", "Journal kept for returning replicas."),
+    (_STORE, "retain_seconds", _AGE, "SECONDS", "none", "Age at which journal is let go."),
     (_STORE, "pin_limit_bytes", size(0), "SIZE", "4gb", "Journal a slow replica may hold."),
     # The bounds: a segment below 4 KiB is mostly directory; one above 1 GiB makes the check
     # of the last segment at start take seconds, and retention coarse.
@@ -107,6 +124,17 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
     (_STORE, "quota_bytes", size(1 << 20), "SIZE", "none", "Hard limit on all that is kept."),
     (_STORE, "min_free_bytes", size(0), "SIZE", "64mb", "Room always left on the disk."),
     (_STORE, "fsync", choice(FSYNC_POLICIES), "POLICY", "everysec", "always, everysec or no."),
+    (
+        _STORE,
+        "check_bytes_per_second",
+        size(0),
+        "SIZE",
+        "32mb",
+        "Speed of the check of what was stored before the start; 0 is off.",
+    ),
+    (_SNAPSHOT, "max_tail_bytes", size(0), "SIZE", "1gb", "Journal after a snapshot that is sent."),
+    (_SNAPSHOT, "max_age_seconds", _AGE, "SECONDS", "none", "Age of a snapshot that is sent."),
+    (_SNAPSHOT, "refresh_seconds", _AGE, "SECONDS", "none", "Fetch a new snapshot this often."),
     ("log", "level", choice(LEVELS), "LEVEL", "info", ", ".join(LEVELS) + "."),
     ("log", "json", boolean, "BOOL", "no", "One JSON object a line."),
 )

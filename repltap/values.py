@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +53,33 @@ class UpstreamUrl:
     password: str | None = field(default=None, repr=False)
 
 
+class AckKind(Enum):
+    """What has to be true of an offset before we acknowledge it to the master."""
+
+    RECEIVED = "received"  # it is written to the journal, as a replica's is applied
+    DURABLE = "durable"  # the journal has been forced to the disk up to it
+    QUORUM = "quorum"  # so many replicas below have acknowledged it
+
+
+_MAX_QUORUM = 1000
+"""More replicas than anybody puts below one relay."""
+
+
+@dataclass(frozen=True, slots=True)
+class AckPolicy:
+    """A kind, and how many replicas `QUORUM` wants (0 for the others)."""
+
+    kind: AckKind
+    replicas: int = 0
+
+    def __str__(self) -> str:
+        """As it is written in the configuration."""
+        return f"{self.kind.value}:{self.replicas}" if self.replicas else self.kind.value
+
+
+RECEIVED = AckPolicy(AckKind.RECEIVED)
+
+
 def text(raw: object) -> str:
     """Read a word: not empty, one line."""
     if not isinstance(raw, str) or not raw or not raw.isprintable():
@@ -64,6 +92,18 @@ def server_version(raw: object) -> str:
     if isinstance(raw, str) and (raw == "none" or _VERSION.fullmatch(raw)):
         return raw
     raise ValueError(f"{raw!r} is neither none nor a version such as 9.1.2")
+
+
+def ack_policy(raw: object) -> AckPolicy:
+    """Read `received`, `durable` or `quorum:N`."""
+    word = raw.lower() if isinstance(raw, str) else ""
+    if word in (AckKind.RECEIVED.value, AckKind.DURABLE.value):
+        return AckPolicy(AckKind(word))
+    kind, _, number = word.partition(":")
+    replicas = _whole(number)
+    if kind != AckKind.QUORUM.value or replicas is None or not 1 <= replicas <= _MAX_QUORUM:
+        raise ValueError(f"{raw!r} is none of received, durable, quorum:1 to quorum:{_MAX_QUORUM}")
+    return AckPolicy(AckKind.QUORUM, replicas)
 
 
 def secret(raw: object) -> str:

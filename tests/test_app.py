@@ -16,7 +16,14 @@ import pytest
 
 from repltap import app as app_module
 from repltap.app import Relay, run
-from repltap.config import Config, HttpConfig, ListenConfig, LogConfig, UpstreamConfig
+from repltap.config import (
+    Config,
+    HttpConfig,
+    ListenConfig,
+    LogConfig,
+    SnapshotConfig,
+    UpstreamConfig,
+)
 from repltap.errors import ConfigError, DataDirError, DataDirInUseError, ListenError
 from repltap.net.downstream import Downstream
 from repltap.store.sync import SyncJob
@@ -45,6 +52,7 @@ def config(path: Path, master: UpstreamConfig | None = None, **store: object) ->
         listen=ListenConfig(port=0),
         http=None,
         store=store_config(path, **store),
+        snapshot=SnapshotConfig(),
         log=LogConfig(),
     )
 

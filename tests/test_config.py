@@ -11,11 +11,13 @@ from repltap.config import (
     HttpConfig,
     ListenConfig,
     LogConfig,
+    SnapshotConfig,
     StoreConfig,
     UpstreamConfig,
     load,
 )
 from repltap.errors import ConfigError
+from repltap.values import AckKind, AckPolicy
 
 LEAST: dict[str, object] = {"upstream": "redis://m", "data_dir": "d"}
 
@@ -42,6 +44,7 @@ def test_defaults() -> None:
         listen=ListenConfig(host="127.0.0.1", port=6380),
         http=None,
         store=StoreConfig(data_dir=Path("d")),
+        snapshot=SnapshotConfig(),
         log=LogConfig(),
     )
 
@@ -59,12 +62,17 @@ def test_everything_from_a_file(tmp_path: Path) -> None:
         announce_ip = "10.0.0.2"
         announce_port = 7001
         announce_version = "7.0.15"
+        ack_policy = "quorum:2"
         timeout_seconds = 10
         backoff_max_seconds = 1.5
         [listen]
         address = "[::]:7001"
         password = "sesame"
         max_clients = 5
+        max_lag_seconds = 600
+        max_transfers = 4
+        transfer_rate_bytes = "50mb"
+        total_rate_bytes = "200mb"
         [http]
         address = "127.0.0.1:8380"
         [store]
@@ -72,7 +80,13 @@ def test_everything_from_a_file(tmp_path: Path) -> None:
         retain_bytes = "2gb"
         segment_bytes = 1048576
         quota_bytes = "8gb"
+        retain_seconds = 86400
+        check_bytes_per_second = 0
         fsync = "always"
+        [snapshot]
+        max_tail_bytes = "2gb"
+        max_age_seconds = 3600
+        refresh_seconds = 1800
         [log]
         level = "debug"
         json = true
@@ -88,17 +102,32 @@ def test_everything_from_a_file(tmp_path: Path) -> None:
             announce_ip="10.0.0.2",
             announce_port=7001,
             announce_version="7.0.15",
+            ack_policy=AckPolicy(AckKind.QUORUM, 2),
             timeout_seconds=10.0,
             backoff_max_seconds=1.5,
         ),
-        listen=ListenConfig(host="::", port=7001, password="sesame", max_clients=5),
+        listen=ListenConfig(
+            host="::",
+            port=7001,
+            password="sesame",
+            max_clients=5,
+            max_lag_seconds=600.0,
+            max_transfers=4,
+            transfer_rate_bytes=50 << 20,
+            total_rate_bytes=200 << 20,
+        ),
         http=HttpConfig(host="127.0.0.1", port=8380),
         store=StoreConfig(
             data_dir=Path("/var/lib/repltap"),
             retain_bytes=2 << 30,
             segment_bytes=1 << 20,
+            retain_seconds=86400.0,
             quota_bytes=8 << 30,
+            check_bytes_per_second=0,
             fsync=FsyncPolicy.ALWAYS,
+        ),
+        snapshot=SnapshotConfig(
+            max_tail_bytes=2 << 30, max_age_seconds=3600.0, refresh_seconds=1800.0
         ),
         log=LogConfig(level="debug", json=True),
     )
@@ -237,3 +266,17 @@ def test_a_password_keeps_its_spaces(tmp_path: Path) -> None:
     word.write_bytes(b" a b \r\n")
     flags: dict[str, Any] = LEAST | {"listen_password_file": str(word)}
     assert load(flags, {}, None).listen.password == " a b "
+
+
+def test_durable_acks_need_an_fsync_policy(tmp_path: Path) -> None:
+    flags = {
+        "upstream": "redis://h",
+        "data_dir": str(tmp_path),
+        "upstream_ack_policy": "durable",
+        "store_fsync": "no",
+    }
+    with pytest.raises(ConfigError, match="ack_policy durable"):
+        load(flags, {}, None)
+    assert load(flags | {"store_fsync": "always"}, {}, None).upstream.ack_policy == AckPolicy(
+        AckKind.DURABLE
+    )

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from repltap.config import FsyncPolicy, HttpConfig, ListenConfig, LogConfig, StoreConfig
+from repltap.config import FsyncPolicy, HttpConfig, ListenConfig, LogConfig, SnapshotConfig
+from repltap.config import StoreConfig as Store
 from repltap.config import UpstreamConfig as Upstream
 from repltap.options import FSYNC_POLICIES, OPTIONS, SECTIONS
 
@@ -19,7 +20,7 @@ def test_one_name_in_all_three_places() -> None:
 
 def test_names_are_unique() -> None:
     assert len({option.key for option in OPTIONS}) == len(OPTIONS)
-    assert SECTIONS == ("upstream", "listen", "http", "store", "log")
+    assert SECTIONS == ("upstream", "listen", "http", "store", "snapshot", "log")
 
 
 def test_fsync_policies_are_those_of_the_configuration() -> None:
@@ -32,7 +33,8 @@ def test_every_option_is_a_field_and_every_field_an_option() -> None:
         "upstream": (Upstream, {"host", "port"}, {"url", "password_file"}),
         "listen": (ListenConfig, {"host", "port"}, {"address", "password_file"}),
         "http": (HttpConfig, {"host", "port"}, {"address"}),
-        "store": (StoreConfig, set(), set()),
+        "store": (Store, set(), set()),
+        "snapshot": (SnapshotConfig, set(), set()),
         "log": (LogConfig, set(), set()),
     }
     for section, (kind, only_fields, only_options) in sections.items():
@@ -42,7 +44,13 @@ def test_every_option_is_a_field_and_every_field_an_option() -> None:
 
 
 def test_shown_defaults_are_the_true_ones() -> None:
-    kinds = {"upstream": Upstream, "listen": ListenConfig, "store": StoreConfig, "log": LogConfig}
+    kinds = {
+        "upstream": Upstream,
+        "listen": ListenConfig,
+        "store": Store,
+        "snapshot": SnapshotConfig,
+        "log": LogConfig,
+    }
     for option in OPTIONS:
         if option.section not in kinds or option.default in ("", "listen") or option.short:
             continue

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from repltap.values import (
+    RECEIVED,
+    AckKind,
+    AckPolicy,
     Endpoint,
     UpstreamUrl,
+    ack_policy,
     boolean,
     choice,
     endpoint,
@@ -206,3 +210,22 @@ def test_a_server_version_is_three_numbers_or_none(raw: str) -> None:
 def test_what_is_no_server_version_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="neither none nor a version"):
         server_version(raw)
+
+
+def test_ack_policies() -> None:
+    assert ack_policy("received") == RECEIVED
+    assert ack_policy("Durable") == AckPolicy(AckKind.DURABLE)
+    assert ack_policy("quorum:2") == AckPolicy(AckKind.QUORUM, 2)
+
+
+@pytest.mark.parametrize("policy", ["received", "durable", "quorum:3"])
+def test_an_ack_policy_is_shown_as_it_is_written(policy: str) -> None:
+    assert str(ack_policy(policy)) == policy
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "quorum", "quorum:", "quorum:0", "quorum:-1", "quorum:1001", "durable:1", 2, True]
+)
+def test_wrong_ack_policies_are_refused(raw: object) -> None:
+    with pytest.raises(ValueError, match="quorum:1 to"):
+        ack_policy(raw)

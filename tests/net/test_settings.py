@@ -9,6 +9,7 @@ from repltap.config import (
     FsyncPolicy,
     ListenConfig,
     LogConfig,
+    SnapshotConfig,
     StoreConfig,
     UpstreamConfig,
 )
@@ -25,6 +26,7 @@ def config(fsync: FsyncPolicy = FsyncPolicy.EVERYSEC) -> Config:
         ),
         http=None,
         store=StoreConfig(data_dir=Path("/data"), retain_bytes=12345, fsync=fsync),
+        snapshot=SnapshotConfig(),
         log=LogConfig(level="debug"),
     )
 
