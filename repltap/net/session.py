@@ -2,7 +2,8 @@
 
 The session drives `DownstreamProtocol` over a `Connection`. Commands go to the admin package; a
 PSYNC or SYNC goes to `repltap.net.serve`, which decides and calls back `continue_at` or
-`send_snapshot`. A session is a `Reader` of the feed from the moment it is granted something.
+`send_snapshot`. A session is a `Reader` of the feed from the moment it is granted something; what
+it is sent then is its `Outflow`'s.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from repltap.logs import PeerLogger
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
+from repltap.net.outflow import Outflow
 from repltap.net.owner import SessionOwner, SyncWait
-from repltap.net.sources import JournalSource, SnapshotSource
 from repltap.position import Offset
 from repltap.protocol.downstream import DownstreamProtocol, InputLimits, Role
 from repltap.protocol.events import (
@@ -32,7 +33,6 @@ from repltap.protocol.events import (
 )
 from repltap.status import ReplicaState, ReplicaStatus
 from repltap.store.history import HistoryStore
-from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot
 
 _TURN_SECONDS = 0.002
@@ -53,7 +53,7 @@ class Session:
 
     Attributes:
         wait: The sync request that waits to be granted, None otherwise.
-        history: What it reads, once granted.
+        outflow: What it is sent, once granted.
     """
 
     def __init__(
@@ -74,17 +74,9 @@ class Session:
         self.log = PeerLogger("downstream", peer=self.address)
         self.state = ClientState(authenticated=not owner.password_required)
         self.wait: SyncWait | None = None
-        self.history: HistoryStore | None = None
-        self._pin = Offset(0)
-        self._snapshot: SnapshotSource | None = None
-        self._snapshot_size: int | None = None
-        self._intake: Intake | None = None
-        self._journal: JournalSource | None = None
         self._active_at = self._loop.time()
-        self._stream_bytes_closed = 0
         self._asked_to_sync = False
         self._turn_queued = False
-        self._pin_start = Offset(0)
         self.protocol = DownstreamProtocol(
             now=self._active_at, limits=InputLimits(), timeout_seconds=timeout_seconds
         )
@@ -95,6 +87,9 @@ class Session:
             on_data=self._received,
             on_closed=self._closed,
             on_drained=self._drained,
+        )
+        self.outflow = Outflow(
+            owner.feed, self, self.connection, on_snapshot_sent=self._snapshot_sent
         )
 
     # -- what CLIENT LIST and INFO show ----------------------------------------------------------
@@ -127,15 +122,12 @@ class Session:
     @property
     def sent_stream_bytes(self) -> int:
         """Snapshot and stream bytes it has been sent."""
-        sent = self._stream_bytes_closed + (self._snapshot.sent if self._snapshot else 0)
-        return sent + (self._journal.offset - self._pin_start if self._journal else 0)
+        return self.outflow.sent_bytes
 
     @property
     def behind(self) -> bool:
         """It is streamed to, and has not been sent all there is."""
-        if self._journal is None or self.history is None:
-            return False
-        return self._journal.offset < self.history.journal.end
+        return self.outflow.behind
 
     def replica_status(self, now: float, end: Offset) -> ReplicaStatus | None:
         """Show it as a replica, or None for a client.
@@ -145,12 +137,13 @@ class Session:
             end: The journal's end.
         """
         replica = self.protocol.replica
+        outflow = self.outflow
         if self.protocol.role in (Role.CLIENT, Role.CLOSED):
             return None
         host = self.address.rpartition(":")[0]
         streaming = self.protocol.role is Role.STREAM
         state = ReplicaState.ONLINE if streaming else ReplicaState.WAITING
-        if self._snapshot is not None:
+        if outflow.snapshot_sent is not None:
             state = ReplicaState.TRANSFER
         return ReplicaStatus(
             connection_id=self.id,
@@ -158,13 +151,13 @@ class Session:
             port=replica.listening_port,
             address=self.address,
             state=state,
-            sent_offset=self._journal.offset if self._journal else None,
+            sent_offset=outflow.sent_offset,
             acked_offset=replica.acked,
             last_ack_at=now - (self._loop.time() - (replica.last_ack_at or self._active_at)),
             lag_bytes=None if replica.acked is None else max(0, end - replica.acked),
             version=replica.version or "",
-            snapshot_sent_bytes=self._snapshot.sent if self._snapshot else None,
-            snapshot_total_bytes=self._snapshot_size if self._snapshot else None,
+            snapshot_sent_bytes=outflow.snapshot_sent,
+            snapshot_total_bytes=None if outflow.snapshot_sent is None else outflow.snapshot_size,
         )
 
     # -- the feed's reader -----------------------------------------------------------------------
@@ -172,11 +165,11 @@ class Session:
     @property
     def pin(self) -> Offset:
         """The first offset it has not been sent."""
-        return self._journal.offset if self._journal else self._pin
+        return self.outflow.pin
 
     def wake(self) -> None:
         """Bytes it waits for have arrived."""
-        if self._intake is not None and self._intake.failed:
+        if self.outflow.broken_off:
             self.drop("the master broke off the snapshot")
             return
         self.connection.flush()
@@ -225,11 +218,9 @@ class Session:
         Raises:
             StoreError: The journal can't be read there; nothing was granted.
         """
-        self._journal = JournalSource(history.journal, offset, self._idle, self._verify)
+        self.outflow.prepare_stream(history, offset)
         self.wait = None
-        self._attach(history, offset)
         self.protocol.grant_continue(history.history.replid)
-        self.connection.set_source(self._journal)
         self._send_protocol()
 
     def send_snapshot(self, history: HistoryStore, snapshot: Snapshot | Intake) -> None:
@@ -241,29 +232,18 @@ class Session:
         Raises:
             StoreError: The snapshot can't be read; nothing was granted.
         """
-        if isinstance(snapshot, Intake):
-            self._intake = snapshot
-            self._snapshot_size = snapshot.size
-            self._snapshot = SnapshotSource.arriving(
-                snapshot, on_idle=self._idle, on_finished=self._snapshot_sent
-            )
-        else:
-            self._snapshot_size = snapshot.size_bytes
-            self._snapshot = SnapshotSource.stored(
-                snapshot, on_idle=self._idle, on_finished=self._snapshot_sent
-            )
+        self.outflow.prepare_snapshot(history, snapshot)
         self.wait = None
-        self._attach(history, snapshot.offset)
         self.protocol.grant_full(history.history.replid, snapshot.offset)
-        mark = None if self._snapshot_size is not None else os.urandom(_MARK_BYTES).hex().encode()
-        self.protocol.begin_transfer(self._snapshot_size, mark)
-        self.connection.set_source(self._snapshot)
+        size = self.outflow.snapshot_size
+        mark = None if size is not None else os.urandom(_MARK_BYTES).hex().encode()
+        self.protocol.begin_transfer(size, mark)
         self._send_protocol()
 
     def send_empty_snapshot(self, history: HistoryStore, offset: Offset, rdb: bytes) -> None:
         """Grant a full sync to a client that has filtered all data out of it."""
+        self.outflow.prepare_later(history, offset)
         self.wait = None
-        self._attach(history, offset)
         self.protocol.grant_full(history.history.replid, offset)
         self.protocol.begin_transfer(len(rdb), None)
         self._send_protocol()
@@ -272,44 +252,23 @@ class Session:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _attach(self, history: HistoryStore, pin: Offset) -> None:
-        self.history = history
-        self._pin = self._pin_start = pin
-        self._owner.feed.attach(self, history)
-
-    def _idle(self) -> None:
-        self._owner.feed.wait(self)
-
-    def _verify(self, segment: Segment) -> None:
-        assert self.history is not None
-        self._owner.feed.checks.request(segment, self.history, self)
-
     def _snapshot_sent(self) -> None:
         """The whole RDB is with the kernel: go over to the stream, or close (rdb-only)."""
-        assert self.history is not None
-        if self._snapshot is not None:
-            self._stream_bytes_closed += self._snapshot.sent
-            self._snapshot.close()
-            self._snapshot = self._intake = None
-        self.connection.set_source(None)
         self.protocol.transfer_complete(self._loop.time())
         if self.protocol.replica.rdb_only:
             self._send_protocol()
             self.connection.close_when_sent("it asked for the snapshot alone, and has it")
             return
-        self.log.info("snapshot sent, streaming from offset %d", self._pin)
+        self.log.info("snapshot sent, streaming from offset %d", self.pin)
         if self.protocol.stream_open:
-            self._stream(self._pin)
+            self._stream()
         self._send_protocol()
 
-    def _stream(self, offset: Offset) -> None:
-        assert self.history is not None
+    def _stream(self) -> None:
         try:
-            self._journal = JournalSource(self.history.journal, offset, self._idle, self._verify)
+            self.outflow.begin_stream()
         except StoreError as failure:
             self.drop(str(failure))
-            return
-        self.connection.set_source(self._journal)
 
     @property
     def name(self) -> str:
@@ -392,8 +351,8 @@ class Session:
 
     def _acknowledged(self) -> None:
         """The first ACK after an `$EOF:` transfer opens the stream."""
-        if self._journal is None and self.history is not None and self.protocol.stream_open:
-            self._stream(self._pin)
+        if self.outflow.history is not None and self.protocol.stream_open:
+            self._stream()
 
     def _send_protocol(self) -> None:
         data = self.protocol.data_to_send()
@@ -402,17 +361,7 @@ class Session:
         self.connection.flush()
 
     def _closed(self, reason: str) -> None:
-        if self.history is not None:
-            self._owner.feed.detach(self, self.history)
-        if self._snapshot is not None:
-            self._stream_bytes_closed += self._snapshot.sent
-            self._snapshot.close()
-            self._snapshot = None
-        self._intake = None
-        if self._journal is not None:
-            self._stream_bytes_closed += self._journal.offset - self._pin_start
-            self._journal.close()
-            self._journal = None
+        self.outflow.close()
         self._log_end(reason)
         self.wait = None
         self._owner.session_closed(self)

@@ -280,8 +280,8 @@ async def test_a_snapshot_without_a_length_and_its_end_mark(tmp_path: Path) -> N
             it.feed.append(SET)
             assert await replica.exactly(len(data) + 40) == data + mark
             session = it.sessions[0]
-            await until("the end of the transfer", lambda: session._snapshot is None)
-            assert session._journal is None
+            await until("the end of the transfer", lambda: session.outflow.snapshot_sent is None)
+            assert session.outflow.sent_offset is None
             await replica.send(ack(0))
             assert await replica.exactly(len(SET)) == SET
 

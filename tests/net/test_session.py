@@ -271,7 +271,7 @@ async def test_an_end_at_every_stage_leaves_nothing_behind(
         assert it.feed._readers == {}
         assert session not in it.feed._idle
         assert [s for s in it.history.journal.segments if s._holders] == []
-        assert (session._snapshot, session._journal, session.wait) == (None, None, None)
+        assert (session.outflow.snapshot_sent, session.wait) == (None, None)
         if stage == "before the ACK":
             await until("publication", lambda: it.feed.settling is None)
             del intake
