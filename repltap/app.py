@@ -164,6 +164,7 @@ class Relay:
             journal=journal,
             replicas=tuple(replicas),
             counters=self._counters(),
+            recent_disconnects=self._downstream.departures.recent,
         )
 
     def settings(self) -> Mapping[str, str]:
@@ -316,6 +317,8 @@ class Relay:
             net_output_bytes=sent,
             net_repl_input_bytes=link.received_bytes,
             net_repl_output_bytes=replicated,
+            replica_disconnects=self._downstream.departures.counts,
+            upstream_disconnects={reason.value: count for reason, count in link.ends.items()},
         )
 
 

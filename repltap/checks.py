@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from repltap.endings import DisconnectReason, Ending
 from repltap.errors import CorruptStoreError, StoreError
 from repltap.retention import Reader
 from repltap.store.history import HistoryStore
@@ -46,18 +47,18 @@ class SegmentChecks:
         self._tasks.spawn("verify segment", self._check(segment, history))
 
     async def _check(self, segment: Segment, history: HistoryStore) -> None:
-        reason = ""
+        ending: Ending | None = None
         try:
             await asyncio.to_thread(segment.verify)
         except CorruptStoreError as failure:
-            reason = "the journal is damaged where it reads"
+            ending = Ending(DisconnectReason.DAMAGED, "the journal is damaged where it reads")
             log.error("%s; the journal up to offset %d is given up", failure, segment.end)
             trimmed = history.journal.trim(segment.end)
             await asyncio.to_thread(trimmed.delete)
         except StoreError as failure:
-            reason = str(failure)
+            ending = Ending(DisconnectReason.STORE_ERROR, str(failure))
         for reader in self._waiting.pop(segment):
-            if reason:
-                reader.drop(reason)
+            if ending is not None:
+                reader.drop(ending.reason, ending.detail)
             else:
                 reader.wake()

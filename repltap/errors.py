@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from repltap.endings import FailureReason
+
 
 class ReplTapError(Exception):
     """Root of the tree.
@@ -111,7 +113,19 @@ class LocalProtocolError(ProtocolError):
 
 
 class UpstreamError(ReplTapError):
-    """The link to the master failed."""
+    """The link to the master failed.
+
+    Args:
+        message: One line: what happened.
+        hint: What the operator can do.
+        reason: What it is counted as.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", reason: FailureReason = FailureReason.OTHER
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class StatusUnavailableError(ReplTapError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from repltap.boundary import last_boundary
 from repltap.checks import SegmentChecks
 from repltap.config import FsyncPolicy, StoreConfig
+from repltap.endings import DisconnectReason
 from repltap.errors import (
     DiskFullError,
     OpenFilesError,
@@ -113,7 +114,9 @@ class Feed:
             if self._replay_at is not None:
                 self.pin(self, self._replay_at)
             return
-        self._drop_readers(history, "the master's replication id has changed")
+        self._drop_readers(
+            history, DisconnectReason.NEW_REPLID, "the master's replication id has changed"
+        )
         # What lies past `at` was the old master's alone; the replicas that saw it have applied
         # only what is before it, or are ahead of the new master and need a full sync
         # (Redis replicationCreateCachedMasterClient / shiftReplicationId, disconnectSlaves).
@@ -156,7 +159,7 @@ class Feed:
         if intake is None or intake.verified:
             return
         intake.fail()
-        self._drop_readers(intake.history, reason)
+        self._drop_readers(intake.history, DisconnectReason.SNAPSHOT_ABORTED, reason)
         self._tasks.spawn("discard intake", self._discard_intake(intake))
         self.changed()
 
@@ -170,7 +173,11 @@ class Feed:
         self.generation += 1
         self.pin(intake, intake.offset)
         if old is not None:
-            self._drop_readers(old, "the master gave a full resync: a new history has begun")
+            self._drop_readers(
+                old,
+                DisconnectReason.NEW_HISTORY,
+                "the master gave a full resync: a new history has begun",
+            )
         self._wake_all(intake.history)
         self._tasks.spawn("publish history", self._publish(intake, old))
         self.changed()
@@ -389,9 +396,9 @@ class Feed:
         for reader in list(self._readers.get(history.number, ())):
             reader.wake()
 
-    def _drop_readers(self, history: HistoryStore, reason: str) -> None:
+    def _drop_readers(self, history: HistoryStore, reason: DisconnectReason, detail: str) -> None:
         for reader in list(self._readers.get(history.number, ())):
-            reader.drop(reason)
+            reader.drop(reason, detail)
 
     async def _publish(self, intake: Intake, old: HistoryStore | None) -> None:
         async with self._publishing:

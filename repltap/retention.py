@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from repltap.config import StoreConfig
+from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from repltap.store.store import Store
@@ -36,7 +37,7 @@ class Reader(Protocol):
     def wake(self) -> None:
         """Bytes it waits for have arrived."""
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
         """Its history has ended, or it fell behind the limit: it must go."""
 
 
@@ -87,8 +88,9 @@ class Retention:
                 needed.append(reader.pin)
                 continue
             reader.drop(
+                DisconnectReason.LAG_BYTES,
                 f"{journal.end - reader.pin} bytes behind, more than the limit of {limit}: it may "
-                "come back by partial resync while the journal holds its offset"
+                "come back by partial resync while the journal holds its offset",
             )
         keep = min([journal.end - self._config.retain_bytes, *needed])
         trimmed = journal.trim(Offset(max(keep, floor, 0)))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -152,8 +153,33 @@ class JournalStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisconnectStatus:
+    """A replica that is gone.
+
+    Attributes:
+        at: When it went.
+        replica: Its announced address, or its socket's.
+        reason: A value of `repltap.endings.DisconnectReason`.
+        detail: A sentence, "" when the reason says it all.
+        acked_offset: What it had acknowledged by then, None when nothing.
+    """
+
+    at: float
+    replica: str
+    reason: str
+    detail: str = ""
+    acked_offset: Offset | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What has been counted since the process started; names as in INFO stats."""
+    """What has been counted since the process started; names as in INFO stats.
+
+    Attributes:
+        replica_disconnects: Replicas that went, by `repltap.endings.DisconnectReason`.
+        upstream_disconnects: Links to the master that ended and attempts that failed, by
+            `repltap.endings.FailureReason`. Reasons that did not occur are absent from both.
+    """
 
     connections_received: int = 0
     connections_rejected: int = 0
@@ -168,6 +194,8 @@ class Counters:
     net_output_bytes: int = 0
     net_repl_input_bytes: int = 0
     net_repl_output_bytes: int = 0
+    replica_disconnects: Mapping[str, int] = field(default_factory=dict)
+    upstream_disconnects: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +215,7 @@ class RelayStatus:
         clients: Connections on the port, replicas included.
         max_clients: The limit on them.
         journal: None until the first snapshot has been granted.
+        recent_disconnects: The last replicas that went, newest first.
     """
 
     version: str
@@ -210,6 +239,7 @@ class RelayStatus:
     journal: JournalStatus | None
     replicas: tuple[ReplicaStatus, ...] = ()
     counters: Counters = field(default_factory=Counters)
+    recent_disconnects: tuple[DisconnectStatus, ...] = ()
 
     @property
     def replid(self) -> ReplId:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from repltap.checks import SegmentChecks
+from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.store.store import Store
 from repltap.tasks import OwnedTasks
@@ -25,8 +26,8 @@ class FakeReader:
     def wake(self) -> None:
         self.woken += 1
 
-    def drop(self, reason: str) -> None:
-        self.dropped.append(reason)
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
+        self.dropped.append(detail)
 
 
 def reopened(path: Path, *, damage: bool) -> Store:

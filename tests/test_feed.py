@@ -12,6 +12,7 @@ import pytest
 
 from repltap import feed as feed_module
 from repltap.config import FsyncPolicy
+from repltap.endings import DisconnectReason
 from repltap.errors import DataDirError, DiskFullError, RemoteProtocolError
 from repltap.feed import Feed
 from repltap.intake import Intake
@@ -49,8 +50,8 @@ class FakeReader:
     def wake(self) -> None:
         self.woken += 1
 
-    def drop(self, reason: str) -> None:
-        self.dropped.append(reason)
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
+        self.dropped.append(detail)
         self._leave()
 
 

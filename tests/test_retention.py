@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.retention import Retention
 from repltap.store.store import Store
@@ -24,8 +25,8 @@ class FakeReader:
     def wake(self) -> None:
         raise AssertionError("retention wakes nobody")
 
-    def drop(self, reason: str) -> None:
-        self.dropped.append(reason)
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
+        self.dropped.append(detail)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 
@@ -46,6 +47,8 @@ def _decode(kind: object, value: object, where: str) -> object:
         return _decode(kind, value, where)
     if origin is tuple:
         return _decode_tuple(parameters[0], value, where)
+    if origin is Mapping:
+        return _decode_mapping(parameters[1], value, where)
     if isinstance(kind, type):
         if is_dataclass(kind):
             return _decode_dataclass(kind, value, where)
@@ -72,6 +75,12 @@ def _decode_tuple(kind: object, value: object, where: str) -> tuple[object, ...]
     if not isinstance(value, list):
         raise ValueError(f"{where} is not a list")
     return tuple(_decode(kind, each, f"{where}[{index}]") for index, each in enumerate(value))
+
+
+def _decode_mapping(kind: object, value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is not an object")
+    return {name: _decode(kind, each, f"{where}.{name}") for name, each in value.items()}
 
 
 def _decode_enum(kind: type[Enum], value: object, where: str) -> Enum:

@@ -18,6 +18,9 @@ from repltap.status import LinkState, RelayStatus, ReplicaState, ReplicaStatus
 
 NOTHING = "-"
 
+_DISCONNECTS_SHOWN = 8
+"""`--json` has all that are remembered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -36,12 +39,14 @@ class Section:
         columns: Column headings; empty for a table of names and values.
         rows: The cells.
         right: Which columns hold numbers.
+        folded: Which may be folded when the terminal is narrow: half a number misleads.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     right: frozenset[int] = frozenset()
+    folded: frozenset[int] = frozenset((0,))
 
 
 def human_size(count: int | None) -> str:
@@ -80,6 +85,8 @@ def sections(status: RelayStatus) -> list[Section]:
         found.append(_snapshots(status))
     if status.replicas:
         found.append(_replicas(status))
+    if status.recent_disconnects:
+        found.append(_disconnects(status))
     return found
 
 
@@ -191,6 +198,25 @@ def _replicas(status: RelayStatus) -> Section:
     )
 
 
+def _disconnects(status: RelayStatus) -> Section:
+    total = sum(status.counters.replica_disconnects.values())
+    return Section(
+        f"Recent disconnects ({total} since the start)",
+        ("replica", "ago", "acked", "why"),
+        tuple(
+            _row(
+                each.replica,
+                human_age(status.now - each.at),
+                NOTHING if each.acked_offset is None else str(each.acked_offset),
+                each.detail or each.reason.replace("_", " "),
+            )
+            for each in status.recent_disconnects[:_DISCONNECTS_SHOWN]
+        ),
+        frozenset((1, 2)),
+        folded=frozenset((0, 3)),
+    )
+
+
 def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
     return (
         Cell(f"{replica.ip}:{replica.port}" if replica.port else replica.address),
@@ -251,9 +277,9 @@ def _table(section: Section) -> Table:
         table.add_column(style="dim", no_wrap=True, min_width=12)
         table.add_column(overflow="fold")
     for index, name in enumerate(section.columns):
-        # Only a name may be folded when the terminal is narrow: half a number misleads.
         justify: JustifyMethod = "right" if index in section.right else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=index > 0)
+        whole = index not in section.folded
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=whole)
     for row in section.rows:
         # `Text`, because what a peer said may look like rich's markup.
         table.add_row(*(Text(_shown(cell.text), style=_STYLES[cell.tone]) for cell in row))

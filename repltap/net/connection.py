@@ -15,7 +15,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.errors import StoreError
+from repltap.net.departures import ending_of
 from repltap.reasons import os_reason
 
 log = logging.getLogger("repltap.downstream")
@@ -55,7 +57,7 @@ class Connection:
         buffer: Where to receive; shared by all connections of a server, as each read is consumed
             before the next.
         on_data: Called with what was received; the view is valid during the call only.
-        on_closed: Called once, with the reason, "" when the peer closed it.
+        on_closed: Called once, with the reason.
         on_drained: Called when output that had held reading back is sent.
     """
 
@@ -65,7 +67,7 @@ class Connection:
         buffer: bytearray,
         *,
         on_data: Callable[[memoryview], None],
-        on_closed: Callable[[str], None],
+        on_closed: Callable[[Ending], None],
         on_drained: Callable[[], None],
     ) -> None:
         self._sock = sock
@@ -80,7 +82,7 @@ class Connection:
         self._writing = False
         self._reading = False
         self._turn_queued = False
-        self._closing: str | None = None
+        self._closing: Ending | None = None
         self.closed = False
         self.blocked_since: float | None = None
         """Since when the socket has taken nothing, event loop's clock; None while it takes."""
@@ -122,25 +124,25 @@ class Connection:
             else:
                 self._send_source(source)
         except OSError as failure:
-            self.close(f"connection lost while sending: {os_reason(failure)}")
+            self._lost(f"connection lost while sending: {os_reason(failure)}")
         except StoreError as failure:
             log.error("%s", failure)
-            self.close(str(failure))
+            self.close(ending_of(failure))
 
-    def close_when_sent(self, reason: str) -> None:
+    def close_when_sent(self, ending: Ending) -> None:
         """Close once the queued bytes are out, soon in any case; nothing more is read or sent."""
         if self.closed or self._closing is not None:
             return
-        self._closing = reason
+        self._closing = ending
         self._source = None
         self.pause_reading()
         if self._out:
-            self._loop.call_later(LINGER_SECONDS, self.close, reason)
+            self._loop.call_later(LINGER_SECONDS, self.close, ending)
             self.flush()
         else:
-            self.close(reason)
+            self.close(ending)
 
-    def close(self, reason: str) -> None:
+    def close(self, ending: Ending) -> None:
         """Close now, whatever is unsent."""
         if self.closed:
             return
@@ -151,7 +153,7 @@ class Connection:
         self._source = None
         self._out.clear()
         self._sock.close()
-        self._on_closed(reason)
+        self._on_closed(ending)
 
     def pause_reading(self) -> None:
         """Read nothing until told otherwise: the peer's bytes wait in the kernel."""
@@ -171,18 +173,26 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as failure:
-            self.close(f"connection lost: {os_reason(failure)}")
+            self._lost(f"connection lost: {os_reason(failure)}")
             return
         if size == 0:
-            self.close("")
+            self.close(PEER_CLOSED)
             return
         self.bytes_in += size
         try:
             self._on_data(self._buffer[:size])
         except BaseException:
             # A bug: the peer must not hang on it. The event loop reports it.
-            self.close("closed after an internal error, which the log shows")
+            self.close(
+                Ending(
+                    DisconnectReason.INTERNAL_ERROR,
+                    "closed after an internal error, which the log shows",
+                )
+            )
             raise
+
+    def _lost(self, detail: str) -> None:
+        self.close(Ending(DisconnectReason.CONNECTION_LOST, detail))
 
     def _send(self) -> None:
         if self._out:

@@ -12,9 +12,9 @@ import socket
 from collections import deque
 from typing import Protocol
 
+from repltap.endings import FailureReason
 from repltap.errors import ReplTapError, UpstreamError
 from repltap.protocol.events import (
-    FailureReason,
     LinkFailed,
     SnapshotChunk,
     StreamBytes,
@@ -160,7 +160,9 @@ class Conversation(asyncio.BufferedProtocol):
         self._lost = True
         if exc is not None and self._failure is None and not self._slow:
             reason = os_reason(exc) if isinstance(exc, OSError) else str(exc)
-            self._failure = UpstreamError(f"connection lost: {reason}")
+            self._failure = UpstreamError(
+                f"connection lost: {reason}", reason=FailureReason.CONNECTION_LOST
+            )
         self._signal.set()
 
     # -- inside ----------------------------------------------------------------------------------
@@ -215,7 +217,8 @@ class Conversation(asyncio.BufferedProtocol):
 
     async def _take(self, event: UpstreamEvent) -> None:
         if isinstance(event, LinkFailed):
-            self.fail(UpstreamError(event.message, hint=_HINTS.get(event.reason, "")))
+            hint = _HINTS.get(event.reason, "")
+            self.fail(UpstreamError(event.message, hint=hint, reason=event.reason))
         elif isinstance(event, StreamBytes):
             self._handler.stream(event.data)
         elif isinstance(event, SnapshotChunk):

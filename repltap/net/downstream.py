@@ -12,9 +12,11 @@ from functools import partial
 from typing import Protocol
 
 from repltap.config import ListenConfig
+from repltap.endings import DisconnectReason, Ending
 from repltap.errors import ListenError
 from repltap.feed import Feed
-from repltap.net.admin.context import DEFAULT_USER, ClientView
+from repltap.net.admin.context import DEFAULT_USER, ClientKind, ClientView
+from repltap.net.departures import Departures
 from repltap.net.serve import SyncService
 from repltap.net.session import Session
 from repltap.position import Offset
@@ -61,6 +63,7 @@ class Downstream:
     Attributes:
         connections, rejected, commands: What has been counted since the start.
         closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
+        departures: The replicas that are gone.
     """
 
     def __init__(self, config: ListenConfig, feed: Feed, relay: Relay) -> None:
@@ -81,6 +84,7 @@ class Downstream:
         self.closed_input_bytes = 0
         self.closed_output_bytes = 0
         self.closed_replication_bytes = 0
+        self.departures = Departures()
 
     @property
     def port(self) -> int:
@@ -150,10 +154,10 @@ class Downstream:
         while loop.time() < deadline and any(s.behind for s in self._sessions.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
-    def close_all(self, reason: str) -> None:
-        """Close every connection."""
+    def close_all(self, detail: str) -> None:
+        """Close every connection: repltap ends."""
         for session in list(self._sessions.values()):
-            session.drop(reason)
+            session.drop(DisconnectReason.SHUTDOWN, detail)
 
     def replicas(self, now: float, end: Offset) -> list[ReplicaStatus]:
         """Show who syncs from us, by connection id."""
@@ -212,7 +216,9 @@ class Downstream:
         if session is None:
             return False
         # After the reply to the command that asked for it, which may be its own.
-        asyncio.get_running_loop().call_soon(session.drop, "killed by CLIENT KILL")
+        asyncio.get_running_loop().call_soon(
+            session.drop, DisconnectReason.KILLED, "killed by CLIENT KILL"
+        )
         return True
 
     def sync_requested(self, session: Session) -> None:
@@ -220,9 +226,11 @@ class Downstream:
         assert self._service is not None
         self._service.consider(session)
 
-    def session_closed(self, session: Session) -> None:
+    def session_closed(self, session: Session, ending: Ending) -> None:
         """Forget it."""
         if self._sessions.pop(session.id, None) is not None:
+            if session.kind is ClientKind.REPLICA:
+                self.departures.note(session.name, ending, session.protocol.replica.acked)
             self.closed_input_bytes += session.connection.bytes_in
             self.closed_output_bytes += session.connection.bytes_out
             self.closed_replication_bytes += session.sent_stream_bytes
@@ -305,7 +313,7 @@ class Downstream:
             step()
         except Exception:
             session.log.exception("internal error; this connection is closed")
-            session.drop("internal error")
+            session.drop(DisconnectReason.INTERNAL_ERROR, "internal error")
 
 
 def _listening_socket(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from repltap.endings import Ending
 from repltap.feed import Feed
 from repltap.net.admin.context import AdminContext
 from repltap.protocol.psync import PsyncRequest
@@ -23,8 +24,8 @@ class SessionOwner(AdminContext, Protocol):
     def sync_requested(self, session: Session) -> None:
         """Decide about its PSYNC or SYNC, now or later."""
 
-    def session_closed(self, session: Session) -> None:
-        """It is gone."""
+    def session_closed(self, session: Session, ending: Ending) -> None:
+        """It is gone, and why."""
 
     def command_executed(self) -> None:
         """Count one."""

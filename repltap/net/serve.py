@@ -15,6 +15,7 @@ from repltap.boundary import last_boundary
 from repltap.errors import NotRetainedError, StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
+from repltap.net.departures import ending_of
 from repltap.net.owner import SyncWait
 from repltap.net.session import Session
 from repltap.position import Position
@@ -86,7 +87,7 @@ class SyncService:
         try:
             self._decide(session, wait)
         except StoreError as failure:
-            session.drop(f"it can't be served now: {failure}")
+            session.connection.close(ending_of(failure, "it can't be served now"))
 
     def _decide(self, session: Session, wait: SyncWait) -> None:
         if self._feed.shifting:

@@ -13,12 +13,14 @@ import os
 import socket
 import time
 
+from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.errors import StoreError
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
+from repltap.net.departures import ending_of
 from repltap.net.outflow import Outflow
 from repltap.net.owner import SessionOwner, SyncWait
 from repltap.position import Offset
@@ -170,13 +172,13 @@ class Session:
     def wake(self) -> None:
         """Bytes it waits for have arrived."""
         if self.outflow.broken_off:
-            self.drop("the master broke off the snapshot")
+            self.drop(DisconnectReason.SNAPSHOT_ABORTED, "the master broke off the snapshot")
             return
         self.connection.flush()
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
         """Disconnect it; a replica comes back by itself and asks again."""
-        self.connection.close(reason)
+        self.connection.close(Ending(reason, detail))
 
     # -- what the server calls -------------------------------------------------------------------
 
@@ -191,7 +193,10 @@ class Session:
             and self.protocol.role is not Role.STREAM
             and now - blocked >= self.protocol.timeout_seconds
         ):
-            self.drop(f"took nothing of what it was sent for {now - blocked:.0f} s")
+            self.drop(
+                DisconnectReason.TRANSFER_STALLED,
+                f"took nothing of what it was sent for {now - blocked:.0f} s",
+            )
             return
         self.protocol.tick(now)
         if not self.connection.congested:
@@ -257,7 +262,11 @@ class Session:
         self.protocol.transfer_complete(self._loop.time())
         if self.protocol.replica.rdb_only:
             self._send_protocol()
-            self.connection.close_when_sent("it asked for the snapshot alone, and has it")
+            self.connection.close_when_sent(
+                Ending(
+                    DisconnectReason.SNAPSHOT_ONLY, "it asked for the snapshot alone, and has it"
+                )
+            )
             return
         self.log.info("snapshot sent, streaming from offset %d", self.pin)
         if self.protocol.stream_open:
@@ -268,7 +277,7 @@ class Session:
         try:
             self.outflow.begin_stream()
         except StoreError as failure:
-            self.drop(str(failure))
+            self.connection.close(ending_of(failure))
 
     @property
     def name(self) -> str:
@@ -334,12 +343,12 @@ class Session:
         elif isinstance(event, FailoverRefused):
             self.log.warning("asked this relay to take over as master; refused")
         elif isinstance(event, PeerFailed):
-            self._end(event.message)
+            self._end(Ending(event.reason, event.message))
 
-    def _end(self, reason: str) -> None:
+    def _end(self, ending: Ending) -> None:
         self.wait = None
         self._send_protocol()
-        self.connection.close_when_sent(reason)
+        self.connection.close_when_sent(ending)
 
     def _execute(self, args: list[bytes]) -> None:
         self._owner.command_executed()
@@ -347,7 +356,7 @@ class Session:
         self.protocol.authenticated = self.state.authenticated
         self.protocol.send(reply)
         if self.state.close_after_reply:
-            self._end("")
+            self._end(PEER_CLOSED)
 
     def _acknowledged(self) -> None:
         """The first ACK after an `$EOF:` transfer opens the stream."""
@@ -360,17 +369,17 @@ class Session:
             self.connection.write(data)
         self.connection.flush()
 
-    def _closed(self, reason: str) -> None:
+    def _closed(self, ending: Ending) -> None:
         self.outflow.close()
-        self._log_end(reason)
+        self._log_end(ending.detail)
         self.wait = None
-        self._owner.session_closed(self)
+        self._owner.session_closed(self, ending)
 
-    def _log_end(self, reason: str) -> None:
+    def _log_end(self, detail: str) -> None:
         if self.kind is ClientKind.REPLICA:
-            self.log.info("replica disconnected: %s", reason or "closed by the replica")
-        elif reason:
-            self.log.info("client disconnected: %s", reason)
+            self.log.info("replica disconnected: %s", detail or "closed by the replica")
+        elif detail:
+            self.log.info("client disconnected: %s", detail)
 
 
 def _name(address: object) -> str:

@@ -11,9 +11,10 @@ import asyncio
 import random
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from repltap.config import UpstreamConfig
+from repltap.endings import FailureReason
 from repltap.errors import (
     DiskFullError,
     OpenFilesError,
@@ -25,6 +26,7 @@ from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
 from repltap.net.conversation import Conversation
+from repltap.net.linkcounts import LinkCounters
 from repltap.position import Position
 from repltap.protocol.events import (
     FullResyncGranted,
@@ -50,19 +52,11 @@ _MAX_PAUSE_SECONDS = 30.0
 a quota of the file system's own), reading is tried again this seldom."""
 
 
-@dataclass(slots=True)
-class LinkCounters:
-    """What the link counts."""
-
-    connects: int = 0
-    disconnects: int = 0
-    full_resyncs: int = 0
-    partial_resyncs: int = 0
-    received_bytes: int = 0
-
-
 class _RepointedError(UpstreamError):
     """The link was closed to follow another master: nothing failed."""
+
+    def __init__(self) -> None:
+        super().__init__("re-pointed to another master", reason=FailureReason.REPOINTED)
 
 
 class UpstreamLink:
@@ -149,7 +143,7 @@ class UpstreamLink:
         self._room_wanted_bytes = self._pauses = 0
         self._again.set()
         if self._conversation is not None:
-            self._conversation.fail(_RepointedError("re-pointed to another master"))
+            self._conversation.fail(_RepointedError())
         return True
 
     def status(self) -> UpstreamStatus:
@@ -255,8 +249,8 @@ class UpstreamLink:
             await self._connect(resume)
             assert self._conversation is not None
             await self._conversation.run()
-        except _RepointedError:
-            self._went_down(None)
+        except _RepointedError as repointed:
+            self._went_down(repointed)
         except (DiskFullError, OpenFilesError) as failure:
             self._room_wanted_bytes = self._room_for(self._intake)
             self._pauses += 1
@@ -291,7 +285,7 @@ class UpstreamLink:
         await connect(conversation, config)
         if config is not self.config:
             conversation.close()
-            raise _RepointedError("re-pointed to another master")
+            raise _RepointedError
         self.state = LinkState.HANDSHAKE
         self._conversation = conversation
 
@@ -360,12 +354,13 @@ class UpstreamLink:
         self.counters.connects += 1
         self._feed.changed()
 
-    def _went_down(self, failure: ReplTapError | None) -> None:
+    def _went_down(self, failure: ReplTapError) -> None:
+        self.counters.ended(failure)
         now = asyncio.get_running_loop().time()
         if self.streaming_since is not None:
             self.counters.disconnects += 1
             self._down_at = time.time()
-        if failure is None:
+        if isinstance(failure, _RepointedError):
             self._last_error = ""
             return
         message = str(failure)
@@ -428,14 +423,18 @@ async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
         raise UpstreamError(
             f"no connection within {config.connect_timeout_seconds:g} s",
             hint="is it up, and not behind a firewall?",
+            reason=FailureReason.CONNECT_FAILED,
         ) from failure
     except UnicodeError as failure:
-        raise UpstreamError(f"{config.host[:80]!r} is not a host name") from failure
+        raise UpstreamError(
+            f"{config.host[:80]!r} is not a host name", reason=FailureReason.CONNECT_FAILED
+        ) from failure
     except OSError as failure:
         unknown = isinstance(failure, socket.gaierror)
         raise UpstreamError(
             f"can't connect: {os_reason(failure)}",
             hint="is the name right?" if unknown else "is the master up? It is tried again",
+            reason=FailureReason.CONNECT_FAILED,
         ) from failure
 
 

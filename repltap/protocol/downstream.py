@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 
+from repltap.endings import DisconnectReason
 from repltap.errors import LocalProtocolError, RemoteProtocolError
 from repltap.position import Offset, ReplId
 from repltap.protocol.events import (
@@ -118,7 +119,7 @@ class DownstreamProtocol:
         if self.role is Role.CLIENT:
             self._enter(Role.CLOSED)
         elif self.role is not Role.CLOSED:
-            self._fail("the replica closed the connection")
+            self._fail("the replica closed the connection", DisconnectReason.CLOSED)
 
     def tick(self, now: float) -> None:
         """Let time pass: newlines for those who wait, and the time limits."""
@@ -347,7 +348,9 @@ class DownstreamProtocol:
             heard = self.replica.last_ack_at
             begun = self._streaming_since
             if now - (begun if heard is None else max(begun, heard)) >= limit:
-                self._fail(f"the replica sent no ACK for {limit:g} seconds")
+                self._fail(
+                    f"the replica sent no ACK for {limit:g} seconds", DisconnectReason.ACK_TIMEOUT
+                )
 
     def _stream(self, *, is_open: bool) -> None:
         self._enter(Role.STREAM)
@@ -365,10 +368,12 @@ class DownstreamProtocol:
         if role is Role.CLOSED:
             self._newline_at = None
 
-    def _fail(self, message: str) -> None:
+    def _fail(
+        self, message: str, reason: DisconnectReason = DisconnectReason.PROTOCOL_ERROR
+    ) -> None:
         # What else came in the same read is void: a grant to who is CLOSED would be our error.
         self._events = [e for e in self._events if isinstance(e, FailoverRefused)]
-        self._events.append(PeerFailed(message))
+        self._events.append(PeerFailed(message, reason))
         self._enter(Role.CLOSED)
 
 

@@ -6,31 +6,11 @@ what happened without touching a state machine.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
+from repltap.endings import DisconnectReason, FailureReason
 from repltap.position import Offset, ReplId
 from repltap.protocol.psync import PsyncRequest
-
-
-class FailureReason(enum.Enum):
-    """Why a link to the master ended; the shell chooses its backoff and its log level by it."""
-
-    AUTH = "auth"
-    NOPERM = "noperm"
-    LOADING = "loading"
-    MASTERDOWN = "masterdown"
-    NO_MASTER_LINK = "no-master-link"
-    REFUSED = "refused"
-    NOT_REDIS = "not-redis"
-    PSYNC_UNSUPPORTED = "psync-unsupported"
-    PROTOCOL = "protocol"
-    TOO_LARGE = "too-large"
-    CHECKSUM = "checksum"
-    TIMEOUT = "timeout"
-    EOF = "eof"
-    SYNC_ABORTED = "sync-aborted"
-
 
 # -- upstream: we are the replica -----------------------------------------------------------------
 
@@ -146,6 +126,7 @@ class PeerFailed:
     """The peer broke the protocol, fell silent or left. Flush what is queued, then close."""
 
     message: str
+    reason: DisconnectReason = DisconnectReason.PROTOCOL_ERROR
 
 
 DownstreamEvent = CommandReceived | SyncRequested | FailoverRefused | AckReceived | PeerFailed

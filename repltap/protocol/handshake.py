@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from repltap.endings import FailureReason
 from repltap.position import MAX_OFFSET, Offset, Position, ReplId, parse_replid
-from repltap.protocol.events import FailureReason, FullResyncGranted, LinkFailed, ResumeGranted
+from repltap.protocol.events import FullResyncGranted, LinkFailed, ResumeGranted
 from repltap.protocol.psync import MAX_TOLD_OFFSET
 from repltap.protocol.resp import encode_command
 from repltap.protocol.transfer import MARK_BYTES

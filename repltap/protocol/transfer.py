@@ -22,7 +22,8 @@ import re
 
 import anycrc
 
-from repltap.protocol.events import FailureReason, LinkFailed, SnapshotReceived
+from repltap.endings import FailureReason
+from repltap.protocol.events import LinkFailed, SnapshotReceived
 
 MARK_BYTES = 40
 CHECKSUM_BYTES = 8

@@ -16,11 +16,11 @@ import enum
 import re
 from collections import deque
 
+from repltap.endings import FailureReason
 from repltap.errors import LocalProtocolError
 from repltap.position import Offset, Position
 from repltap.protocol.acks import ACK_PERIOD_SECONDS, GETACK, Acks
 from repltap.protocol.events import (
-    FailureReason,
     FullResyncGranted,
     LinkFailed,
     SnapshotChunk,

@@ -8,7 +8,7 @@ import pytest
 from repltap.cli.status_document import decode_status
 from repltap.net.web import Document, status_document
 from repltap.position import Offset
-from repltap.status import RelayStatus, SyncProgress
+from repltap.status import Counters, DisconnectStatus, RelayStatus, SyncProgress
 from tests.net.admin.fakes import NOW, relay_status, upstream
 
 SYNC = SyncProgress(
@@ -22,6 +22,12 @@ SYNC = SyncProgress(
         relay_status(),
         relay_status(journal=None, replicas=()),
         relay_status(upstream=upstream(sync=SYNC, last_io_at=None)),
+        relay_status(
+            counters=Counters(replica_disconnects={"lag_bytes": 3}, upstream_disconnects={}),
+            recent_disconnects=(
+                DisconnectStatus(at=NOW, replica="r", reason="of_later", detail="why"),
+            ),
+        ),
     ],
 )
 def test_there_and_back(status: RelayStatus) -> None:
@@ -47,6 +53,14 @@ def put(name: str, value: object) -> Callable[[Document], None]:
         (put("disk_full", 1), "status.disk_full is not of type bool"),
         (put("pid", True), "status.pid is not of type int"),
         (put("replicas", {}), "status.replicas is not a list"),
+        (
+            lambda document: document["counters"].update(replica_disconnects=[]),
+            "status.counters.replica_disconnects is not an object",
+        ),
+        (
+            lambda document: document["counters"].update(replica_disconnects={"x": "y"}),
+            "status.counters.replica_disconnects.x is not of type int",
+        ),
         (put("replicas", [1]), r"status.replicas\[0\] is not an object"),
         (put("upstream", None), "status.upstream is not an object"),
         (

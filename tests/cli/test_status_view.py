@@ -7,7 +7,14 @@ from rich.console import Console
 
 from repltap.cli.status_view import as_tables, as_text, human_age, human_size, sections
 from repltap.position import NO_REPLID, Offset
-from repltap.status import LinkState, RelayStatus, ReplicaState, SyncProgress
+from repltap.status import (
+    Counters,
+    DisconnectStatus,
+    LinkState,
+    RelayStatus,
+    ReplicaState,
+    SyncProgress,
+)
 from tests.net.admin.fakes import NOW, journal, relay_status, replica, upstream
 
 
@@ -94,6 +101,28 @@ def test_plain_text_is_aligned() -> None:
         "  127.0.0.1:21002  online    5000  50 B        1s  7.0.15\n"
         "  10.0.0.2:21002   waiting      -     -        1s  -"
     )
+
+
+def test_those_who_left() -> None:
+    gone = (
+        DisconnectStatus(
+            at=NOW - 5, replica="10.0.0.2:6379", reason="lag_bytes", detail="6100 bytes behind"
+        ),
+        DisconnectStatus(
+            at=NOW - 200, replica="10.0.0.3:6379", reason="closed", acked_offset=Offset(77)
+        ),
+    )
+    counters = Counters(replica_disconnects={"lag_bytes": 1, "closed": 9})
+    shown = text(relay_status(counters=counters, recent_disconnects=gone))
+    assert shown.endswith(
+        "\n"
+        "Recent disconnects (10 since the start)\n"
+        "  replica           ago  acked  why\n"
+        "  10.0.0.2:6379      5s      -  6100 bytes behind\n"
+        "  10.0.0.3:6379  3m 20s     77  closed"
+    )
+    many = text(relay_status(counters=counters, recent_disconnects=gone[:1] * 32))
+    assert many.count("6100 bytes behind") == 8
 
 
 def test_a_link_that_is_down_says_why_and_when_next() -> None:

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from repltap.endings import DisconnectReason, Ending
 from repltap.errors import CorruptStoreError
 from repltap.net.connection import OUTPUT_HIGH_BYTES, Connection, Progress
 from tests.stored import open_fds, until
+
+
+def end(detail: str) -> Ending:
+    return Ending(DisconnectReason.KILLED, detail)
 
 
 class Rig:
@@ -25,7 +30,7 @@ class Rig:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         self.received = bytearray()
-        self.ends: list[str] = []
+        self.ends: list[Ending] = []
         self.drained = 0
         self.buffer = bytearray(4096)
         self.connection = Connection(
@@ -35,6 +40,10 @@ class Rig:
             on_closed=self.ends.append,
             on_drained=self.on_drained,
         )
+
+    @property
+    def said(self) -> list[str]:
+        return [ending.detail for ending in self.ends]
 
     def on_data(self, data: memoryview) -> None:
         self.received += data
@@ -99,7 +108,7 @@ class Failing:
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
     yield made
-    made.connection.close("the test is over")
+    made.connection.close(end("the test is over"))
     made.peer.close()
 
 
@@ -116,11 +125,11 @@ async def test_the_peer_closes(rig: Rig) -> None:
     rig.peer.close()
     await until("the end", lambda: rig.ends)
     assert rig.received == b"last words"
-    assert rig.ends == [""]
+    assert rig.said == [""]
     assert rig.connection.closed
-    rig.connection.close("again")
-    rig.connection.close_when_sent("again")
-    assert rig.ends == [""]
+    rig.connection.close(end("again"))
+    rig.connection.close_when_sent(end("again"))
+    assert rig.said == [""]
 
 
 async def test_the_connection_is_reset() -> None:
@@ -128,12 +137,14 @@ async def test_the_connection_is_reset() -> None:
         peer = socket.create_connection(server.getsockname())
         ours, _ = server.accept()
     ours.setblocking(False)
-    ends: list[str] = []
+    ends: list[Ending] = []
     Connection(ours, bytearray(100), on_data=bytes, on_closed=ends.append, on_drained=lambda: None)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     await until("the end", lambda: ends)
-    assert ends == ["connection lost: Connection reset by peer"]
+    assert ends == [
+        Ending(DisconnectReason.CONNECTION_LOST, "connection lost: Connection reset by peer")
+    ]
 
 
 async def test_sending_to_a_closed_peer(rig: Rig) -> None:
@@ -141,9 +152,9 @@ async def test_sending_to_a_closed_peer(rig: Rig) -> None:
     rig.connection.pause_reading()
     rig.connection.write(b"x")
     rig.connection.flush()
-    assert rig.ends == ["connection lost while sending: Broken pipe"]
+    assert rig.said == ["connection lost while sending: Broken pipe"]
     rig.connection.flush()
-    assert rig.ends == ["connection lost while sending: Broken pipe"]
+    assert rig.said == ["connection lost while sending: Broken pipe"]
 
 
 async def test_output_in_order_before_the_source(rig: Rig) -> None:
@@ -194,18 +205,18 @@ async def test_what_is_not_read_stays_in_the_kernel(rig: Rig) -> None:
     rig.connection.resume_reading()
     rig.connection.resume_reading()
     await until("data", lambda: rig.received == b"later")
-    other.connection.close("")
+    other.connection.close(end(""))
     other.peer.close()
 
 
 async def test_closing_within_data(rig: Rig) -> None:
-    def end(data: memoryview) -> None:
-        rig.connection.close("bad input")
+    def refuse(data: memoryview) -> None:
+        rig.connection.close(end("bad input"))
 
-    rig.connection._on_data = end
+    rig.connection._on_data = refuse
     rig.peer.send(b"?")
     await until("the end", lambda: rig.ends)
-    assert rig.ends == ["bad input"]
+    assert rig.said == ["bad input"]
 
 
 async def test_close_when_sent(rig: Rig) -> None:
@@ -213,18 +224,18 @@ async def test_close_when_sent(rig: Rig) -> None:
     rig.connection.set_source(source)
     rig.connection.write(b"x" * 100_000)
     rig.peer.send(b"too late")
-    rig.connection.close_when_sent("said goodbye")
+    rig.connection.close_when_sent(end("said goodbye"))
     rig.connection.resume_reading()
-    assert rig.ends == []
+    assert rig.said == []
     assert await rig.read_all(100_000) == b"x" * 100_000
     await until("the end", lambda: rig.ends)
-    assert rig.ends == ["said goodbye"]
+    assert rig.said == ["said goodbye"]
     assert (rig.received, source.turns) == (b"", 0)
 
 
 async def test_close_when_nothing_waits(rig: Rig) -> None:
-    rig.connection.close_when_sent("done")
-    assert rig.ends == ["done"]
+    rig.connection.close_when_sent(end("done"))
+    assert rig.said == ["done"]
 
 
 async def test_a_source_that_blocks(rig: Rig) -> None:
@@ -259,7 +270,7 @@ async def test_others_have_their_turn(rig: Rig) -> None:
     await until("all is sent", lambda: not sources[0].data and not sources[1].data)
     assert order[:3] == [0, 0, 1]
     assert order[3:7] == [0, 1, 0, 1]
-    other.connection.close("")
+    other.connection.close(end(""))
     other.peer.close()
 
 
@@ -285,7 +296,7 @@ async def test_a_source_that_is_taken_away(rig: Rig) -> None:
 async def test_a_source_that_fails(rig: Rig, failure: Exception, reason: str) -> None:
     rig.connection.set_source(Failing(failure))
     rig.connection.flush()
-    assert rig.ends == [reason]
+    assert rig.said == [reason]
 
 
 async def test_every_way_to_close_leaves_nothing_behind() -> None:
@@ -300,11 +311,11 @@ async def test_every_way_to_close_leaves_nothing_behind() -> None:
     rigs[3].connection.set_source(Bytes(b"x" * 3000, turn=1000))
     rigs[3].connection.flush()
     rigs[4].connection.write(b"x" * 100_000)
-    rigs[4].connection.close_when_sent("goodbye")
+    rigs[4].connection.close_when_sent(end("goodbye"))
     for made in rigs:
         fd = made.connection.fd
-        made.connection.close("the end")
-        assert made.ends == ["the end"]
+        made.connection.close(end("the end"))
+        assert made.said == ["the end"]
         loop = asyncio.get_running_loop()
         assert not loop.remove_reader(fd)
         assert not loop.remove_writer(fd)

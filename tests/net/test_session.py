@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from pathlib import Path
 
 import pytest
 
 from repltap.config import ListenConfig
+from repltap.endings import DisconnectReason
 from repltap.net import downstream as downstream_module
 from repltap.net.admin.context import ClientKind
 from repltap.net.connection import OUTPUT_HIGH_BYTES
@@ -17,7 +20,7 @@ from repltap.status import ReplicaState
 from tests.net.peers import FakeReplica, ack
 from tests.net.relay import Port, port
 from tests.protocol.ways import rdb
-from tests.stored import REPLID, SET, START, hold, open_fds, open_store, until
+from tests.stored import OTHER, REPLID, SET, START, hold, open_fds, open_store, until
 
 END = START + len(SET)
 
@@ -98,6 +101,7 @@ async def test_a_rdb_only_client_gets_the_rdb_and_the_end(path: Path) -> None:
             assert await replica.rest() == b""
         assert it.sessions == []
         assert it.feed._readers == {}
+        assert it.downstream.departures.counts == {"snapshot_only": 1}
 
 
 async def test_a_rdb_only_client_gets_the_end_mark(path: Path) -> None:
@@ -120,6 +124,9 @@ async def test_a_replica_that_talks_is_closed(path: Path) -> None:
             await replica.send(b"PING\r\n")
             assert await replica.rest() == b""
         assert it.sessions == []
+        (gone,) = it.downstream.departures.recent
+        assert (gone.reason, gone.acked_offset) == ("protocol_error", None)
+        assert gone.detail == "the replica sent 'PING' instead of an ACK"
 
 
 @pytest.mark.parametrize("acks", [False, True])
@@ -133,6 +140,8 @@ async def test_silence_ends_a_stream(
             if acks:
                 await replica.send(ack(END))
             assert await replica.rest() == b""
+        (gone,) = it.downstream.departures.recent
+        assert (gone.reason, gone.acked_offset) == ("ack_timeout", END if acks else None)
 
 
 async def test_half_a_command_and_silence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,11 +248,44 @@ async def test_a_killed_client_is_logged_with_the_reason(
             await client.send(b"PING\r\n")
             await client.line()
             for session in it.sessions:
-                session.drop("for a reason")
-                session.drop("again")
+                session.drop(DisconnectReason.KILLED, "for a reason")
+                session.drop(DisconnectReason.SHUTDOWN, "again")
         assert "replica disconnected: for a reason" in caplog.text
         assert "client disconnected: for a reason" in caplog.text
         assert "again" not in caplog.text
+        assert it.downstream.departures.counts == {"killed": 1}  # clients are not counted
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_replica_that_leaves(path: Path, reset: bool) -> None:
+    async with port(path) as it:
+        with await it.replica() as replica:
+            await streaming(it, replica)
+            if reset:
+                replica.sock.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+        await until("the end", lambda: not it.sessions)
+        (gone,) = it.downstream.departures.recent
+        assert gone.reason == ("connection_lost" if reset else "closed")
+
+
+async def test_a_history_that_ends(path: Path) -> None:
+    """A new replid, then a full resync of the master: each is told apart."""
+    async with port(path) as it:
+        with await it.replica() as replica:
+            await streaming(it, replica)
+            await it.feed.resumed(OTHER, END)
+            assert await replica.rest() == b""
+        with await it.replica() as replica:
+            await replica.ask(OTHER, END)
+            assert (await replica.line()).startswith(b"+CONTINUE")
+            intake = await it.feed.begin_intake(REPLID, Offset(500), origin="a test")
+            intake.begin(len(rdb()))
+            intake.write(rdb())
+            it.feed.complete_intake(intake, 0)
+            assert await replica.rest() == b""
+        assert it.downstream.departures.counts == {"new_replid": 1, "new_history": 1}
 
 
 STAGES = ["connected", "half a command", "held", "transfer", "before the ACK", "blocked", "stream"]
@@ -261,7 +303,7 @@ async def test_an_end_at_every_stage_leaves_nothing_behind(
         session = (await until("a session", lambda: it.sessions))[0]
         await _bring_to(stage, it, replica)
         if side == "relay":
-            session.drop("the end")
+            session.drop(DisconnectReason.SHUTDOWN, "the end")
             await replica.rest()
         replica.sock.close()
         if stage == "blocked":

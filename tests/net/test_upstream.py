@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.endings import FailureReason
 from repltap.errors import DataDirError, DiskFullError
 from repltap.feed import Feed
 from repltap.net import upstream as upstream_module
@@ -92,6 +93,9 @@ async def test_it_goes_on_where_it_stopped(tmp_path: Path, master: FakeMaster, e
         await it.holds(START + 2 * len(SET))
         assert it.link.counters.partial_resyncs == 1
         assert it.link.counters.disconnects == 1
+        # A close with an ACK unread is a reset to us.
+        assert list(it.link.counters.ends.values()) == [1]
+        assert set(it.link.counters.ends) <= {FailureReason.CONNECTION_LOST, FailureReason.EOF}
         assert it.history.journal.read(START, 100) == SET * 2
         await peer.acked(START + 2 * len(SET))
 
@@ -242,6 +246,7 @@ async def test_no_room_in_the_stream(
         peer.say(SET)
         await until("the pause", lambda: it.link.disk_full)
         assert "no space left" in it.link.status().last_error
+        assert it.link.counters.ends == {FailureReason.DISK_FULL: 1}
         assert await peer.command() == []  # hung up, and nothing acknowledged beyond what is held
         assert journal.read(START, 100) == SET + SET[:3]
         assert master.accepted == 1
@@ -351,6 +356,7 @@ async def test_a_master_that_refuses_is_tried_with_backoff(
         peer = await synced(it, master)
         assert it.link.status().attempts == 0
         assert it.link.status().last_error == ""
+        assert it.link.counters.ends == {FailureReason.LOADING: 4}
     assert delays[:4] == [(0.5, 1.0)] * 4
 
 
@@ -390,6 +396,7 @@ async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
             == "can't connect: Connection refused (is the master up? It is tried again)"
         )
         await until("a wait", lambda: it.link.status().next_try_at is not None)
+        assert set(it.link.counters.ends) == {FailureReason.CONNECT_FAILED}
     assert caplog.text.count("Connection refused") == 1
 
 
@@ -416,6 +423,7 @@ async def test_a_master_that_falls_silent(tmp_path: Path, master: FakeMaster) ->
         peer = await synced(it, master, SET)
         await peer.gone()  # it hung up by itself
         assert "nothing came" in it.link.status().last_error
+        assert it.link.counters.ends == {FailureReason.TIMEOUT: 1}
         _, asked = await master.asked()
         assert asked == asks_for(START + len(SET))
 
@@ -432,6 +440,7 @@ async def test_a_repoint_while_the_stream_runs(tmp_path: Path, master: FakeMaste
         await until("the link", lambda: it.link.state is LinkState.CONNECTED)
         status = it.link.status()
         assert (status.port, status.last_error) == (other.port, "")
+        assert it.link.counters.ends == {FailureReason.REPOINTED: 1}
         assert it.link.peer == f"127.0.0.1:{other.port}"
         assert master.accepted == 1
 
