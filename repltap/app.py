@@ -112,7 +112,12 @@ class Relay:
         self._refuse_itself(self._config.upstream.host, self._config.upstream.port)
         await self._downstream.listen()
         port = self._downstream.port
-        self._link = UpstreamLink(self._feed, self._config.upstream, listening_port=port)
+        self._link = UpstreamLink(
+            self._feed,
+            self._config.upstream,
+            listening_port=port,
+            acknowledged=self._downstream.acknowledged,
+        )
         self._refresher = SnapshotRefresher(self._feed, self._link, listening_port=port)
         self._service = SyncService(self._feed, self._link, self._refresher)
         try:
@@ -122,9 +127,10 @@ class Relay:
             raise
         self._log_repairs()
         self._log_start(port)
+        acknowledged = self._link.replica_acknowledged
         parts = [
             self._part("store", self._feed.run()),
-            self._part("port", self._downstream.run(self._service)),
+            self._part("port", self._downstream.run(self._service, acknowledged)),
             self._part("upstream", self._link.run()),
             self._part("refresh", self._refresher.run()),
         ]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from repltap.boundary import last_boundary
 from repltap.checks import SegmentChecks
-from repltap.config import FsyncPolicy, StoreConfig
+from repltap.config import StoreConfig
 from repltap.endings import DisconnectReason
 from repltap.errors import (
     DiskFullError,
@@ -29,16 +29,18 @@ from repltap.position import Offset, Position, ReplId
 from repltap.retention import Reader, Retention
 from repltap.shelf import SnapshotShelf
 from repltap.store.history import HistoryStore
+from repltap.store.journal import Journal
 from repltap.store.store import Store
-from repltap.tasks import OwnedTasks
+from repltap.syncing import JournalSync
+from repltap.tasks import OwnedTasks, wait_at_most
 
 log = logging.getLogger("repltap.journal")
 
 _INDEX_FLUSH_SECONDS = 0.05
 """A crash loses at most the bytes since the last index record; the master still has them."""
 
-_SYNC_SECONDS = 1.0
-"""How often the journal is forced to the disk with `everysec`, and retention looked at anyhow."""
+_LOOK_SECONDS = 1.0
+"""How often retention is looked at, whether the journal has grown or not."""
 
 _PUBLISH_RETRY_SECONDS = 5.0
 
@@ -74,8 +76,8 @@ class Feed:
         self._replay_at: Offset | None = None  # next byte to compare after a retreated resume
         self._index_timer: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
-        self._dirty = asyncio.Event()
-        self._always_sync = config.fsync is FsyncPolicy.ALWAYS
+        self.syncing = JournalSync(config.fsync, self._journal)
+        """Forces the journal to the disk."""
         self._retention = Retention(store, config)
         self._retain_at = Offset(0)  # the journal's end from which on retention is looked at
         self._tasks = OwnedTasks(self._task_failed)
@@ -202,8 +204,7 @@ class Feed:
         finally:
             if self._idle:
                 self._wake_idle()
-            if self._always_sync:
-                self._dirty.set()
+            self.syncing.appended()
             if journal.end >= self._retain_at:
                 self._work.set()
             if self._index_timer is None:
@@ -262,10 +263,12 @@ class Feed:
         for old in self._store.others():
             await self._remove(old)
         # On its own: a slow disk must not keep old journal from making room.
-        syncing = asyncio.get_running_loop().create_task(self._sync_forever(), name="sync")
+        syncing = asyncio.get_running_loop().create_task(self.syncing.run(), name="sync")
+        syncing.add_done_callback(lambda _: self._work.set())  # it ends when the disk fails
         try:
             while True:
-                await self._until_work(self._work)
+                await wait_at_most(self._work, _LOOK_SECONDS)
+                self._work.clear()
                 if self._failure is not None:
                     raise self._failure
                 if syncing.done():
@@ -274,31 +277,6 @@ class Feed:
         finally:
             syncing.cancel()
             await asyncio.wait([syncing])
-
-    async def _sync_forever(self) -> None:
-        policy = self._config.fsync
-        if policy is FsyncPolicy.NO:
-            await asyncio.Event().wait()
-        while True:
-            if policy is FsyncPolicy.ALWAYS:
-                await self._until_work(self._dirty)
-            else:
-                await asyncio.sleep(_SYNC_SECONDS)
-            try:
-                await self.sync()
-            except StoreError:
-                self._work.set()  # `run` ends with it
-                raise
-
-    @staticmethod
-    async def _until_work(asked: asyncio.Event) -> None:
-        """Wait until something asks for it, a second at most."""
-        try:
-            async with asyncio.timeout(_SYNC_SECONDS):
-                await asked.wait()
-        except TimeoutError:
-            pass
-        asked.clear()
 
     async def _retain(self) -> None:
         history = self.history
@@ -310,22 +288,6 @@ class Feed:
             return list(self._readers.get(history.number, ()))
 
         await self._retention.apply(history, readers, self._pins.values)
-
-    async def sync(self) -> None:
-        """Make everything appended so far durable."""
-        history = self.history
-        if history is None or self.shifting:
-            return
-        if history.journal.durable_end == history.journal.end:
-            return
-        try:
-            job = history.journal.prepare_sync()
-        except DiskFullError as failure:
-            # The index record that a sync needs does not fit; the link pauses for want of room.
-            log.warning("not synced: %s", failure)
-            return
-        await asyncio.to_thread(job.run)
-        history.journal.synced(job)
 
     async def close(self) -> None:
         """Wait for publications, drop an unfinished intake, sync and close the store."""
@@ -354,6 +316,10 @@ class Feed:
     def has_room(self, wanted_bytes: int) -> bool:
         """Tell whether this much more may be stored, so that reading on makes sense."""
         return self._store.has_room(wanted_bytes, self._config.min_free_bytes)
+
+    def _journal(self) -> Journal | None:
+        """Give the journal that may be synced now."""
+        return None if self.history is None or self.shifting else self.history.journal
 
     def _flush_index(self) -> None:
         self._index_timer = None
@@ -427,11 +393,7 @@ class Feed:
                 log.error("%s; trying again: until then a restart needs a full sync", failure)
             if self._closing.is_set() or self.history is not intake.history:
                 return False
-            try:
-                async with asyncio.timeout(_PUBLISH_RETRY_SECONDS):
-                    await self._closing.wait()
-            except TimeoutError:
-                pass
+            await wait_at_most(self._closing, _PUBLISH_RETRY_SECONDS)
 
     async def _discard_intake(self, intake: Intake) -> None:
         await asyncio.to_thread(intake.discard)

@@ -64,6 +64,7 @@ class UpstreamStatus:
         up_since, down_since: When the state last changed; None when it never was up (or down).
         sync: The snapshot now arriving, if any.
         acked_offset: What the master was last told, or None on a link that is not up.
+        ack_policy: What it is told: `received`, `durable` or `quorum:N`.
         server_version: From the snapshot's AUX fields, "" when not known.
         connects, disconnects: Links that came up / went down since the start.
         attempts: Connections tried since the link was last up.
@@ -79,6 +80,7 @@ class UpstreamStatus:
     down_since: float | None = None
     sync: SyncProgress | None = None
     acked_offset: Offset | None = None
+    ack_policy: str = "received"
     server_version: str = ""
     connects: int = 0
     disconnects: int = 0

@@ -50,3 +50,21 @@ class OwnedTasks:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._on_failure(failure)
+
+
+async def wait_at_most(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, no longer than this; cancelling is safe.
+
+    Args:
+        event: Left as it is.
+        seconds: More than 0.
+
+    Returns:
+        Whether it is set.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+    return event.is_set()

@@ -117,7 +117,7 @@ async def test_nothing_held(tmp_path: Path) -> None:
         assert feed.history is None
         assert await feed.resume_position() is None
         assert feed.shelf.newest(lambda _: True) is None
-        await feed.sync()
+        await feed.syncing.sync()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ async def test_a_new_replid_shifts_the_history(
             feed.append(SET[20:22])
             task = asyncio.get_running_loop().create_task(feed.resumed(OTHER, at))
             await until("the shift", lambda: feed.shifting)
-            await feed.sync()  # keeps off while the files change
+            await feed.syncing.sync()  # keeps off while the files change
             assert current(feed).journal.durable_end == START + len(SET) + 20
             assert told == []
             gate.set()
@@ -443,56 +443,6 @@ async def test_older_histories_are_removed_at_the_start(tmp_path: Path) -> None:
     async with opened(tmp_path) as feed, running(feed):
         await until("removal", lambda: histories(tmp_path) == ["2-ffffffff"])
         assert current(feed).history.replid == OTHER
-
-
-@pytest.mark.parametrize("policy", [FsyncPolicy.ALWAYS, FsyncPolicy.EVERYSEC])
-async def test_what_is_appended_becomes_durable(tmp_path: Path, policy: FsyncPolicy) -> None:
-    held(tmp_path)
-    async with opened(tmp_path, fsync=policy) as feed, running(feed):
-        journal = current(feed).journal
-        feed.append(SET)
-        assert journal.durable_end == START
-        await until("fsync", lambda: journal.durable_end == journal.end)
-
-
-async def test_no_fsync_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held(tmp_path)
-    async with opened(tmp_path, fsync=FsyncPolicy.NO) as feed:
-        rounds = 0
-        retain = feed._retain
-
-        async def counted() -> None:
-            nonlocal rounds
-            rounds += 1
-            await retain()
-
-        monkeypatch.setattr(feed, "_retain", counted)
-        async with running(feed):
-            feed.append(SET)
-            await until("a round", lambda: rounds)
-            assert current(feed).journal.durable_end == START
-            await feed.sync()
-            assert current(feed).journal.durable_end == START + len(SET)
-
-
-async def test_a_sync_without_room_is_put_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    held(tmp_path)
-    async with opened(tmp_path) as feed:
-        journal = current(feed).journal
-
-        def full() -> None:
-            raise DiskFullError("no room for an index record", path=tmp_path)
-
-        feed.append(SET)
-        with monkeypatch.context() as patched:
-            patched.setattr(journal, "prepare_sync", full)
-            await feed.sync()
-        assert "not synced" in caplog.text
-        assert journal.durable_end == START
-        await feed.sync()
-        assert journal.durable_end == journal.end
 
 
 async def test_the_index_is_flushed_soon_after(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from repltap.tasks import OwnedTasks
+from repltap.tasks import OwnedTasks, wait_at_most
 
 
 async def test_a_failure_is_reported_once() -> None:
@@ -81,3 +81,11 @@ async def test_join_with_nothing_to_wait_for() -> None:
 
 def _unexpected(failure: BaseException) -> None:
     raise AssertionError(f"reported: {failure!r}")
+
+
+async def test_waiting_for_an_event_at_most() -> None:
+    event = asyncio.Event()
+    assert not await wait_at_most(event, 0.001)
+    asyncio.get_running_loop().call_soon(event.set)
+    assert await wait_at_most(event, 60.0)
+    assert await wait_at_most(event, 60.0)  # it stays set

@@ -120,7 +120,7 @@ def _upstream(status: RelayStatus) -> Section:
         share = f" ({sync.received_bytes / sync.total_bytes:.0%})" if sync.total_bytes else ""
         rows.append(("snapshot", f"{human_size(sync.received_bytes)}{total}{share}"))
     if upstream.acked_offset is not None:
-        rows.append(("acknowledged", str(upstream.acked_offset)))
+        rows.append(("acknowledged", f"{upstream.acked_offset} ({upstream.ack_policy})"))
     if upstream.last_error:
         tone = "" if upstream.state is LinkState.CONNECTED else "bad"
         rows.append(("last error", Cell(upstream.last_error, tone)))

@@ -22,6 +22,7 @@ from repltap.protocol.events import (
 )
 from repltap.protocol.upstream import UpstreamProtocol, UpstreamState
 from repltap.reasons import os_reason
+from repltap.tasks import wait_at_most
 
 RECEIVE_BYTES = 256 << 10
 """One read's worth. Larger reads mean fewer wake-ups under load; a loopback socket rarely holds
@@ -125,6 +126,11 @@ class Conversation(asyncio.BufferedProtocol):
             self._failure = failure
         self._signal.set()
 
+    def acknowledge(self) -> None:
+        """More may be acknowledged now: tell the master, if it waits for that."""
+        if self.protocol.ack_awaited:
+            self._flush()
+
     # -- asyncio.BufferedProtocol ----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -169,11 +175,7 @@ class Conversation(asyncio.BufferedProtocol):
 
     async def _pause(self) -> None:
         """Wait for something to do, a tick at most."""
-        try:
-            async with asyncio.timeout(_TICK_SECONDS):
-                await self._signal.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._signal, _TICK_SECONDS)
         self._signal.clear()
 
     def _collect(self) -> None:

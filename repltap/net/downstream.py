@@ -22,6 +22,7 @@ from repltap.net.session import Session
 from repltap.position import Offset
 from repltap.reasons import os_reason
 from repltap.status import RelayStatus, ReplicaStatus
+from repltap.store.history import HistoryStore
 
 log = logging.getLogger("repltap.downstream")
 
@@ -78,6 +79,7 @@ class Downstream:
         self._port = config.port
         self.max_clients = config.max_clients
         self._reconsider_queued = False
+        self._on_acknowledged: Callable[[], None] | None = None
         self.connections = 0
         self.rejected = 0
         self.commands = 0
@@ -119,13 +121,17 @@ class Downstream:
                 else "",
             ) from failure
 
-    async def run(self, service: SyncService) -> None:
+    async def run(
+        self, service: SyncService, on_acknowledged: Callable[[], None] | None = None
+    ) -> None:
         """Accept and serve until cancelled.
 
         Args:
             service: Decides about sync requests.
+            on_acknowledged: Called when a replica has sent an ACK, or one is gone.
         """
         self._service = service
+        self._on_acknowledged = on_acknowledged
         self.feed.listen(self._reconsider_soon)
         loop = asyncio.get_running_loop()
         for sock in self._sockets:
@@ -163,6 +169,11 @@ class Downstream:
         """Show who syncs from us, by connection id."""
         shown = (session.replica_status(now, end) for session in self._sessions.values())
         return [replica for replica in shown if replica is not None]
+
+    def acknowledged(self, history: HistoryStore) -> list[Offset]:
+        """List what each replica that streams this history has acknowledged."""
+        found = (session.acknowledged_in(history) for session in self._sessions.values())
+        return [offset for offset in found if offset is not None]
 
     def traffic(self) -> tuple[int, int, int]:
         """Count bytes: received, sent as replies, sent as snapshots and stream."""
@@ -234,6 +245,12 @@ class Downstream:
             self.closed_input_bytes += session.connection.bytes_in
             self.closed_output_bytes += session.connection.bytes_out
             self.closed_replication_bytes += session.sent_stream_bytes
+            self.replica_acknowledged()
+
+    def replica_acknowledged(self) -> None:
+        """Tell who wants to know that what is acknowledged has changed."""
+        if self._on_acknowledged is not None:
+            self._on_acknowledged()
 
     def command_executed(self) -> None:
         """Count one."""

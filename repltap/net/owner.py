@@ -27,6 +27,9 @@ class SessionOwner(AdminContext, Protocol):
     def session_closed(self, session: Session, ending: Ending) -> None:
         """It is gone, and why."""
 
+    def replica_acknowledged(self) -> None:
+        """A replica has sent an ACK."""
+
     def command_executed(self) -> None:
         """Count one."""
 

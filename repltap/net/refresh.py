@@ -20,8 +20,9 @@ from repltap.errors import (
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
+from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
-from repltap.net.upstream import UpstreamLink, connect, settings_of
+from repltap.net.upstream import UpstreamLink
 from repltap.position import Offset
 from repltap.protocol.events import (
     FullResyncGranted,

@@ -131,6 +131,12 @@ class Session:
         """It is streamed to, and has not been sent all there is."""
         return self.outflow.behind
 
+    def acknowledged_in(self, history: HistoryStore) -> Offset | None:
+        """Give what it has acknowledged of this history, if it holds all of its data."""
+        whole = self.outflow.history is history and self.protocol.replica.filter is None
+        streaming = self.protocol.role is Role.STREAM and not self.connection.closed
+        return self.protocol.replica.acked if whole and streaming else None
+
     def replica_status(self, now: float, end: Offset) -> ReplicaStatus | None:
         """Show it as a replica, or None for a client.
 
@@ -359,7 +365,8 @@ class Session:
             self._end(PEER_CLOSED)
 
     def _acknowledged(self) -> None:
-        """The first ACK after an `$EOF:` transfer opens the stream."""
+        """Tell the owner; the first ACK after an `$EOF:` transfer opens the stream."""
+        self._owner.replica_acknowledged()
         if self.outflow.history is not None and self.protocol.stream_open:
             self._stream()
 

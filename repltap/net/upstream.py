@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from repltap.config import UpstreamConfig
@@ -25,9 +25,11 @@ from repltap.errors import (
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
+from repltap.net.acknowledge import AckLimit, Acknowledged
+from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
 from repltap.net.linkcounts import LinkCounters
-from repltap.position import Position
+from repltap.position import Offset, Position
 from repltap.protocol.events import (
     FullResyncGranted,
     ResumeGranted,
@@ -35,9 +37,11 @@ from repltap.protocol.events import (
     SnapshotStarted,
     UpstreamEvent,
 )
-from repltap.protocol.upstream import UpstreamProtocol, UpstreamSettings
-from repltap.reasons import os_reason
+from repltap.protocol.upstream import UpstreamProtocol
 from repltap.status import LinkState, SyncProgress, UpstreamStatus
+from repltap.store.history import HistoryStore
+from repltap.tasks import wait_at_most
+from repltap.values import AckKind
 
 _REMIND_SECONDS = 60.0
 """The same failure is logged once, then this often."""
@@ -50,6 +54,11 @@ _ROOM_POLL_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
 """After writes have failed again and again although the disk claims to have room (no inodes left,
 a quota of the file system's own), reading is tried again this seldom."""
+
+
+def _nobody(history: HistoryStore) -> Iterable[Offset]:  # noqa: ARG001 - as `Acknowledged`
+    """There are no replicas."""
+    return ()
 
 
 class _RepointedError(UpstreamError):
@@ -66,6 +75,7 @@ class UpstreamLink:
         feed: Where the stream and the snapshots go.
         config: The master and the timeouts.
         listening_port: What to announce, unless the configuration says otherwise.
+        acknowledged: What the replicas below have acknowledged, for the ACK policy `quorum`.
 
     Attributes:
         config: As given, with the host and port of the last `repoint`.
@@ -73,9 +83,17 @@ class UpstreamLink:
         streaming_since: When the stream began, event loop's clock; None while it doesn't run.
     """
 
-    def __init__(self, feed: Feed, config: UpstreamConfig, *, listening_port: int) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        config: UpstreamConfig,
+        *,
+        listening_port: int,
+        acknowledged: Acknowledged = _nobody,
+    ) -> None:
         self._feed = feed
         self.config = config
+        self._acks = AckLimit(config.ack_policy, feed, acknowledged)
         self._listening_port = config.announce_port or listening_port
         self.state = LinkState.CONNECT
         self.streaming_since: float | None = None
@@ -111,6 +129,8 @@ class UpstreamLink:
         Raises:
             StoreError: Something is wrong with what is stored; trying again can't help.
         """
+        self._feed.syncing.listen(self._acknowledge)
+        self._feed.listen(self._acknowledge)
         try:
             while True:
                 await self._wait_for_room()
@@ -163,6 +183,7 @@ class UpstreamLink:
             down_since=None if up else self._down_at,
             sync=self._progress(),
             acked_offset=conversation.protocol.acked if up and conversation else None,
+            ack_policy=str(self.config.ack_policy),
             server_version=self._server_version(),
             connects=self.counters.connects,
             disconnects=self.counters.disconnects,
@@ -226,13 +247,26 @@ class UpstreamLink:
             raise DiskFullError("no room left", path=self._feed.data_dir)
 
     def before_send(self) -> None:
-        """Acknowledge what is stored (ACK policy `received`, as a Redis replica does)."""
+        """Say what may be acknowledged, by the ACK policy."""
         conversation, history = self._conversation, self._feed.history
-        if conversation is not None and history is not None and self.streaming_since is not None:
-            journal = history.journal
-            conversation.protocol.set_acknowledged(journal.end, None)
+        if conversation is None or history is None or self.streaming_since is None:
+            return
+        protocol = conversation.protocol
+        protocol.set_acknowledged(*self._acks.now(history))
+        if protocol.ack_awaited and self._acks.policy.kind is AckKind.DURABLE:
+            self._feed.syncing.request()
+
+    def replica_acknowledged(self) -> None:
+        """A replica below has acknowledged more, or is gone."""
+        if self._acks.policy.kind is AckKind.QUORUM:
+            self._acks.recount()
+            self._acknowledge()
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _acknowledge(self) -> None:
+        if self._conversation is not None and self.streaming_since is not None:
+            self._conversation.acknowledge()
 
     async def _attempt(self) -> bool:
         """Connect and hold one conversation.
@@ -303,11 +337,7 @@ class UpstreamLink:
     async def _wait(self, seconds: float) -> None:
         """Wait this long; a re-point ends the wait."""
         self._next_try_at = time.time() + seconds
-        try:
-            async with asyncio.timeout(seconds):
-                await self._again.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._again, seconds)
         self._next_try_at = None
 
     async def _wait_for_room(self) -> None:
@@ -387,55 +417,6 @@ class UpstreamLink:
             return ""
         aux = history.snapshots.all[0].aux
         return aux.get("valkey-ver") or aux.get("redis-ver") or ""
-
-
-def settings_of(
-    config: UpstreamConfig,
-    listening_port: int,
-    *,
-    announce_version: str | None,
-    rdb_only: bool = False,
-) -> UpstreamSettings:
-    """Say what the handshake says, from the configuration."""
-    return UpstreamSettings(
-        listening_port=listening_port,
-        username=config.username,
-        password=config.password,
-        ip_address=config.announce_ip,
-        announce_version=announce_version,
-        rdb_only=rdb_only,
-        timeout_seconds=config.timeout_seconds,
-        transfer_timeout_seconds=config.transfer_timeout_seconds,
-    )
-
-
-async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
-    """Open the connection of a conversation.
-
-    Raises:
-        UpstreamError: The master can't be reached.
-    """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(config.connect_timeout_seconds):
-            await loop.create_connection(lambda: conversation, config.host, config.port)
-    except TimeoutError as failure:
-        raise UpstreamError(
-            f"no connection within {config.connect_timeout_seconds:g} s",
-            hint="is it up, and not behind a firewall?",
-            reason=FailureReason.CONNECT_FAILED,
-        ) from failure
-    except UnicodeError as failure:
-        raise UpstreamError(
-            f"{config.host[:80]!r} is not a host name", reason=FailureReason.CONNECT_FAILED
-        ) from failure
-    except OSError as failure:
-        unknown = isinstance(failure, socket.gaierror)
-        raise UpstreamError(
-            f"can't connect: {os_reason(failure)}",
-            hint="is the name right?" if unknown else "is the master up? It is tried again",
-            reason=FailureReason.CONNECT_FAILED,
-        ) from failure
 
 
 def _size(size_bytes: int | None) -> str:

@@ -55,7 +55,8 @@ class UpstreamSettings:
 
     `timeout_seconds` is `repl-timeout`: silence outside a transfer. A master that feeds a socket
     from its child can be silent for longer than that, with no newlines, hence
-    `transfer_timeout_seconds` (fact sheet 2.2).
+    `transfer_timeout_seconds` (fact sheet 2.2). `claim_granted` says that the first ACK may name
+    the granted offset before the shell has said what may be acknowledged.
     """
 
     listening_port: int
@@ -64,6 +65,7 @@ class UpstreamSettings:
     ip_address: str | None = None
     announce_version: str | None = None
     rdb_only: bool = False
+    claim_granted: bool = True
     timeout_seconds: float = 60.0
     transfer_timeout_seconds: float = 180.0
     max_snapshot_bytes: int | None = None

@@ -122,6 +122,11 @@ class UpstreamProtocol:
         """The last ACK sent."""
         return self._acks.sent
 
+    @property
+    def ack_awaited(self) -> bool:
+        """A GETACK has not been answered in full yet: more is to be said when it is allowed."""
+        return self._acks.asked
+
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Take what the socket gave.
 
@@ -179,10 +184,11 @@ class UpstreamProtocol:
         self._check_silence(silence)
 
     def set_acknowledged(self, received: Offset, durable: Offset | None) -> None:
-        """Say what ACKs may claim from now on; between the grant and this, the granted offset.
+        """Say what ACKs may claim from now on; before that, see `UpstreamSettings.claim_granted`.
 
-        When this lets through what a GETACK asked for, an ACK is due at once: a `WAIT` or `WAITAOF`
-        on the master then takes as long as our fsync, not up to a second more.
+        When this brings us nearer to what a GETACK asked for, an ACK is due at once: a `WAIT` or
+        `WAITAOF` on the master then takes as long as our fsync or the replicas' answers, not up to
+        a second more.
 
         Args:
             received: Highest offset an ACK may name.
@@ -335,7 +341,7 @@ class UpstreamProtocol:
             self._fail(answer)
             return
         self.received = answer.offset
-        self._acks.grant(answer.offset)
+        self._acks.grant(answer.offset if self.settings.claim_granted else Offset(0))
         self._events.append(answer)
         if isinstance(answer, FullResyncGranted):
             self._enter(UpstreamState.HEADER)

@@ -83,7 +83,7 @@ def test_plain_text_is_aligned() -> None:
         "  link          up for 10m 0s\n"
         "  version       7.0.15\n"
         "  last byte     2s ago\n"
-        "  acknowledged  4900\n"
+        "  acknowledged  4900 (received)\n"
         "\n"
         "Journal\n"
         "  replid   416457422e4a6438949045ca729ca19c0ab99b5a\n"

@@ -165,12 +165,16 @@ async def relay(
     await downstream.listen()
     made = WholeRelay(
         feed,
-        UpstreamLink(feed, upstream_config(port, **changes), listening_port=downstream.port),
+        UpstreamLink(
+            feed,
+            upstream_config(port, **changes),
+            listening_port=downstream.port,
+            acknowledged=downstream.acknowledged,
+        ),
         downstream,
     )
-    async with parts(
-        feed, made.link.run(), downstream.run(made.service), made.refresher.run()
-    ) as tasks:
+    serving = downstream.run(made.service, made.link.replica_acknowledged)
+    async with parts(feed, made.link.run(), serving, made.refresher.run()) as tasks:
         made.task = tasks[0]
         await asyncio.sleep(0)
         yield made

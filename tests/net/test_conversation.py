@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from repltap.errors import DiskFullError, ReplTapError, UpstreamError
+from repltap.net.connect import connect
 from repltap.net.conversation import Conversation
-from repltap.net.upstream import connect
 from repltap.position import Offset, Position
 from repltap.protocol.events import (
     FullResyncGranted,

@@ -400,24 +400,6 @@ async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     assert caplog.text.count("Connection refused") == 1
 
 
-async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
-    async with link(tmp_path, 6379, host="no-such-host.invalid") as it:
-        await until("a failure", lambda: it.link.status().last_error)
-        assert "is the name right?" in it.link.status().last_error
-
-
-async def test_a_master_that_does_not_accept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def never(*_args: object, **_kwargs: object) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
-    async with link(tmp_path, 1, connect_timeout_seconds=0.01) as it:
-        await until("a failure", lambda: it.link.status().last_error)
-        assert "no connection within 0.01 s" in it.link.status().last_error
-
-
 async def test_a_master_that_falls_silent(tmp_path: Path, master: FakeMaster) -> None:
     async with link(tmp_path, master.port, timeout_seconds=0.3) as it:
         peer = await synced(it, master, SET)

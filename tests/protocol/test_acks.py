@@ -65,7 +65,7 @@ def test_what_was_glued_to_the_grant_is_said_as_soon_as_it_is_stored() -> None:
     acks.see(memoryview(b"x" * 20), Offset(120))
     assert acks.take(Offset(120)) == b""
     acks.allow(Offset(110), None)
-    assert acks.take(Offset(120)) == b""
+    assert acks.take(Offset(120)) == ack(110)
     acks.allow(Offset(120), None)
     assert acks.take(Offset(120)) == ack(120)
     acks.see(memoryview(b"x" * 20), Offset(140))
@@ -96,4 +96,54 @@ def test_somebody_asks_until_what_was_asked_for_is_said() -> None:
     assert acks.asked  # it was answered with less than what is wanted
     acks.allow(Offset(len(GETACK)), None)
     acks.take(Offset(len(GETACK)))
+    assert not acks.asked
+
+
+def test_each_step_towards_what_is_waited_for_is_said_at_once() -> None:
+    acks = Acks(0.0)
+    acks.grant(Offset(0))
+    acks.allow(Offset(100), None)
+    asked = Offset(300)  # where the GETACK begins: a replica answers with no more at first
+    acks.see(memoryview(b"x" * 200 + GETACK + b"x" * 50), Offset(350 + len(GETACK)))
+    assert acks.take(Offset(400)) == ack(100)
+    acks.allow(Offset(100), None)
+    assert acks.take(Offset(400)) == b""
+    acks.allow(Offset(250), None)  # enough for a client that waits for an earlier write
+    assert acks.take(Offset(400)) == ack(250)
+    assert acks.asked
+    acks.allow(asked, None)
+    assert acks.take(Offset(400)) == ack(300)
+    assert not acks.asked
+    acks.allow(Offset(400), None)
+    assert acks.take(Offset(400)) == b""  # nobody waits for that
+
+
+@pytest.mark.parametrize("cut", range(1, len(GETACK)))
+def test_where_a_getack_over_two_reads_begins(cut: int) -> None:
+    acks = begun()
+    acks.allow(Offset(100), None)
+    lead = b"x" * 60
+    acks.see(memoryview(lead + GETACK[:cut]), Offset(160 + cut))
+    acks.see(memoryview(GETACK[cut:] + b"y"), Offset(161 + len(GETACK)))
+    acks.take(Offset(200))
+    acks.allow(Offset(159), None)
+    acks.take(Offset(200))
+    assert acks.asked
+    acks.allow(Offset(160), None)
+    acks.take(Offset(200))
+    assert not acks.asked
+
+
+def test_what_is_received_does_not_hurry_an_answer_that_waits_for_the_disk() -> None:
+    acks = begun()
+    acks.allow(Offset(100), Offset(100))
+    acks.see(memoryview(b"x" * 100 + GETACK), Offset(237))
+    acks.allow(Offset(237), Offset(100))
+    assert acks.take(Offset(237)) == ack(237, 100)
+    for end in (300, 400, 500):  # under load, each read
+        acks.see(memoryview(b"x" * 100), Offset(end))
+        acks.allow(Offset(end), Offset(100))
+        assert acks.take(Offset(end)) == b""
+    acks.allow(Offset(500), Offset(400))
+    assert acks.take(Offset(500)) == ack(500, 400)
     assert not acks.asked
