@@ -182,13 +182,43 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
         ConfigError: A value is missing or wrong, or a file can't be read. The error names the
             flag, the variable, or the file with section and field; never a password.
     """
+    values, layers = _read(flags, environ, file)
+    return _build(values, layers)
+
+
+def load_data_dir(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> Path:
+    """Find out where the store is, for commands that only look at it.
+
+    Args and Raises: As for `load`; nothing else needs to be given.
+    """
+    values, _ = _read(flags, environ, file)
+    found: Path = _required(values, "data_dir", "./data")
+    return found
+
+
+def load_upstream(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> UpstreamConfig:
+    """Find out how to talk to the master, for commands that need nothing else.
+
+    Args and Raises: As for `load`; nothing else needs to be given.
+    """
+    return _upstream(*_read(flags, environ, file))
+
+
+def _read(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> tuple[dict[str, Any], list[dict[str, object]]]:
+    """Read all sources: the values that count, and the sources, the strongest first."""
     layers = [_from_flags(flags), _from_environment(environ)]
     if file is not None:
         layers.append(_from_file(file))
     values: dict[str, Any] = {}
     for layer in reversed(layers):
         values.update(layer)
-    return _build(values, layers)
+    return values, layers
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, object]:

@@ -15,6 +15,8 @@ from repltap.config import (
     StoreConfig,
     UpstreamConfig,
     load,
+    load_data_dir,
+    load_upstream,
 )
 from repltap.errors import ConfigError
 from repltap.values import AckKind, AckPolicy
@@ -280,3 +282,16 @@ def test_durable_acks_need_an_fsync_policy(tmp_path: Path) -> None:
     assert load(flags | {"store_fsync": "always"}, {}, None).upstream.ack_policy == AckPolicy(
         AckKind.DURABLE
     )
+
+
+def test_a_part_of_it_for_commands_that_need_no_more(tmp_path: Path) -> None:
+    file = toml(tmp_path, '[store]\ndata_dir = "here"\n[upstream]\nurl = "redis://m:7"\n')
+    assert load_data_dir({}, {}, file) == Path("here")
+    assert load_data_dir({"data_dir": "there"}, {}, file) == Path("there")
+    assert load_data_dir({}, {"REPLTAP_DATA_DIR": "elsewhere"}, None) == Path("elsewhere")
+    with pytest.raises(ConfigError, match="--data-dir is missing"):
+        load_data_dir({}, {}, None)
+    found = load_upstream({}, {"REPLTAP_UPSTREAM_PASSWORD": "word"}, file)
+    assert found == UpstreamConfig(host="m", port=7, password="word")
+    with pytest.raises(ConfigError, match="--upstream is missing"):
+        load_upstream({}, {}, None)

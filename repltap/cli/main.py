@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import click
 
 from repltap.cli.demo import demo
+from repltap.cli.journal import journal
 from repltap.cli.run import run
+from repltap.cli.snapshot import snapshot
 from repltap.cli.status import status
 from repltap.errors import ReplTapError
 from repltap.version import VERSION
@@ -31,6 +33,8 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(status)
+cli.add_command(journal)
+cli.add_command(snapshot)
 cli.add_command(demo)
 
 

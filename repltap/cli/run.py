@@ -10,19 +10,13 @@ from typing import Any
 import click
 
 from repltap import logs
+from repltap.cli.options import config_file, flag
 from repltap.config import load
-from repltap.options import OPTIONS, Option
-
-
-def _flag(option: Option) -> click.Option:
-    shown = f"{option.help}  [default: {option.default}]" if option.default else option.help
-    if option.metavar == "BOOL":
-        return click.Option([option.flag], help=shown, is_flag=True, flag_value="yes", default=None)
-    return click.Option([option.flag], help=shown, metavar=option.metavar)
+from repltap.options import OPTIONS
 
 
 def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own callback type
-    flags = [_flag(option) for option in OPTIONS if not option.secret]
+    flags = [flag(option) for option in OPTIONS if not option.secret]
     made = click.command(
         name="run",
         epilog="Every option is also a variable (--upstream-announce-ip: "
@@ -34,14 +28,7 @@ def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own 
 
 
 @_options
-@click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    envvar="REPLTAP_CONFIG",
-    type=click.Path(path_type=Path),
-    help="A TOML file with the same options.",
-)
+@config_file
 def run(file: Path | None, **flags: object) -> int:
     """Relay a master's replication to any number of replicas.
 

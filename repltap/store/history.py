@@ -16,6 +16,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -35,11 +36,54 @@ from repltap.store.recovery import Repair
 from repltap.store.snapshots import Snapshots
 
 METADATA_NAME = "history.json"
-_JOURNAL_NAME = "journal"
-_SNAPSHOTS_NAME = "snapshots"
+JOURNAL_NAME = "journal"
+SNAPSHOTS_NAME = "snapshots"
 
 _REMOVE_ATTEMPTS = 1000
 """Each that fails has found a file that somebody else has deleted just then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryMetadata:
+    """What `history.json` says; see `HistoryStore`."""
+
+    number: int
+    history: History
+    start_offset: Offset
+    start_db: int
+    origin: str
+    created_at: float
+
+
+def load_metadata(path: Path) -> HistoryMetadata:
+    """Read the `history.json` of a history.
+
+    Args:
+        path: The history's directory.
+
+    Raises:
+        FileNotFoundError: It was never published.
+        CorruptStoreError: It can't be believed.
+        DataDirError: It can't be read.
+    """
+    fields = load_json(path / METADATA_NAME)
+    try:
+        predecessors = tuple(
+            Predecessor(parse_replid(str(p["replid"]).encode()), Offset(int(p["until"])))
+            for p in cast("list[dict[str, str]]", fields["predecessors"])
+        )
+        return HistoryMetadata(
+            number=int(cast("int", fields["number"])),
+            history=History(parse_replid(str(fields["replid"]).encode()), predecessors),
+            start_offset=Offset(int(cast("int", fields["start_offset"]))),
+            start_db=int(cast("int", fields["start_db"])),
+            origin=str(fields.get("origin", "")),
+            created_at=float(cast("float", fields["created_at"])),
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise corrupt_metadata(
+            path / METADATA_NAME, f"lacks a field or has a wrong one: {exc}"
+        ) from exc
 
 
 class HistoryStore:
@@ -94,10 +138,10 @@ class HistoryStore:
         except OSError as exc:
             raise storage_error(exc, path) from exc
         try:
-            journal = Journal.create(path / _JOURNAL_NAME, offset, options, budget)
+            journal = Journal.create(path / JOURNAL_NAME, offset, options, budget)
             try:
                 store = cls(path, number, History(replid), journal)
-                store.snapshots = Snapshots(path / _SNAPSHOTS_NAME, budget)
+                store.snapshots = Snapshots(path / SNAPSHOTS_NAME, budget)
             except BaseException:
                 journal.close()
                 raise
@@ -117,27 +161,13 @@ class HistoryStore:
             DiskFullError: No room to repair it.
             DataDirError: It can't be read or written.
         """
-        fields = load_json(path / METADATA_NAME)
+        said = load_metadata(path)
+        journal = Journal.open(path / JOURNAL_NAME, options, budget)
+        store = cls(path, said.number, said.history, journal)
+        store.start_offset, store.start_db = said.start_offset, said.start_db
+        store.origin, store.created_at = said.origin, said.created_at
         try:
-            number = int(cast("int", fields["number"]))
-            predecessors = tuple(
-                Predecessor(parse_replid(str(p["replid"]).encode()), Offset(int(p["until"])))
-                for p in cast("list[dict[str, str]]", fields["predecessors"])
-            )
-            history = History(parse_replid(str(fields["replid"]).encode()), predecessors)
-            start_offset = Offset(int(cast("int", fields["start_offset"])))
-            start_db = int(cast("int", fields["start_db"]))
-            created_at = float(cast("float", fields["created_at"]))
-        except (KeyError, TypeError, ValueError) as exc:
-            raise corrupt_metadata(
-                path / METADATA_NAME, f"lacks a field or has a wrong one: {exc}"
-            ) from exc
-        journal = Journal.open(path / _JOURNAL_NAME, options, budget)
-        store = cls(path, number, history, journal)
-        store.start_offset, store.start_db = start_offset, start_db
-        store.origin, store.created_at = str(fields.get("origin", "")), created_at
-        try:
-            store.snapshots = Snapshots(path / _SNAPSHOTS_NAME, budget)
+            store.snapshots = Snapshots(path / SNAPSHOTS_NAME, budget)
         except BaseException:
             journal.close()
             raise

@@ -7,9 +7,10 @@ nothing of it is kept in memory. Writing records is the journal's; the format is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from repltap.position import Offset
 from repltap.store.format import RECORD_BYTES, Record, crc32c, unpack_record
@@ -84,8 +85,62 @@ def scan_segment(data: Path, index: Path, start: Offset) -> Scan:
         os.close(fd)
 
 
-def check_records(data_fd: int, index_fd: int, start: Offset, count: int) -> tuple[Offset, str]:
-    """Check the bytes that the first `count` records of an index cover; memory is bounded.
+class Checked(NamedTuple):
+    """Bytes that one index record covers, compared with it; more where a record is damaged.
+
+    Attributes:
+        begin: The first of the bytes.
+        end: After the last; `begin` where nobody can tell.
+        damage: What is wrong, "" for nothing.
+        in_index: It is the index that is damaged, so the bytes can't be checked.
+    """
+
+    begin: Offset
+    end: Offset
+    damage: str
+    in_index: bool
+
+
+def walk_records(data_fd: int, index_fd: int, start: Offset, count: int) -> Iterator[Checked]:
+    """Compare the bytes of a segment with the first `count` records of its index, in order.
+
+    It goes on behind what is damaged. Memory is bounded.
+
+    Raises:
+        OSError: The files can't be read.
+    """
+    begin, position, lost = start, 0, ""
+    while position < count:
+        wanted = min(count - position, _READ_RECORDS)
+        raw = os.pread(index_fd, wanted * RECORD_BYTES, position * RECORD_BYTES)
+        for place in range(0, wanted * RECORD_BYTES, RECORD_BYTES):
+            record = unpack_record(raw[place : place + RECORD_BYTES])
+            if record is None or record.end <= begin:
+                # Where the next one begins is lost with it.
+                lost = lost or _check(data_fd, start, begin, record)
+                continue
+            damage = lost or _check(data_fd, start, begin, record)
+            yield Checked(begin, record.end, damage, bool(lost))
+            begin, lost = record.end, ""
+        position += wanted
+    if lost:
+        yield Checked(begin, begin, lost, True)
+
+
+def check_records(
+    data_fd: int,
+    index_fd: int,
+    start: Offset,
+    count: int,
+    checked: Callable[[int], None] | None = None,
+) -> tuple[Offset, str]:
+    """Check the bytes that the first `count` records of an index cover, up to the first damage.
+
+    Args:
+        data_fd, index_fd: The files of the segment.
+        start: The offset of its first byte.
+        count: How many records.
+        checked: Told of each number of bytes that is right; may raise to end it.
 
     Returns:
         Up to which offset they are right, and what is wrong there ("" for nothing).
@@ -93,18 +148,13 @@ def check_records(data_fd: int, index_fd: int, start: Offset, count: int) -> tup
     Raises:
         OSError: The files can't be read.
     """
-    end, position = start, 0
-    while position < count:
-        wanted = min(count - position, _READ_RECORDS)
-        raw = os.pread(index_fd, wanted * RECORD_BYTES, position * RECORD_BYTES)
-        for place in range(0, wanted * RECORD_BYTES, RECORD_BYTES):
-            record = unpack_record(raw[place : place + RECORD_BYTES])
-            damage = _check(data_fd, start, end, record)
-            if damage:
-                return end, damage
-            assert record is not None
-            end = record.end
-        position += wanted
+    end = start
+    for found in walk_records(data_fd, index_fd, start, count):
+        if found.damage:
+            return end, found.damage
+        end = found.end
+        if checked is not None:
+            checked(end - found.begin)
     return end, ""
 
 

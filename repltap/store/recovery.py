@@ -1,4 +1,4 @@
-"""Opening a journal directory after whatever happened to it, and checking one offline.
+"""Opening a journal directory after whatever happened to it.
 
 Recovery gives back segments that continue each other without a gap, the last of them ready to be
 appended to. It repairs what a crash explains and keeps what it cut off; it refuses everything else
@@ -6,7 +6,7 @@ before it has changed anything. The rules are in `format`. It must never make up
 
 Only the last segment is read as a whole. The others were complete when their successor was begun;
 that their size and the end of their index still say so is checked in constant time each, their
-bytes by `Segment.verify` while repltap runs, or by `verify_journal`.
+bytes by `Segment.verify` while repltap runs, or by `audit`.
 """
 
 from __future__ import annotations
@@ -62,15 +62,6 @@ class Recovered:
     repairs: list[Repair]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that `verify_journal` found: which file, from which offset on, what."""
-
-    path: Path
-    offset: Offset
-    message: str
-
-
 def recover_journal(directory: Path) -> Recovered:
     """Make a journal directory sound, or refuse it; blocking.
 
@@ -93,43 +84,13 @@ def recover_journal(directory: Path) -> Recovered:
         raise storage_error(exc, directory) from exc
 
 
-def verify_journal(directory: Path, *, deep: bool) -> list[Problem]:
-    """Check a journal without changing anything; blocking.
-
-    Args:
-        directory: The journal directory; of a running repltap too, but then the last segment may
-            be reported as not covered by its index yet.
-        deep: Read every byte; else only sizes and the ends of the indexes.
-
-    Returns:
-        What is wrong, empty for nothing.
-
-    Raises:
-        DataDirError: Its files can't be read.
-    """
-    problems: list[Problem] = []
-    try:
-        segments = _list_segments(directory)
-        for segment, following in zip(segments, [*segments[1:], None], strict=True):
-            damage = ""
-            at = segment.start
-            if deep or following is None:
-                scan = _scan(segment)
-                damage, at = scan.damage, scan.end
-            if not damage and following is not None:
-                damage, at = _check_closed(segment, following.start)
-            if damage:
-                problems.append(Problem(segment.path, at, damage))
-    except OSError as exc:
-        raise storage_error(exc, directory) from exc
-    return problems
-
-
 def _recover(directory: Path) -> Recovered:
-    segments = _list_segments(directory)
+    segments = list_segments(directory)
     if not segments:
         raise _corrupt(directory, Offset(0), "there is no segment")
-    mark = _read_mark(directory)
+    mark = read_mark(directory)
+    if mark is None:
+        mark = MAX_OFFSET  # believe that all of it was durable
     orphans = _orphan_indexes(directory, segments, mark)
     last, damage = _find_last(segments, mark)
     scan = _scan(segments[last])
@@ -155,7 +116,12 @@ def _recover(directory: Path) -> Recovered:
     return Recovered(segments[: last + 1], scan.time_ns, repairs)
 
 
-def _list_segments(directory: Path) -> list[Segment]:
+def list_segments(directory: Path) -> list[Segment]:
+    """List the segments of a journal, oldest first; a file that vanishes meanwhile is left out.
+
+    Raises:
+        OSError: The directory can't be read.
+    """
     starts = sorted(
         name[0]
         for name in map(layout.parse_name, os.listdir(directory))  # noqa: PTH208 - names only
@@ -164,20 +130,30 @@ def _list_segments(directory: Path) -> list[Segment]:
     segments = []
     for start in starts:
         path = layout.segment_path(directory, start)
-        index = layout.index_path(directory, start)
-        index_bytes = index.stat().st_size if index.exists() else 0
-        end = Offset(start + path.stat().st_size)
-        segments.append(Segment(path, start, end, index_bytes))
+        index_bytes = _size(layout.index_path(directory, start)) or 0
+        size = _size(path)
+        if size is not None:
+            segments.append(Segment(path, start, Offset(start + size), index_bytes))
     return segments
 
 
-def _read_mark(directory: Path) -> Offset:
-    """Up to where the journal was durable; damaged or absent means: believe that all of it was."""
+def _size(path: Path) -> int | None:
     try:
-        mark = layout.unpack_mark((directory / layout.MARK_NAME).read_bytes())
+        return path.stat().st_size
     except FileNotFoundError:
-        mark = None
-    return MAX_OFFSET if mark is None else mark
+        return None
+
+
+def read_mark(directory: Path) -> Offset | None:
+    """Read up to where the journal was durable; None when that is damaged or absent.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    try:
+        return layout.unpack_mark((directory / layout.MARK_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _orphan_indexes(directory: Path, segments: list[Segment], mark: Offset) -> list[Path]:
@@ -205,7 +181,7 @@ def _find_last(segments: list[Segment], mark: Offset) -> tuple[int, str]:
     """
     for position, following in enumerate(segments[1:]):
         segment = segments[position]
-        damage, at = _check_closed(segment, following.start)
+        damage, at = check_closed(segment, following.start)
         if damage:
             if at < mark:
                 raise _corrupt(segment.path, at, damage)
@@ -213,7 +189,7 @@ def _find_last(segments: list[Segment], mark: Offset) -> tuple[int, str]:
     return len(segments) - 1, ""
 
 
-def _check_closed(segment: Segment, following: Offset) -> tuple[str, Offset]:
+def check_closed(segment: Segment, following: Offset) -> tuple[str, Offset]:
     """Check a segment that has a successor, in constant time.
 
     Returns:

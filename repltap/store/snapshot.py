@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -60,10 +60,14 @@ class Snapshot:
         except OSError as exc:
             raise storage_error(exc, self.path) from exc
 
-    def verify(self) -> None:
+    def verify(self, each: Callable[[bytes], object] | None = None) -> None:
         """Read it all and check its beginning, size and checksum; blocking, for a thread.
 
         Takes a few MiB of memory, whatever its size.
+
+        Args:
+            each: Given all bytes in order, a chunk at a time, before it is known whether they are
+                right; may raise to end it.
 
         Raises:
             CorruptStoreError: They are wrong: it must not be served.
@@ -80,6 +84,8 @@ class Snapshot:
                 raise self._damaged(f"does not begin with {self.format}")
             while chunk := os.pread(fd, _READ_BYTES, size):
                 size += len(chunk)
+                if each is not None:
+                    each(chunk)
                 chunk = trailer + chunk
                 body = _crc64(chunk[:-_CHECKSUM_BYTES], body)
                 trailer = chunk[-_CHECKSUM_BYTES:]

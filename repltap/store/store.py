@@ -30,11 +30,17 @@ from repltap.store.recovery import Repair
 
 __all__ = ["Store", "StoreOptions"]
 
-_LOCK_NAME = "repltap.lock"
-_HISTORIES_NAME = "histories"
+LOCK_NAME = "repltap.lock"
+HISTORIES_NAME = "histories"
 _CHECKPOINTS_NAME = "checkpoints"
 _BROKEN_SUFFIX = ".broken"
 _HISTORY_NAME = re.compile(r"(\d+)-[0-9a-f]{8}")
+
+
+def history_number(name: str) -> int | None:
+    """Read the name of a history's directory: its number; None for any other name."""
+    match = _HISTORY_NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 class Store:
@@ -83,7 +89,7 @@ class Store:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            lock_fd = _lock(path / _LOCK_NAME)
+            lock_fd = _lock(path / LOCK_NAME)
         except OSError as exc:
             raise storage_error(exc, path) from exc
         try:
@@ -114,7 +120,7 @@ class Store:
         with self._lock:
             # Counted first: what a failure leaves behind must not be in the way of the next one.
             self._last_number = number = self._last_number + 1
-            path = self.path / _HISTORIES_NAME / f"{number}-{replid[:8]}"
+            path = self.path / HISTORIES_NAME / f"{number}-{replid[:8]}"
             history = HistoryStore.create(path, number, replid, offset, self.options, self._budget)
             history.origin = origin
             self._arriving = (*self._arriving, history)
@@ -211,7 +217,7 @@ class Store:
         return status.f_bavail * status.f_frsize
 
     def _open_histories(self) -> None:
-        directory = self.path / _HISTORIES_NAME
+        directory = self.path / HISTORIES_NAME
         try:
             directory.mkdir(exist_ok=True)
             found = self._find_histories(directory)
@@ -243,8 +249,8 @@ class Store:
         for path in directory.iterdir():
             if not path.is_dir():
                 self.repairs.append(Repair(path, None, 0, None, "not a directory, so ignored"))
-            elif match := _HISTORY_NAME.fullmatch(path.name):
-                found.append((int(match[1]), path))
+            elif (number := history_number(path.name)) is not None:
+                found.append((number, path))
         return sorted(found)
 
     def _open_history(self, number: int, path: Path) -> HistoryStore:

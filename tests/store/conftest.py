@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from repltap.position import Offset
+from repltap.store.audit import audit_journal
 from repltap.store.budget import Budget
 from repltap.store.journal import Journal
 from repltap.store.options import StoreOptions
+from repltap.store.reader import Damage
 
 OPTIONS = StoreOptions(segment_bytes=1000, index_interval_bytes=100, index_interval_seconds=1000.0)
 
@@ -37,3 +39,8 @@ def reopen(tmp_path: Path) -> Callable[..., Journal]:
         return Journal.open(tmp_path / "journal", options, Budget(options.quota_bytes))
 
     return open_again
+
+
+def damages(path: Path) -> list[Damage]:
+    """List what an audit of a journal finds, offline."""
+    return audit_journal(path, lambda _: None).damages

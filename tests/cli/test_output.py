@@ -1,0 +1,45 @@
+"""How commands print."""
+
+import json
+
+import pytest
+
+from repltap.cli.output import moment, progress, show, show_json
+from repltap.cli.status_view import Cell, Section
+
+
+def test_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show([Section("Title", ("a", "b"), ((Cell("1"), Cell("2")),))])
+    assert capsys.readouterr().out == "Title\n  a  b\n  1  2\n"
+
+
+def test_a_table_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    show([Section("Title", ("a", "b"), ((Cell("1"), Cell("2")),))])
+    assert "╭" in capsys.readouterr().out
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"a": [1, None]})
+    assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
+
+
+def test_progress_is_for_terminals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress("reading", 10) as advance:
+        advance(10)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress("reading", 10) as advance:
+        advance(10)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "reading" in err
+
+
+def test_moment() -> None:
+    assert moment(None) == "-"
+    assert len(moment(1e9)) == len("2001-09-09 01:46:40")
