@@ -133,7 +133,9 @@ def _audit_segment(view: JournalReader, place: int, progress: Progress) -> Journ
     index = index_path(view.path, segment.start)
     for check in wrong:
         path = index if check.in_index else segment.path
-        found.damages.append(Damage(path, check.damage, check.begin, check.end))
+        # Behind a damaged last record nobody knows anything of the rest.
+        end = max(check.end, segment.end) if check.end == check.begin else check.end
+        found.damages.append(Damage(path, check.damage, check.begin, end))
     if following is None:
         if view.mark is not None and found.end < view.mark:
             message = f"ends at offset {found.end}, but was durable up to {view.mark}"
@@ -141,7 +143,7 @@ def _audit_segment(view: JournalReader, place: int, progress: Progress) -> Journ
     elif segment.end > following.start:
         message = "overlaps the segment after it"
         found.damages.append(Damage(segment.path, message, following.start, segment.end))
-    elif found.uncovered_bytes:
+    elif found.uncovered_bytes and not (wrong and wrong[-1].begin == wrong[-1].end):
         message = "the index does not cover the whole segment"
         found.damages.append(Damage(index, message, found.end, segment.end))
     return found

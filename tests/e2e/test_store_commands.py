@@ -1,0 +1,92 @@
+"""The commands that look into the store, beside relays that work and after real damage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.lab import Lab
+from tests.servers.load import Load
+from tests.servers.relay import Relay
+from tests.servers.waiting import wait_for
+
+pytestmark = pytest.mark.relay_only
+
+# A stored snapshot holds the journal back, as far as the second allows.
+TIGHT: dict[str, str | int] = {"store_retain_bytes": "256kb", "store_pin_limit_bytes": "256kb"}
+
+
+def repltap(relay: Relay, *words: str, code: int = 0) -> bytes:
+    """Run a command on a relay's data directory, and give what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "repltap", *words, "--data-dir", str(relay.data_dir)],
+        env=relay.environ(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, (done.stdout[-2000:], done.stderr[-2000:])
+    return done.stdout
+
+
+def as_json(relay: Relay, *words: str, code: int = 0) -> dict[str, Any]:
+    found = json.loads(repltap(relay, *words, "--json", code=code))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_verify_beside_a_relay_that_appends_rolls_and_trims(lab: Lab) -> None:
+    """Whatever the relay does meanwhile, nothing looks damaged."""
+    master = lab.master("redis-7.0")
+    load = Load(master, features=master.flavour.features)
+    relay = lab.relay(master, store_segment_bytes="64kb", **TIGHT)
+    relay.wait_link()
+    with load:
+        wait_for("it trims", lambda: relay.status()["journal"]["first_offset"] > 300_000)
+        for _ in range(12):
+            found = as_json(relay, "journal", "verify")
+            assert found["owner"] == relay.pid
+            (history,) = found["histories"]
+            assert history["checked_bytes"] > 0
+            assert as_json(relay, "journal", "ls", "--segments")["histories"]
+            assert as_json(relay, "snapshot", "verify")["damages"] == []
+    assert master.syncs.full == 1
+
+
+def test_verify_names_what_was_damaged_on_the_disk(lab: Lab) -> None:
+    """After a stop: bytes flipped in a segment, an index and a snapshot, a segment removed."""
+    master = lab.master("redis-7.0")
+    relay = lab.relay(master, store_segment_bytes="64kb")
+    relay.wait_link()
+    Load(master, features=master.flavour.features).write(1500)
+    wait_for("all is stored", lambda: relay.offset == master.offset)
+    assert relay.stop() == 0
+    repltap(relay, "journal", "verify")
+    repltap(relay, "snapshot", "verify")
+    segments = sorted(relay.data_dir.glob("histories/*/journal/*.seg"))
+    assert len(segments) > 6
+    flip(segments[1], 5000)
+    flip(segments[2].with_suffix(".idx"), 3)
+    segments[4].unlink()
+    segments[4].with_suffix(".idx").unlink()
+    damages = as_json(relay, "journal", "verify", code=5)["damages"]
+    assert [damage["file"] for damage in damages] == [
+        str(segments[1]),
+        str(segments[2].with_suffix(".idx")),
+        str(segments[4]),
+    ]
+    (snapshot,) = relay.data_dir.glob("histories/*/snapshots/*.rdb")
+    flip(snapshot, 40)
+    (damage,) = as_json(relay, "snapshot", "verify", code=5)["damages"]
+    assert damage["file"] == str(snapshot)
+
+
+def flip(path: Path, position: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[position] ^= 1
+    path.write_bytes(raw)
