@@ -1,5 +1,6 @@
 # make demo    everything on one screen: master, relay, two replicas, traffic (ctrl-C stops all)
 # make test    all checks and all tests, as CI runs them
+# make soak    random faults on real servers under load: DURATION=120 (seconds), ROUNDS=, SEED=
 #
 # Needed: Python >= 3.11, make, and a network to the package registry for the first run. No root,
 # no compiler, no Docker: the servers come as wheels.
@@ -11,8 +12,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # More arguments for pytest, for example: make test PYTEST_ARGS="-k store -x"
 PYTEST_ARGS ?=
+# The soak: how long, or how many rounds, from which seed (random if empty, always printed).
+# SOAK_ARGS for more: make soak SOAK_ARGS=--help
+DURATION ?= 120
+ROUNDS ?=
+SEED ?=
+SOAK_ARGS ?=
 
-.PHONY: demo test lint format types bench servers clean help
+.PHONY: demo test soak lint format types bench servers clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -39,6 +46,10 @@ format: $(VENV)/.test-installed
 # Which real servers the end-to-end tests will use; what is absent is reported, not failed.
 servers: $(VENV)/.test-installed
 	@if [ -f tests/servers/find.py ]; then $(BIN)/python -m tests.servers.find; fi
+
+soak: $(VENV)/.test-installed
+	$(BIN)/python -m tests.soak --duration $(DURATION) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(SOAK_ARGS)
 
 bench: $(VENV)/.test-installed
 	$(BIN)/python -m tests.bench

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("repltap", "sinks")
 
-# Not tested by module: drivers of real servers, benchmarks, and rules about the whole tree.
-CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/")
+# Not tested by module: what drives real servers, and rules about the whole tree.
+CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/", "tests/soak/")
 WHOLE_TREE = {
     "tests/test_layout.py",
     "tests/net/test_regressions.py",

@@ -53,12 +53,12 @@ class Lab:
         kind = flavour(program) if isinstance(program, str) else program
         name = name or f"{kind.name}-{len(self.nodes)}"
         node = Server(kind, self.directory / name, name, options, upstream=upstream)
-        return self._add(node, start)
+        return self.add(node, start)
 
     def master(self, program: str | Flavour, name: str = "master", **options: str | int) -> Server:
         """Start a server and wait until it answers."""
         kind = flavour(program) if isinstance(program, str) else program
-        node = self._add(Server(kind, self.directory / name, name, options), True)
+        node = self.add(Server(kind, self.directory / name, name, options), True)
         node.wait_ready()
         return node
 
@@ -67,7 +67,7 @@ class Lab:
     ) -> Relay:
         """Start a relay."""
         node = Relay(self.directory / name, name, upstream.port, options)
-        return self._add(node, start)
+        return self.add(node, start)
 
     def middle(
         self, master: Server, name: str = "middle", *, upstream: Upstream | None = None
@@ -96,7 +96,8 @@ class Lab:
         for node in self.nodes:
             node.kill()
 
-    def _add(self, node: _N, start: bool) -> _N:
+    def add(self, node: _N, start: bool = True) -> _N:
+        """Take a node that was made elsewhere, so that it ends with the others."""
         self.nodes.append(node)
         if start:
             node.start()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import Protocol
 
 import hiredis
 
 from tests.servers.client import Argument, Client
 from tests.servers.find import Feature
-from tests.servers.node import Node
 
 _Command = tuple[Argument, ...]
 _Step = Callable[[random.Random], list[_Command]]
@@ -20,6 +21,19 @@ _Step = Callable[[random.Random], list[_Command]]
 _DATABASES = (0, 3, 9)
 # Errors that a random order of commands may earn.
 _EXPECTED_ERRORS = ("BUSYGROUP", "NOGROUP")
+# Those of a server that is not, or no longer, the master; some are quoted by the error of a script.
+_NOT_MASTER = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|UNBLOCKED|EXECABORT)\b")
+
+
+class NotMasterError(ConnectionError):
+    """Whom the load writes to is not the master just now."""
+
+
+class Writable(Protocol):
+    """Whoever can be written to: a node, or whichever is the master."""
+
+    def client(self) -> Client:
+        """Open a connection."""
 
 
 def _key(rng: random.Random, kind: str) -> str:
@@ -222,7 +236,7 @@ class Load:
 
     def __init__(
         self,
-        node: Node,
+        node: Writable,
         *,
         features: Iterable[Feature] = (),
         seed: int = 1,
@@ -267,7 +281,7 @@ class Load:
                     while not self._stopping.is_set():
                         self._write_step(client, self._rng.choice(self._steps))
                         time.sleep(self._pause_seconds)
-            except OSError:  # the node is down or frozen: the test's doing
+            except OSError:  # the node is down, frozen or no master: the test's doing
                 time.sleep(0.02)
             except AssertionError as exc:
                 self._failure = exc
@@ -276,8 +290,9 @@ class Load:
     def _write_step(self, client: Client, step: _Step) -> None:
         commands = [("SELECT", self._rng.choice(_DATABASES)), *step(self._rng)]
         for command, reply in zip(commands, client.pipeline(commands), strict=True):
-            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith(
-                _EXPECTED_ERRORS
-            ):
-                raise AssertionError(f"{command!r:.200}: {reply}")
+            if not isinstance(reply, hiredis.ReplyError) or str(reply).startswith(_EXPECTED_ERRORS):
+                continue
+            if _NOT_MASTER.search(str(reply)):
+                raise NotMasterError(str(reply))
+            raise AssertionError(f"{command!r:.200}: {reply}")
         self.written += len(commands)

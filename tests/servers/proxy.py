@@ -1,4 +1,8 @@
-"""A TCP proxy on loopback that cuts, stalls, delays or splits at an exact byte of one direction."""
+"""A TCP proxy on loopback that cuts, stalls, delays or splits at an exact byte of one direction.
+
+A `Fault` waits for a place in the bytes of one connection; the `Weather` is over all connections of
+a proxy and changes while they run.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from enum import Enum
 from types import TracebackType
 
 from tests.servers.ports import free_port
+
+_STEPS_PER_SECOND = 20
 
 
 class Direction(Enum):
@@ -61,8 +67,9 @@ class Proxy:
         self.port = free_port()
         self.target_port = target_port
         self.faults: deque[Fault] = deque(faults)
+        self.weather = Weather()
         self.connections = 0
-        self._sockets: list[socket.socket] = []
+        self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
@@ -84,15 +91,23 @@ class Proxy:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.weather.clear()
         self.cut()
         self._thread.join(5)
 
-    def cut(self) -> None:
-        """Cut all connections now."""
+    def cut(self, *, reset: bool = False) -> None:
+        """Cut all connections now, those whose client has left included."""
         with self._lock:
-            sockets, self._sockets = self._sockets, []
-        for peer in sockets:
-            _close(peer, reset=False)
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            pair.close(reset=reset)
+
+    def lose_clients(self) -> None:
+        """Close towards the clients only: the server keeps connections that nobody reads."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            pair.lose_client()
 
     def _accept(self) -> None:
         while True:
@@ -101,24 +116,79 @@ class Proxy:
             except OSError:
                 return
             self.connections += 1
+            if self.weather.refusing:
+                _close(client, reset=True)
+                continue
             fault = self.faults.popleft() if self.faults else None
             try:
                 server = socket.create_connection(("127.0.0.1", self.target_port), 5)
             except OSError:
                 client.close()
                 continue
-            pair = _Pair(client, server, fault)
+            pair = _Pair(client, server, fault, self.weather)
             with self._lock:
-                self._sockets += [client, server]
+                self._pairs = [p for p in self._pairs if not p.closed] + [pair]
             pair.start()
+
+
+class Weather:
+    """What every byte of a proxy's connections goes through; faults of a place come on top.
+
+    Attributes:
+        refusing: New connections are reset.
+        delay_seconds: Each read waits this long.
+        bytes_per_second: No more than this passes in each direction, 0 for no limit.
+        split: Each byte is a packet of its own.
+    """
+
+    def __init__(self) -> None:
+        self._flowing = threading.Event()
+        self.clear()
+
+    def clear(self) -> None:
+        """Let everything pass again."""
+        self.refusing = False
+        self.delay_seconds = 0.0
+        self.bytes_per_second = 0
+        self.split = False
+        self._flowing.set()
+
+    def stall(self) -> None:
+        """Hold every byte, and lose none, until it is cleared."""
+        self._flowing.clear()
+
+    def send(self, target: socket.socket, data: bytes) -> None:
+        """Pass bytes on.
+
+        Raises:
+            OSError: The connection is closed.
+        """
+        self._flowing.wait()
+        if self.delay_seconds:
+            time.sleep(self.delay_seconds)
+        while data:
+            size = len(data)
+            if self.split:
+                size = 1
+            elif self.bytes_per_second:
+                size = max(1, self.bytes_per_second // _STEPS_PER_SECOND)
+                time.sleep(1 / _STEPS_PER_SECOND)
+            self._flowing.wait()
+            target.sendall(data[:size])
+            data = data[size:]
 
 
 class _Pair:
     """Two sockets and the two threads that copy between them."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, fault: Fault | None) -> None:
+    def __init__(
+        self, client: socket.socket, server: socket.socket, fault: Fault | None, weather: Weather
+    ) -> None:
         self._client, self._server, self._fault = client, server, fault
+        self._weather = weather
         self._stalled = threading.Event()
+        self._lost = False  # the client was closed, the server must not notice
+        self.closed = False
         for peer in (client, server):
             peer.settimeout(None)
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -126,6 +196,17 @@ class _Pair:
     def start(self) -> None:
         for direction in Direction:
             threading.Thread(target=self._copy, args=(direction,), daemon=True).start()
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close both sides."""
+        self.closed = True
+        for peer in (self._client, self._server):
+            _close(peer, reset=reset)
+
+    def lose_client(self) -> None:
+        """Close the client's side; the server's stays open, unread, until `close`."""
+        self._lost = True
+        _close(self._client, reset=False)
 
     def _copy(self, direction: Direction) -> None:
         to_server = direction is Direction.TO_SERVER
@@ -138,22 +219,21 @@ class _Pair:
                 if self._stalled.is_set():
                     continue
                 if watch is None or watch.done:
-                    target.sendall(data)
+                    self._weather.send(target, data)
                     continue
                 before, behind = watch.split(data)
-                target.sendall(before)
+                self._weather.send(target, before)
                 if watch.reached and not self._strike(watch, target, behind):
                     return
-        for peer in (source, target):
-            _close(peer, reset=False)
+        if not self._lost:
+            self.close()
 
     def _strike(self, watch: _Watch, target: socket.socket, behind: bytes) -> bool:
         """Do what the fault says; False when the connection is over."""
         fault = watch.fault
         match fault.action:
             case Action.CUT | Action.RESET:
-                for peer in (self._client, self._server):
-                    _close(peer, reset=fault.action is Action.RESET)
+                self.close(reset=fault.action is Action.RESET)
                 return False
             case Action.STALL:
                 self._stalled.set()

@@ -1,0 +1,132 @@
+"""Processes that are killed, stopped and frozen."""
+
+from __future__ import annotations
+
+from tests.servers.proxy import Action, Direction
+from tests.servers.proxy import Fault as Place
+from tests.servers.server import Server
+from tests.soak.faults.fault import Fault
+from tests.soak.topology import REPL_TIMEOUT_SECONDS
+from tests.soak.world import World, linger
+
+_RELAY_NEVER = (
+    "none: what the journal lost, the master sends again. Below, when the history was renamed "
+    "before it did (a failover at the same time): a replica then holds more of the old one"
+)
+
+
+class KillRelay(Fault):
+    """kill -9 of a relay, several times in a row now and then."""
+
+    name = "kill relay"
+    weight = 14
+    legitimate = _RELAY_NEVER
+
+    def strike(self, world: World) -> str:
+        relay = self.rng.choice(world.relays)
+        times = self.rng.choice([1, 1, 2, 4])
+        with world.held(relay):
+            for _ in range(times):
+                relay.kill()
+                world.ledger.killed(relay)
+                linger(self.rng, 0, 0.3)
+                relay.start()
+                linger(self.rng, 0, 0.8)
+        return f"{relay.name} {times} times"
+
+
+class StopRelay(Fault):
+    """SIGTERM and a new start."""
+
+    name = "stop relay"
+    weight = 6
+    legitimate = "none"
+
+    def strike(self, world: World) -> str:
+        relay = self.rng.choice(world.relays)
+        with world.held(relay):
+            relay.wait_ready()  # a signal before its handlers are set just ends it
+            code = relay.stop()
+            assert code == 0, f"{relay.name} ended with code {code} when it was asked to stop"
+            seconds = linger(self.rng, 0, 1.0)
+            relay.start()
+        return f"{relay.name} for {seconds:.1f} s"
+
+
+class KillReplica(Fault):
+    """kill -9 of a replica, which comes back empty and asks for everything."""
+
+    name = "kill replica"
+    weight = 6
+    legitimate = "the replica itself: it has no persistence"
+
+    def strike(self, world: World) -> str:
+        replica = self.rng.choice(_leaves(world))
+        with world.held(replica):
+            replica.kill()
+            world.ledger.excuse(replica, "the replica was killed")
+            linger(self.rng, 0, 0.5)
+            replica.start()
+        return replica.name
+
+
+class CutInTransfer(Fault):
+    """A replica comes back empty, and its snapshot breaks off or crawls at a random byte."""
+
+    name = "cut in a transfer"
+    weight = 6
+    legitimate = "the replica itself: it has no persistence"
+
+    def strike(self, world: World) -> str:
+        replica = self.rng.choice(_leaves(world))
+        places = [
+            Place(
+                direction=Direction.TO_CLIENT,
+                action=self.rng.choice([Action.CUT, Action.RESET, Action.SPLIT]),
+                at=self.rng.choice([b"\n$", b"REDIS00", b"VALKEY0", b"+FULLRESYNC"]),
+                after_bytes=self.rng.choice([0, 5, 60, 1_000, 20_000, 200_000]),
+                count=500,
+            )
+            for _ in range(self.rng.randint(1, 2))
+        ]
+        with world.held(replica):
+            replica.kill()
+            world.ledger.excuse(replica, "the replica was killed")
+            world.wire_above(replica).faults.extend(places)
+            replica.start()
+            linger(self.rng, 0.5, 2.0)
+        where = (f"{p.action.name} {p.after_bytes} after {p.at!r}" for p in places)
+        return f"{replica.name}: {', '.join(where)}"
+
+
+class Freeze(Fault):
+    """SIGSTOP for a while: anybody."""
+
+    name = "freeze"
+    weight = 9
+    legitimate = "none"
+    _SECONDS = (0.2, 2.0)
+
+    def strike(self, world: World) -> str:
+        node = self.rng.choice(world.nodes)
+        with world.held(node):
+            node.freeze()
+            world.ledger.stands_still(node)
+            try:
+                seconds = linger(self.rng, *self._SECONDS)
+            finally:
+                node.thaw()
+        return f"{node.name} for {seconds:.1f} s"
+
+
+class LongFreeze(Freeze):
+    """SIGSTOP for longer than the timeouts: a slow replica is dropped, a hung master is left."""
+
+    name = "freeze beyond the timeout"
+    weight = 2
+    _SECONDS = (REPL_TIMEOUT_SECONDS + 0.5, REPL_TIMEOUT_SECONDS + 2.5)
+
+
+def _leaves(world: World) -> list[Server]:
+    witness = [world.witness] if world.witness else []
+    return [*world.replicas, *witness, world.native]
