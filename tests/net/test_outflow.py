@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.endings import DisconnectReason
 from repltap.errors import NotRetainedError
 from repltap.feed import Feed
 from repltap.net.connection import Connection
@@ -30,7 +31,7 @@ class Peer:
         self.ours, self.theirs = socket.socketpair()
         for sock in (self.ours, self.theirs):
             sock.setblocking(False)
-        self.dropped: list[str] = []
+        self.dropped: list[tuple[DisconnectReason, str]] = []
         self.snapshots_sent = 0
         self.on_sent: Callable[[], None] = lambda: None
         self.connection = Connection(
@@ -53,8 +54,8 @@ class Peer:
     def wake(self) -> None:
         self.connection.flush()
 
-    def drop(self, reason: str) -> None:
-        self.dropped.append(reason)
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
+        self.dropped.append((reason, detail))
 
     async def got(self, size: int) -> bytes:
         data = b""
@@ -141,7 +142,7 @@ async def test_an_intake_that_fails(path: Path) -> None:
         assert not it.outflow.broken_off
         feed.abandon_intake("cut")
         assert it.outflow.broken_off
-        assert it.dropped == ["cut"]
+        assert it.dropped == [(DisconnectReason.SNAPSHOT_ABORTED, "cut")]
 
 
 async def test_what_the_journal_does_not_hold_changes_nothing(path: Path) -> None:
