@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from repltap.cli.journal_cat import Excerpt, Place, parse_place, print_excerpt
 from repltap.cli.options import json_flag, table_options
 from repltap.cli.output import moment, progress, show, show_json
 from repltap.cli.status_view import NOTHING, Cell, Section, human_size
@@ -111,6 +112,60 @@ def verify(file: Path | None, number: int | None, as_json: bool, **flags: object
     for history, audit in audits:
         click.echo(_summary(store, history, audit))
     return report(damages)
+
+
+@journal.command()
+@table_options("data_dir")
+@click.option(
+    "--from",
+    "begin",
+    callback=parse_place,
+    metavar="OFFSET|TIME",
+    help="The first byte; the journal's start if not given.",
+)
+@click.option(
+    "--to",
+    "end",
+    callback=parse_place,
+    metavar="OFFSET|TIME",
+    help="After the last byte; the journal's end if not given.",
+)
+@history_option
+@click.option("--follow", is_flag=True, help="Go on with what comes in.")
+@click.option(
+    "--format",
+    "shown",
+    type=click.Choice(["text", "json", "raw"]),
+    default="text",
+    show_default=True,
+    help="Lines as MONITOR shows them, JSON lines, or the bytes as they are.",
+)
+def cat(
+    file: Path | None,
+    begin: Place,
+    end: Place,
+    number: int | None,
+    follow: bool,
+    shown: str,
+    **flags: object,
+) -> int | None:
+    """Print the stored stream, or a part of it.
+
+    Every byte is compared with its checksum before it is printed; where it is damaged, printing
+    ends with code 5. A TIME is a date and time (2025-01-31T12:00:00, local; ...Z for UTC) or @ and
+    Unix seconds; it is as exact as the index, 50 ms or 64 KiB. Text and JSON begin with the first
+    whole command; raw is exact to the byte where offsets are given. Of an unknown database nothing
+    is said: it is the last SELECT's, which may have been trimmed.
+
+    \b
+    repltap journal cat --data-dir ./data --from 2025-01-31T12:00 --to 2025-01-31T12:05
+    repltap journal cat --data-dir ./data --format json | jq -r 'select(.cmd == "DEL").args[]'
+    repltap journal cat --data-dir ./data --format raw --from 1000 | redis-cli -p 7000 --pipe
+    repltap journal cat --data-dir ./data --follow
+    """
+    history = open_store(flags, file).history(number)
+    excerpt = Excerpt(history, begin, end, raw=shown == "raw", follow=follow)
+    return print_excerpt(excerpt, shown)
 
 
 def open_store(flags: dict[str, object], file: Path | None) -> StoreReader:

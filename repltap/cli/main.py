@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import click
 
 from repltap.cli.demo import demo
 from repltap.cli.journal import journal
+from repltap.cli.output import stdout_closed
 from repltap.cli.run import run
 from repltap.cli.snapshot import snapshot
 from repltap.cli.status import status
@@ -18,7 +18,6 @@ from repltap.errors import ReplTapError
 from repltap.version import VERSION
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
-BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,7 +59,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"repltap: error: {exc}", err=True)
         return exc.exit_code
     except BrokenPipeError:
-        # `repltap ... | head`: the interpreter would fail once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return stdout_closed()
     return code if isinstance(code, int) else 0

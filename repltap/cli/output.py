@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +21,19 @@ from rich.progress import (
 )
 
 from repltap.cli.status_view import NOTHING, Section, as_tables, as_text
+
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def stdout_closed() -> int:
+    """Nobody reads any more (`repltap ... | head`): end without a word.
+
+    Returns:
+        The exit code.
+    """
+    # The interpreter would fail once more when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE
 
 
 def show(found: Sequence[Section]) -> None:

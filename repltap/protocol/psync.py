@@ -182,6 +182,34 @@ def journal_resume_point(
     return None
 
 
+def first_boundary(window: bytes, start: Offset) -> Offset | None:
+    """Find where the first whole command of a piece of stream begins.
+
+    It is the first place from which well-formed commands lead to the window's end. Only a value
+    that is longer than the window and is itself made of commands can pass for one.
+
+    Args:
+        window: Any piece; a megabyte is plenty unless values are larger.
+        start: The offset of its first byte.
+
+    Returns:
+        The offset, or None when the window shows no boundary.
+    """
+    search = _Search(window)
+    if window.startswith(b"*"):
+        candidate = 0
+    else:
+        # The window may begin inside the line end that is looked for.
+        candidate = 1 if window.startswith(b"\n*") else search.next_candidate(0)
+    for _ in range(MAX_CANDIDATES):
+        if candidate < 0 or search.arguments_left <= 0:
+            break
+        if search.walk(candidate) is not None:
+            return Offset(start + candidate)
+        candidate = search.next_candidate(candidate)
+    return None
+
+
 class _Search:
     """One search through one tail; its time is bounded whatever a client has put into values.
 

@@ -275,6 +275,8 @@ class JournalReader:
             NotRetainedError: It has been trimmed meanwhile.
             DataDirError: It can't be read.
         """
+        if start < self.start:
+            raise NotRetainedError(f"offset {start} has been trimmed", path=self.path)
         position = start
         for segment in self.segments:
             if segment.end <= position and segment is not self.segments[-1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.servers.lab import Lab
 from tests.servers.load import Load
+from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
 from tests.servers.waiting import wait_for
 
@@ -84,6 +86,74 @@ def test_verify_names_what_was_damaged_on_the_disk(lab: Lab) -> None:
     flip(snapshot, 40)
     (damage,) = as_json(relay, "snapshot", "verify", code=5)["damages"]
     assert damage["file"] == str(snapshot)
+
+
+def test_cat_prints_what_a_replica_received(lab: Lab) -> None:
+    """The whole range, in bytes; piped into an empty server it gives the same dataset."""
+    master = lab.master("redis-7.0")
+    relay = lab.relay(master, store_segment_bytes="64kb")
+    relay.wait_link()
+    start = relay.status()["journal"]["first_offset"]
+    Load(master, features=master.flavour.features).write(1500)
+    middle = master.offset
+    master.call("FLUSHALL")
+    with master.client() as client:
+        for number in range(300):
+            client.call("RPUSH", f"list:{number % 7}", bytes(range(256)), number)
+    wait_for("all is stored", lambda: relay.offset == master.offset)
+    end = relay.offset
+    with RawReplica(relay.port) as replica:
+        replid = relay.status()["journal"]["replid"]
+        replica.send(f"PSYNC {replid} {start + 1}\r\n".encode())
+        assert replica.line().startswith(b"+CONTINUE")
+        received = replica.read(end - start)
+    words = ("journal", "cat", "--from", str(start), "--to", str(end))
+    # A relay covers what has just come in within 50 ms.
+    wait_for("it is covered", lambda: covered(relay) >= end)
+    raw = repltap(relay, *words, "--format", "raw")
+    assert raw == received
+    commands = [
+        json.loads(line) for line in repltap(relay, *words, "--format", "json").split(b"\n") if line
+    ]
+    assert (commands[0]["offset_start"], commands[-1]["offset_end"]) == (start, end)
+    assert all(a["offset_end"] == b["offset_start"] for a, b in pairwise(commands))
+    assert len(repltap(relay, *words).splitlines()) == len(commands)
+    copy = lab.master("redis-7.0", "copy")
+    subprocess.run(
+        ["redis-cli", "-p", str(copy.port), "--pipe"],
+        input=repltap(relay, "journal", "cat", "--from", str(middle), "--format", "raw"),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert copy.digest() == master.digest()
+
+
+def test_follow_beside_a_relay_that_trims(lab: Lab) -> None:
+    """Follow prints every command once, while what it has printed is trimmed."""
+    master = lab.master("redis-7.0")
+    load = Load(master, features=master.flavour.features, pause_seconds=0.001)
+    relay = lab.relay(master, store_segment_bytes="64kb", **TIGHT)
+    relay.wait_link()
+    words = ("journal", "cat", "--follow", "--format", "json", "--data-dir", str(relay.data_dir))
+    command = [sys.executable, "-m", "repltap", *words]
+    with (
+        load,
+        subprocess.Popen(command, env=relay.environ(), stdout=subprocess.PIPE) as following,
+    ):
+        assert following.stdout is not None
+        end = None
+        while end is None or end < 2_000_000:
+            one = json.loads(following.stdout.readline())
+            assert end in (None, one["offset_start"])
+            end = one["offset_end"]
+        following.stdout.close()
+        assert following.wait(20) == 141
+    assert relay.status()["journal"]["first_offset"] > 500_000
+
+
+def covered(relay: Relay) -> int:
+    return int(as_json(relay, "journal", "ls")["histories"][0]["end_offset"])
 
 
 def flip(path: Path, position: int) -> None:

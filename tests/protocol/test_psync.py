@@ -10,6 +10,7 @@ from repltap.protocol.psync import (
     PsyncRequest,
     Verdict,
     decide,
+    first_boundary,
     journal_resume_point,
     parse_psync,
     psync_arguments,
@@ -184,3 +185,25 @@ def test_a_tail_behind_a_value_full_of_commands_is_found() -> None:
     """More places than are tried, all on one chain that ends wrongly."""
     tail = b"\r\n" + encode_command(b"x") * 5000 + b"\r\n" + SET
     assert resume(tail) == len(tail)
+
+
+def test_the_first_boundary_of_a_piece() -> None:
+    first, second = encode_command(b"SET", b"k", b"v"), encode_command(b"PING")
+    stream = first + second * 3
+    assert first_boundary(stream, Offset(50)) == 50
+    for cut in range(1, len(first) + 1):
+        assert first_boundary(stream[cut:], Offset(50 + cut)) == 50 + len(first)
+    assert first_boundary(stream + b"*1\r\n$4", Offset(0)) == 0
+    for nothing in (b"", b"value", b"\r\n", b"x" * 500):
+        assert first_boundary(nothing, Offset(0)) is None
+
+
+def test_the_first_boundary_is_not_inside_a_value() -> None:
+    inner = encode_command(b"DEL", b"x")
+    stream = encode_command(b"SET", b"k", b"\r\n" + inner * 50) + inner * 3
+    for cut in range(1, len(stream) - 3 * len(inner)):
+        assert first_boundary(stream[cut:], Offset(cut)) == len(stream) - 3 * len(inner)
+
+
+def test_a_piece_full_of_false_beginnings_ends_the_search() -> None:
+    assert first_boundary(b"\r\n*1\r\n$1" * 5000 + b"x", Offset(0)) is None

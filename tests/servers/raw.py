@@ -51,6 +51,16 @@ class RawReplica:
                 return b""
             self._buffer += data
 
+    def read(self, size: int) -> bytes:
+        """Return exactly this many bytes."""
+        while len(self._buffer) < size:
+            data = self.socket.recv(1 << 16)
+            if not data:
+                raise AssertionError(f"closed after {len(self._buffer)} of {size} bytes")
+            self._buffer += data
+        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        return found
+
     def is_closed(self) -> bool:
         """Read what is there until the peer has closed; False if it has not within the timeout."""
         try:

@@ -1,0 +1,55 @@
+"""How one command is printed."""
+
+import base64
+import json
+
+import pytest
+
+from repltap.cli.command_text import as_json, as_line, quoted
+from repltap.excerpt import StoredCommand
+from repltap.position import Offset
+
+TIME = 1_700_000_000_123_456_789
+
+
+def stored(*args: bytes, db: int | None = 0) -> StoredCommand:
+    return StoredCommand(Offset(1000), Offset(1027), db, list(args), TIME)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"", '""'),
+        (b"plain ~", '"plain ~"'),
+        (b'a"b\\c', '"a\\"b\\\\c"'),
+        (b"\r\n\t\a\b", '"\\r\\n\\t\\a\\b"'),
+        (b"\0\x1b\x7f\xff", '"\\x00\\x1b\\x7f\\xff"'),
+        ("ä".encode(), '"\\xc3\\xa4"'),
+    ],
+)
+def test_quoted_as_redis_cli_does(value: bytes, shown: str) -> None:
+    assert quoted(value) == shown
+
+
+def test_lines() -> None:
+    line = as_line(stored(b"set", b"k", b"\xff"))
+    assert line == b'1700000000.123456 [0 1000-1027] "set" "k" "\\xff"\n'
+    assert as_line(stored(b"PING", db=None)) == b'1700000000.123456 [- 1000-1027] "PING"\n'
+
+
+def test_json() -> None:
+    assert json.loads(as_json(stored(b"set", b"k", "ä".encode(), db=3))) == {
+        "offset_start": 1000,
+        "offset_end": 1027,
+        "db": 3,
+        "cmd": "SET",
+        "args": ["k", "ä"],
+        "ts_ms": TIME // 10**6,
+    }
+
+
+def test_json_of_bytes_and_of_an_unknown_database() -> None:
+    document = json.loads(as_json(stored(b"SET", b"k", b"\xff", db=None)))
+    assert "db" not in document
+    assert document["enc"] == "base64"
+    assert [base64.b64decode(arg) for arg in document["args"]] == [b"k", b"\xff"]
