@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repltap.errors import StoreError
-from repltap.store.recovery import verify_journal
-from repltap.store.snapshot import load_snapshot
 from tests.servers.dataset import wait_same
 from tests.servers.node import Node
-from tests.servers.relay import Relay
+from tests.servers.relay import REPOSITORY, Relay
 from tests.servers.waiting import wait_for
-from tests.soak.world import SoakRelay, World
+from tests.soak.world import DAMAGED_EXIT, SoakRelay, World
 
 MAX_GROWTH_BYTES = 64 << 20
 """Resident memory of a relay above what it had after the first quiet round of its life."""
@@ -48,6 +48,7 @@ class Checks:
 
     Attributes:
         max_rss_bytes: Of any relay so far.
+        damaged: What the soak has done to stores, and what came of it.
     """
 
     def __init__(self, world: World) -> None:
@@ -55,6 +56,7 @@ class Checks:
         self._lives: dict[Relay, _Life] = {}
         self._log_bytes: dict[Node, int] = {}
         self.max_rss_bytes = 0
+        self.damaged: Counter[str] = Counter()
 
     def wait_quiet(self) -> None:
         """Wait until everybody is there, linked, and equal in data, offset and replid.
@@ -140,32 +142,54 @@ class Checks:
         return []
 
     def _check_store(self, relay: Relay) -> list[str]:
-        """Compare every stored byte with its checksum; what is being written is looked at again."""
-        problems: list[str] = []
+        """Let `repltap journal verify` and `snapshot verify` read every stored byte.
 
-        def sound() -> bool:
-            problems[:] = verify_store(relay.data_dir)
-            return not problems
-
-        try:
-            wait_for("the store is sound", sound, 4)
-        except AssertionError:
-            return [f"{relay.name}: {problem}" for problem in problems]
+        Damage that the soak itself has done, and that nobody has read yet, must be found.
+        """
+        found = verify_store(relay)
+        done = self._world.damages.pop(relay, None)
+        if done is None:
+            return [f"{relay.name}: {line}" for line in found]
+        what = "found by verify" if found else "mended, given up or without effect"
+        for kind in done:
+            self.damaged[f"{kind}: {what}"] += 1
+        if found:
+            self._replace_store(relay)
         return []
 
+    def _replace_store(self, relay: Relay) -> None:
+        relay.stop()
+        self._world.wipe(relay)
+        relay.restart()
+        self.wait_quiet()
 
-def verify_store(data_dir: Path) -> list[str]:
-    """Say what is wrong with a store; of a running relay too."""
-    problems = []
-    try:
-        for history in sorted(data_dir.glob("histories/*-*[0-9a-f]")):
-            journal = verify_journal(history / "journal", deep=True)
-            problems += [f"{p.path}: {p.message} at {p.offset}" for p in journal]
-            for metadata in history.glob("snapshots/*.json"):
-                load_snapshot(metadata.with_suffix(".rdb")).verify()
-    except (StoreError, OSError) as exc:
-        problems.append(str(exc))
-    return problems
+
+def verify_store(relay: Relay) -> list[str]:
+    """Say what the commands find wrong with the store of a relay that may be running.
+
+    Raises:
+        AssertionError: A command ended in a way that it must not.
+    """
+    command = [sys.executable, "-m", "repltap"]
+    children = [
+        subprocess.Popen(
+            [*command, what, "verify", "--data-dir", relay.data_dir],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        for what in ("journal", "snapshot")
+    ]
+    found = []
+    for child in children:
+        said, _ = child.communicate(timeout=60)
+        assert child.returncode in (0, DAMAGED_EXIT), (
+            f"verify ended with {child.returncode}: {said}"
+        )
+        if child.returncode:
+            found += said.splitlines()
+    return found
 
 
 def _open_files(pid: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from tests.soak.faults.fault import MissedError
 from tests.soak.ledger import Ledger
 from tests.soak.plan import Strike, draw_round, generator
 from tests.soak.report import Done, Tally
-from tests.soak.topology import Topology
+from tests.soak.topology import Disk, Topology
 from tests.soak.world import BusyError, World
 
 _SHORTEST_SECONDS = 1.0
@@ -75,6 +75,11 @@ class Episode:
         """
         world, seed = self.world, self._tally.seed
         self.ledger.open(world.nodes, world.above)
+        for relay in world.relays:
+            if self._topology.needs_other_formats:
+                self.ledger.excuse_refresh(relay, "a replica that can't load the stored format")
+            if self._topology.disk is not Disk.PLAIN:
+                self.ledger.excuse_refresh(relay, "the stored snapshot had to make room")
         strikes = draw_round(seed, number, self._topology, self._only)
         runners = [_Runner(strike, world) for strike in strikes]
         rng = generator(seed, "load", number)
@@ -120,6 +125,10 @@ class Episode:
         tally.max_rss_bytes = max(tally.max_rss_bytes, self.checks.max_rss_bytes)
         tally.refusals += self.world.refusals
         self.world.refusals = 0
+        tally.damaged.update(f"{kind}: refused at the start" for kind in self.world.refused)
+        self.world.refused.clear()
+        tally.damaged += self.checks.damaged
+        self.checks.damaged.clear()
         for runner in runners:
             if runner.done:
                 counter = tally.faults if runner.done.struck else tally.missed

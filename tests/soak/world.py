@@ -78,6 +78,8 @@ class World:
         witness: Another native replica, or None.
         above: Whom each follower follows, or will when it is there again.
         refusals: How often a relay refused to start on a damaged store.
+        refused: What had been done to those stores.
+        damages: What was done in this round to stores that are still in use.
     """
 
     def __init__(self, lab: Lab, topology: Topology, ledger: Ledger) -> None:
@@ -85,10 +87,13 @@ class World:
         self.topology = topology
         self.ledger = ledger
         self.refusals = 0
+        self.refused: list[str] = []
+        self.damages: dict[Relay, list[str]] = {}
         self.above: dict[Node, Node] = {}
         self._wires: dict[tuple[Node, Node], Proxy] = {}
         self._wires_lock = threading.Lock()
         self._locks: dict[Node, threading.Lock] = {}
+        self._newcomers = 0
         self._throne = threading.Lock()
         self._mounts: list[Path] = []
         self.master = self._server("alpha")
@@ -285,6 +290,7 @@ class World:
         assert code == DAMAGED_EXIT, f"{node.name} ended with code {code} at its start: {last}"
         assert str(node.data_dir) in last, f"{node.name} refused without naming a file: {last}"
         self.refusals += 1
+        self.refused += self.damages.pop(node, [])
         # What the operator does.
         self.ledger.excuse(node, "the relay refused a damaged store")
         self.wipe(node)
@@ -292,7 +298,28 @@ class World:
 
     def wipe(self, relay: Relay) -> None:
         """Take the data directory of a relay that is held and ended out of its way."""
+        self.damages.pop(relay, None)
         shutil.rmtree(relay.data_dir)
+
+    def damaged(self, relay: Relay, what: str) -> None:
+        """Note a damage to the store of a relay."""
+        self.damages.setdefault(relay, []).append(what)
+
+    def newcomer(self, relay: Node) -> Server:
+        """Make another replica, which is not among the nodes; `dismiss` it."""
+        self._newcomers += 1
+        name = f"newcomer-{self._newcomers}"
+        options = self.topology.server_options
+        flavour = self.topology.master
+        server = Server(flavour, self.lab.directory / name, name, options)
+        server.upstream = self.wire(server, relay)
+        self.ledger.strange_sync(relay)
+        return self.lab.add(server, start=False)
+
+    def dismiss(self, newcomer: Server) -> None:
+        """Forget one."""
+        self.lab.nodes.remove(newcomer)
+        shutil.rmtree(newcomer.directory)
 
     def calm(self) -> None:
         """Let every byte pass again, and end what faults have left behind on the wires."""

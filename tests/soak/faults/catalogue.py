@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.soak.faults import links, masters, processes
+from tests.soak.faults import clients, clocks, disks, links, masters, moves, processes, stores
 from tests.soak.faults.fault import Fault
 
 CATALOGUE: tuple[type[Fault], ...] = (
@@ -27,4 +27,13 @@ CATALOGUE: tuple[type[Fault], ...] = (
     masters.MasterForgets,
     masters.MasterRestarts,
     masters.OutgrownBacklog,
+    moves.MoveReplica,
+    moves.MoveRelay,
+    moves.Newcomer,
+    stores.Damage,
+    stores.Wipe,
+    disks.Burst,
+    disks.Ballast,
+    clocks.ClockJump,
+    clients.Garbage,
 )
