@@ -101,6 +101,8 @@ class ReplicaStatus:
         acked_offset: Its last ACK, or None before the first.
         last_ack_at: When it last sent an ACK or a newline.
         lag_bytes: Journal end minus acked offset; None before the first ACK.
+        lag_seconds: Age of the first byte that it has not acknowledged, 0 when there is none; None
+            before the first ACK, or where the age is not known.
         version: What it said it is (`REPLCONF version`), "" when it said nothing.
         snapshot_sent_bytes, snapshot_total_bytes: Progress of its transfer, None outside one.
     """
@@ -114,6 +116,7 @@ class ReplicaStatus:
     acked_offset: Offset | None
     last_ack_at: float
     lag_bytes: int | None
+    lag_seconds: float | None = None
     version: str = ""
     snapshot_sent_bytes: int | None = None
     snapshot_total_bytes: int | None = None

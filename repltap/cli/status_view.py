@@ -192,9 +192,9 @@ def _snapshots(status: RelayStatus) -> Section:
 def _replicas(status: RelayStatus) -> Section:
     return Section(
         f"Replicas ({len(status.replicas)})",
-        ("replica", "state", "acked", "lag", "last ack", "version"),
+        ("replica", "state", "acked", "lag", "in time", "last ack", "version"),
         tuple(_replica(each, status.now) for each in status.replicas),
-        frozenset((2, 3, 4)),
+        frozenset((2, 3, 4, 5)),
     )
 
 
@@ -223,6 +223,7 @@ def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
         _replica_state(replica),
         Cell(NOTHING if replica.acked_offset is None else str(replica.acked_offset)),
         Cell(human_size(replica.lag_bytes)),
+        Cell(human_age(replica.lag_seconds)),
         Cell(human_age(now - replica.last_ack_at)),
         Cell(replica.version or NOTHING),
     )

@@ -292,6 +292,7 @@ class Downstream:
                 self._buffer,
                 connection_id=self._next_id,
                 timeout_seconds=self._config.timeout_seconds,
+                max_lag_seconds=self._config.max_lag_seconds,
             )
         except OSError:
             sock.close()  # gone before we looked at it

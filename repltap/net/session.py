@@ -21,6 +21,7 @@ from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
 from repltap.net.departures import ending_of
+from repltap.net.lag import Lag
 from repltap.net.outflow import Outflow
 from repltap.net.owner import SessionOwner, SyncWait
 from repltap.position import Offset
@@ -52,6 +53,8 @@ class Session:
         buffer: The server's shared receive buffer.
         connection_id: As CLIENT LIST shows it.
         timeout_seconds: Silence after which a replica is taken for dead.
+        max_lag_seconds: How old the first byte may be that it has not acknowledged, once it has
+            caught up; None for no limit.
 
     Attributes:
         wait: The sync request that waits to be granted, None otherwise.
@@ -66,6 +69,7 @@ class Session:
         *,
         connection_id: int,
         timeout_seconds: float,
+        max_lag_seconds: float | None = None,
     ) -> None:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -76,6 +80,7 @@ class Session:
         self.log = PeerLogger("downstream", peer=self.address)
         self.state = ClientState(authenticated=not owner.password_required)
         self.wait: SyncWait | None = None
+        self._lag = Lag(max_lag_seconds)
         self._active_at = self._loop.time()
         self._asked_to_sync = False
         self._turn_queued = False
@@ -163,10 +168,17 @@ class Session:
             acked_offset=replica.acked,
             last_ack_at=now - (self._loop.time() - (replica.last_ack_at or self._active_at)),
             lag_bytes=None if replica.acked is None else max(0, end - replica.acked),
+            lag_seconds=self._lag_seconds(),
             version=replica.version or "",
             snapshot_sent_bytes=outflow.snapshot_sent,
             snapshot_total_bytes=None if outflow.snapshot_sent is None else outflow.snapshot_size,
         )
+
+    def _lag_seconds(self) -> float | None:
+        history, acked = self.outflow.history, self.protocol.replica.acked
+        if history is None or acked is None:
+            return None
+        return self._lag.measure(history.journal, acked, self._loop.time())
 
     # -- the feed's reader -----------------------------------------------------------------------
 
@@ -205,6 +217,15 @@ class Session:
             )
             return
         self.protocol.tick(now)
+        if self.protocol.role is Role.STREAM and (history := self.outflow.history) is not None:
+            late = self._lag.exceeded(history.journal, self.protocol.replica.acked, now)
+            if late is not None:
+                self.drop(
+                    DisconnectReason.LAG_SECONDS,
+                    f"{late:.0f} s behind, more than the limit: it may come back by partial "
+                    "resync while the journal holds its offset",
+                )
+                return
         if not self.connection.congested:
             self._handle_events()
 

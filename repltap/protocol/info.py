@@ -293,7 +293,17 @@ def _repltap(status: RelayStatus) -> _Fields:
                     f"tail={snapshot.tail_bytes}"
                 ),
             )
+    # Redis's `lag` in slaveN is the age of the last ACK; here is how far behind that replica is.
+    for index, replica in enumerate(status.replicas):
+        if replica.lag_bytes is not None and replica.lag_seconds is not None:
+            behind = f"lag_bytes={replica.lag_bytes},lag_seconds={replica.lag_seconds:.3f}"
+            yield f"replica{index}", f"id={replica.connection_id},{behind}"
     yield "snapshot_refreshes", counters.snapshot_refreshes
+    for side, counts in (
+        ("replica_disconnects", counters.replica_disconnects),
+        ("upstream_disconnect_reasons", counters.upstream_disconnects),
+    ):
+        yield side, ",".join(f"{reason}={count}" for reason, count in sorted(counts.items()))
     yield "disk_free_bytes", status.disk_free_bytes
     yield "disk_full", int(status.disk_full)
 

@@ -66,7 +66,12 @@ def test_ages(seconds: float | None, shown: str) -> None:
 
 def test_plain_text_is_aligned() -> None:
     behind = replica(
-        ip="10.0.0.2", state=ReplicaState.WAITING, acked_offset=None, lag_bytes=None, version=""
+        ip="10.0.0.2",
+        state=ReplicaState.WAITING,
+        acked_offset=None,
+        lag_bytes=None,
+        lag_seconds=None,
+        version="",
     )
     shown = text(relay_status(replicas=(replica(), behind)))
     assert shown == (
@@ -97,9 +102,9 @@ def test_plain_text_is_aligned() -> None:
         "    3000  118 MiB  REDIS0010  2h 0m  2.0 KiB\n"
         "\n"
         "Replicas (2)\n"
-        "  replica          state    acked   lag  last ack  version\n"
-        "  127.0.0.1:21002  online    5000  50 B        1s  7.0.15\n"
-        "  10.0.0.2:21002   waiting      -     -        1s  -"
+        "  replica          state    acked   lag  in time  last ack  version\n"
+        "  127.0.0.1:21002  online    5000  50 B       0s        1s  7.0.15\n"
+        "  10.0.0.2:21002   waiting      -     -        -        1s  -"
     )
 
 

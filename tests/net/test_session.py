@@ -348,3 +348,25 @@ async def _bring_to(stage: str, it: Port, replica: FakeReplica) -> None:
         if stage == "blocked":
             it.feed.append(bytes(8_000_000))
             await until("a full socket", lambda: it.sessions[0].connection._writing)
+
+
+async def test_a_replica_that_lags_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on acknowledging what it had, while the stream has moved on."""
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
+    config = ListenConfig(port=0, max_lag_seconds=0.2)
+    async with port(path, config) as it:
+        with await it.replica() as late, await it.replica() as live:
+            for replica in (late, live):
+                await streaming(it, replica)
+                await replica.send(ack(END))
+            await until("ACKs", lambda: all(s.protocol.replica.acked == END for s in it.sessions))
+            shown = it.downstream.replicas(time.time(), it.history.journal.end)
+            assert [replica.lag_seconds for replica in shown] == [0, 0]
+            it.feed.append(SET)
+            await live.send(ack(END + len(SET)))
+            assert await late.rest() == SET
+            assert len(it.sessions) == 1
+        (gone, *_) = it.downstream.departures.recent[::-1]
+        assert gone.reason == "lag_seconds"
+        assert gone.acked_offset == END
+        assert "s behind, more than the limit" in gone.detail

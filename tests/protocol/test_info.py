@@ -4,7 +4,7 @@ import pytest
 
 from repltap.position import Offset
 from repltap.protocol.info import human_bytes, render_info, role_reply
-from repltap.status import LinkState, RelayStatus, ReplicaState, SyncProgress
+from repltap.status import Counters, LinkState, RelayStatus, ReplicaState, SyncProgress
 from tests.net.admin.fakes import NOW, REPLID, REPLID2, relay_status, replica, upstream
 
 # `INFO everything` of redis-server 7.0.15 running as a replica, the fields a relay shows too,
@@ -202,3 +202,14 @@ def test_role(state: LinkState, name: bytes, offset: int) -> None:
 )
 def test_human_bytes_as_redis_writes_them(count: int, text: str) -> None:
     assert human_bytes(count) == text
+
+
+def test_lag_and_reasons_of_disconnects() -> None:
+    counters = Counters(
+        replica_disconnects={"lag_bytes": 2, "closed": 1}, upstream_disconnects={"timeout": 4}
+    )
+    shown = render_info(relay_status(counters=counters), ["repltap"])
+    assert "replica0:id=8,lag_bytes=50,lag_seconds=0.250\r\n" in shown
+    assert "replica_disconnects:closed=1,lag_bytes=2\r\n" in shown
+    assert "upstream_disconnect_reasons:timeout=4\r\n" in shown
+    assert "lag=1\r\n" in render_info(relay_status(), ["replication"])

@@ -80,6 +80,7 @@ def replica(**changes: object) -> ReplicaStatus:
         "acked_offset": Offset(5000),
         "last_ack_at": NOW - 1,
         "lag_bytes": 50,
+        "lag_seconds": 0.25,
         "version": "7.0.15",
         **changes,
     }
