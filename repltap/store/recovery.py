@@ -4,9 +4,10 @@ Recovery gives back segments that continue each other without a gap, the last of
 appended to. It repairs what a crash explains and keeps what it cut off; it refuses everything else
 before it has changed anything. The rules are in `format`. It must never make up or reorder a byte.
 
-Only the last segment is read as a whole. The others were complete when their successor was begun;
-that their size and the end of their index still say so is checked in constant time each, their
-bytes by `Segment.verify` while repltap runs, or by `audit`.
+Only the last segment and those that were not durable are read as a whole, within a limit. The
+others were complete when their successor was begun; that their size and the end of their index
+still say so is checked in constant time each, their bytes by `Segment.verify` while repltap runs,
+or by `audit`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ KEEP_BROKEN_FILES = 8
 """Cut-off tails kept for inspection, newest last. A crash loop must not fill the disk with them."""
 
 _COPY_BYTES = 1 << 20
+
+_READ_BYTES = 1 << 30
+"""Of the segments that were not durable, no more than this is read: half a second of checksums. With
+fsync `no` nothing ever is; what is older is checked before it is served, like everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,9 @@ def _recover(directory: Path) -> Recovered:
         mark = MAX_OFFSET  # believe that all of it was durable
     orphans = _orphan_indexes(directory, segments, mark)
     last, damage = _find_last(segments, mark)
+    hole = _find_hole(segments[:last], mark)
+    if hole is not None:
+        last, damage = hole, "the journal before it was not written out"
     scan = _scan(segments[last])
     if scan.resumes and scan.end < mark:
         raise _corrupt(segments[last].path, scan.end, scan.damage)
@@ -183,10 +191,29 @@ def _find_last(segments: list[Segment], mark: Offset) -> tuple[int, str]:
         segment = segments[position]
         damage, at = check_closed(segment, following.start)
         if damage:
+            if at < mark and segment.end == following.start:
+                at = _scan(segment).end  # its index may be torn past the mark only
             if at < mark:
                 raise _corrupt(segment.path, at, damage)
             return position, damage
     return len(segments) - 1, ""
+
+
+def _find_hole(closed: list[Segment], mark: Offset) -> int | None:
+    """Find the first closed segment whose bytes a power failure has kept from the disk.
+
+    The pages of several files are written out in any order: a segment can be whole where the one
+    before it is not. What is sound is noted as verified.
+    """
+    unsynced = [n for n, segment in enumerate(closed) if segment.end > mark]
+    while unsynced and closed[-1].end - closed[unsynced[0]].start > _READ_BYTES:
+        unsynced.pop(0)
+    for position in unsynced:
+        segment = closed[position]
+        if _scan(segment).end < segment.end:
+            return position
+        segment.verified = True
+    return None
 
 
 def check_closed(segment: Segment, following: Offset) -> tuple[str, Offset]:

@@ -88,7 +88,9 @@ class Store:
             DataDirError: It can't be used.
         """
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            if not path.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                fsync_dir(path.parent)
             lock_fd = _lock(path / LOCK_NAME)
         except OSError as exc:
             raise storage_error(exc, path) from exc
@@ -220,6 +222,7 @@ class Store:
         directory = self.path / HISTORIES_NAME
         try:
             directory.mkdir(exist_ok=True)
+            fsync_dir(self.path)  # what is published below is durable only if this name is
             found = self._find_histories(directory)
         except OSError as exc:
             raise storage_error(exc, directory) from exc
