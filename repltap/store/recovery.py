@@ -29,8 +29,8 @@ KEEP_BROKEN_FILES = 8
 _COPY_BYTES = 1 << 20
 
 _READ_BYTES = 1 << 30
-"""Of the segments that were not durable, no more than this is read: half a second of checksums. With
-fsync `no` nothing ever is; what is older is checked before it is served, like everything else."""
+"""Of the segments that were not durable, no more than this is read: half a second of checksums.
+With fsync `no` nothing ever is; what is older is checked before it is served, as everything is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,6 +297,9 @@ def test_nothing_leaks(journal: Journal) -> None:
 def test_what_was_there_before_the_start_is_unverified(journal: Journal, reopen: Reopen) -> None:
     journal.append(DATA[3500:3600], 1)
     assert journal.unverified == ()
+    job = journal.prepare_sync()
+    job.run()
+    journal.synced(job)
     journal.close()
     again = reopen()
     assert [segment.start for segment in again.unverified] == [5000, 6000, 7000]
@@ -310,6 +313,12 @@ def test_what_was_there_before_the_start_is_unverified(journal: Journal, reopen:
     again.trim(Offset(6000)).delete()
     assert again.unverified == ()
     assert content(again) == DATA[1000:]
+
+
+def test_what_was_not_durable_is_verified_at_the_start(journal: Journal, reopen: Reopen) -> None:
+    journal.append(DATA[3500:3600], 1)
+    journal.close()
+    assert reopen().unverified == ()
 
 
 def test_times(make_journal: MakeJournal, reopen: Reopen) -> None:
