@@ -1,8 +1,12 @@
 """What is deleted, and when: journal, snapshots, and readers that fell too far behind.
 
-The journal keeps `retain_bytes` for replicas that come back. A stored snapshot and every reader
-hold it back further, up to `pin_limit_bytes` or what the quota allows. Past that a snapshot is
-removed, a reader is dropped; the master is never made to wait.
+The journal keeps `retain_bytes` for replicas that come back, less where those are older than
+`retain_seconds`. A stored snapshot and every reader hold it back further, up to `pin_limit_bytes`
+or what the quota allows. Past that a snapshot is removed, a reader is dropped; the master is never
+made to wait.
+
+Of each format the newest snapshot is kept, whatever its age: while the master can't be asked for
+another, it is all that a new replica can be given.
 """
 
 from __future__ import annotations
@@ -12,10 +16,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from repltap.ages import JournalAge
 from repltap.config import StoreConfig
 from repltap.endings import DisconnectReason
+from repltap.errors import OpenFilesError
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
+from repltap.store.journal import Journal
 from repltap.store.store import Store
 
 log = logging.getLogger("repltap.journal")
@@ -55,6 +62,8 @@ class Retention:
     def __init__(self, store: Store, config: StoreConfig) -> None:
         self._store = store
         self._config = config
+        seconds = config.retain_seconds
+        self._age = JournalAge(seconds) if seconds is not None else None
         quota_bytes = config.quota_bytes
         self.working_room_bytes = _WORKING_ROOM_BYTES
         if quota_bytes is not None:
@@ -80,6 +89,7 @@ class Retention:
         limit = self._pin_limit(history)
         floor = Offset(journal.end - limit)
         await self._drop_snapshots(history, floor)
+        expired = self._expired(journal)
         # From here to the trim nothing waits: whoever is granted something is in the lists.
         needed = [snapshot.offset for snapshot in history.snapshots.all]
         needed += pins()
@@ -92,13 +102,23 @@ class Retention:
                 f"{journal.end - reader.pin} bytes behind, more than the limit of {limit}: it may "
                 "come back by partial resync while the journal holds its offset",
             )
-        keep = min([journal.end - self._config.retain_bytes, *needed])
+        returning = max(journal.end - self._config.retain_bytes, expired)
+        keep = min([returning, *needed])
         trimmed = journal.trim(Offset(max(keep, floor, 0)))
         if trimmed.paths:
             await asyncio.to_thread(trimmed.delete)
             log.debug(
                 "journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start
             )
+
+    def _expired(self, journal: Journal) -> Offset:
+        """Tell below which offset the journal is too old to be kept for who comes back."""
+        if self._age is None:
+            return journal.start
+        try:
+            return self._age.expired(journal)
+        except OpenFilesError:
+            return journal.start  # it has time: asked again in a second
 
     async def _drop_snapshots(self, history: HistoryStore, floor: Offset) -> None:
         """Keep only the newest snapshot of each format, if its tail is within the limit."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from repltap.endings import DisconnectReason
+from repltap.errors import OpenFilesError
 from repltap.position import Offset
 from repltap.retention import Retention
+from repltap.store import timemap
 from repltap.store.store import Store
 from tests.protocol.ways import rdb
 from tests.stored import START, add_snapshot, hold, open_store, store_config
@@ -106,3 +109,70 @@ async def test_a_quota_lowers_the_limit(tmp_path: Path) -> None:
     assert history.snapshots.all == ()
     assert history.journal.start > START
     store.close()
+
+
+class TimePassed:
+    """A journal of which everything below an offset is too old."""
+
+    def __init__(self, expired: int) -> None:
+        self.offset = Offset(expired)
+
+    def expired(self, journal: object) -> Offset:
+        return self.offset
+
+
+async def test_old_journal_goes_though_there_is_little_of_it(store: Store) -> None:
+    """Readers, pins and the snapshot hold it all the same; the master may be idle."""
+    history = hold(store, snapshot=b"")
+    history.journal.append(bytes(6000), time.time_ns())
+    retention = Retention(store, store_config(store.path, retain_seconds=60.0))
+    await retention.apply(history, list, list)
+    assert history.journal.start == START
+    retention._age = TimePassed(START + 4500)  # type: ignore[assignment]
+    await retention.apply(history, lambda: [FakeReader(START + 1500)], lambda: [Offset(START)])
+    assert history.journal.start == START
+    await retention.apply(history, lambda: [FakeReader(START + 1500)], list)
+    assert history.journal.start == START + 1000
+    await retention.apply(history, list, list)
+    assert history.journal.start == START + 4000
+    retention._age = TimePassed(history.journal.end)  # type: ignore[assignment]
+    await retention.apply(history, list, list)
+    assert history.journal.start == START + 5000  # the last segment stays
+
+
+async def test_journal_that_is_not_old_is_still_limited_by_its_size(store: Store) -> None:
+    history = hold(store, snapshot=b"")
+    history.journal.append(bytes(6000), time.time_ns())
+    retention = Retention(store, store_config(store.path, retain_seconds=60.0, retain_bytes=2000))
+    await retention.apply(history, list, list)
+    assert history.journal.start == START + 4000
+
+
+async def test_the_only_snapshot_is_kept_whatever_its_age(store: Store) -> None:
+    """While the master is away it is all there is for a new replica; its tail is kept with it."""
+    history = hold(store)
+    history.journal.append(bytes(6000), time.time_ns())
+    retention = Retention(store, store_config(store.path, retain_seconds=60.0))
+    retention._age = TimePassed(history.journal.end)  # type: ignore[assignment]
+    await retention.apply(history, list, list)
+    assert len(history.snapshots.all) == 1
+    assert history.journal.start == START
+    add_snapshot(history, rdb(), offset=START + 6000)
+    await retention.apply(history, list, list)
+    assert [snapshot.offset for snapshot in history.snapshots.all] == [START + 6000]
+    assert history.journal.start == START + 5000
+
+
+async def test_out_of_descriptors_old_journal_waits(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = hold(store, snapshot=b"")
+    history.journal.append(bytes(6000), time.time_ns())
+    retention = Retention(store, store_config(store.path, retain_seconds=60.0))
+
+    def refuse(segment: object) -> int:
+        raise OpenFilesError("Too many open files", path=store.path)
+
+    monkeypatch.setattr(timemap, "last_time", refuse)
+    await retention.apply(history, list, list)
+    assert history.journal.start == START

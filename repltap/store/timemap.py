@@ -64,5 +64,22 @@ def offset_at(segments: Sequence[Segment], time_ns: int) -> Offset | None:
     return None
 
 
+def last_time(segment: Segment) -> int | None:
+    """Tell when the last byte that the index of a segment covers came in.
+
+    Returns:
+        Unix nanoseconds; None while no record covers any.
+
+    Raises:
+        DataDirError: The index can't be read, or has been removed meanwhile.
+    """
+    path, count = _index(segment)
+    try:
+        record = record_at(path, count - 1) if count else None
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
+    return record.time_ns if record else None
+
+
 def _index(segment: Segment) -> tuple[Path, int]:
     return index_path(segment.path.parent, segment.start), segment.index_bytes // RECORD_BYTES

@@ -28,6 +28,7 @@ def test_equal_times_and_empty_segments(tmp_path: Path) -> None:
     assert timemap.time_of(segments[0], Offset(29)) == 5
     assert timemap.time_of(segments[1], Offset(40)) == 9
     assert timemap.time_of(segments[2], Offset(50)) is None
+    assert [timemap.last_time(segment) for segment in segments] == [5, 9, None]
 
 
 def test_an_index_that_has_been_removed(tmp_path: Path) -> None:
@@ -37,3 +38,5 @@ def test_an_index_that_has_been_removed(tmp_path: Path) -> None:
         timemap.offset_at([segment], 7)
     with pytest.raises(DataDirError):
         timemap.time_of(segment, Offset(1))
+    with pytest.raises(DataDirError):
+        timemap.last_time(segment)
