@@ -89,11 +89,11 @@ def verify(file: Path | None, number: int | None, as_json: bool, **flags: object
     histories = store.histories if number is None else (store.history(number),)
     audits: list[tuple[HistoryReader, JournalAudit]] = []
     damages: list[Damage] = []
-    with progress("verifying", sum(_disk_bytes(history) for history in histories)) as advance:
+    with progress("verifying", sum(_disk_bytes(history) for history in histories)) as meter:
         for history in histories:
             damages += [history.damage] if history.damage else []
             try:
-                audit = audit_journal(history.path / JOURNAL_NAME, advance)
+                audit = audit_journal(history.path / JOURNAL_NAME, meter.advance)
             except NotRetainedError:
                 continue  # removed just then
             audits.append((history, audit))

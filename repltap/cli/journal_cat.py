@@ -196,8 +196,8 @@ def print_excerpt(excerpt: Excerpt, shown: str) -> int | None:
         if quiet:
             _print(excerpt, shown, lambda _: None)
         else:
-            with progress("reading", total) as advance:
-                _print(excerpt, shown, advance)
+            with progress("reading", total) as meter:
+                _print(excerpt, shown, meter.advance)
         sys.stdout.flush()
     except BrokenPipeError:
         return stdout_closed()

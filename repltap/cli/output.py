@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -50,8 +50,32 @@ def show_json(document: object) -> None:
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
+class Meter:
+    """How far long work is.
+
+    Args:
+        bar: Where it is shown, None for nowhere.
+        what: One or two words.
+        total_bytes: All there is to do, None while nobody knows.
+    """
+
+    def __init__(self, bar: Progress | None, what: str, total_bytes: int | None) -> None:
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task(what, total=total_bytes)
+
+    def advance(self, done_bytes: int) -> None:
+        """So much more is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, done_bytes)
+
+    def begin(self, what: str, total_bytes: int | None) -> None:
+        """What is done, and how much there is, is known now."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=what, total=total_bytes)
+
+
 @contextmanager
-def progress(what: str, total_bytes: int | None) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total_bytes: int | None) -> Iterator[Meter]:
     """Show how far long work is, on stderr and only if that is a terminal.
 
     Args:
@@ -59,11 +83,11 @@ def progress(what: str, total_bytes: int | None) -> Iterator[Callable[[int], Non
         total_bytes: All there is to do, None if nobody knows.
 
     Yields:
-        A function to tell of each number of bytes done.
+        What to tell of it.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        yield Meter(None, what, total_bytes)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -73,8 +97,7 @@ def progress(what: str, total_bytes: int | None) -> Iterator[Callable[[int], Non
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total_bytes)
-        yield lambda done: bar.advance(task, done)
+        yield Meter(bar, what, total_bytes)
 
 
 def moment(seconds: float | None) -> str:

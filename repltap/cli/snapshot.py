@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -16,7 +17,10 @@ from repltap.cli.journal import (
 )
 from repltap.cli.options import json_flag, table_options
 from repltap.cli.output import moment, progress, show, show_json
+from repltap.cli.snapshot_fetch import fetch_from_master, fetch_stored
 from repltap.cli.status_view import NOTHING, Cell, Section, human_size
+from repltap.config import load_upstream
+from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.store.audit import audit_snapshot
 from repltap.store.reader import Damage, HistoryReader, StoreReader
 from repltap.store.snapshot import Snapshot
@@ -73,9 +77,9 @@ def verify(file: Path | None, number: int | None, as_json: bool, **flags: object
     store = open_store(flags, file)
     found, damages = _find(store, number)
     verified = []
-    with progress("verifying", sum(one.size_bytes for _, one in found)) as advance:
+    with progress("verifying", sum(one.size_bytes for _, one in found)) as meter:
         for history, one in found:
-            damage = audit_snapshot(one, advance)
+            damage = audit_snapshot(one, meter.advance)
             verified.append((history, one, damage))
             if damage is not None:
                 damages.append(damage)
@@ -100,6 +104,82 @@ def verify(file: Path | None, number: int | None, as_json: bool, **flags: object
     if not verified and not damages:
         click.echo("no snapshot is stored")
     return report(damages)
+
+
+@snapshot.command()
+@table_options(
+    "data_dir",
+    "upstream",
+    "upstream_username",
+    "upstream_password_file",
+    "upstream_announce_version",
+    "upstream_timeout_seconds",
+    "upstream_transfer_timeout_seconds",
+    "upstream_connect_timeout_seconds",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where to write it; it appears whole, and replaces what is there.",
+)
+@click.option("--offset", type=int, metavar="N", help="Which stored one; the newest if not given.")
+@history_option
+@json_flag
+def fetch(
+    file: Path | None,
+    output: Path,
+    offset: int | None,
+    number: int | None,
+    as_json: bool,
+    **flags: object,
+) -> None:
+    """Get an RDB file: from a master or a relay, or one of the stored snapshots.
+
+    With --upstream on the command line the server there is asked for its dataset, as `redis-cli
+    --rdb` does; else a stored one is copied. Either is compared with its CRC-64 before the file
+    appears. A password is given by REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file. Valkey 9
+    sends its own format; --upstream-announce-version none asks for the one that Redis reads too.
+
+    \b
+    repltap snapshot fetch --upstream redis://127.0.0.1:6379 --output dump.rdb
+    repltap snapshot fetch --data-dir ./data --output dump.rdb
+    repltap snapshot fetch --data-dir ./data --offset 1000 --output dump.rdb
+    """
+    if flags["upstream"] is not None:
+        if (offset, number, flags["data_dir"]) != (None, None, None):
+            raise click.UsageError("--upstream goes with none of --data-dir, --offset, --history")
+        document = fetch_from_master(load_upstream(flags, os.environ, file), output)
+    else:
+        document = fetch_stored(_choose(open_store(flags, file), number, offset), output)
+    if as_json:
+        show_json(document)
+    else:
+        click.echo(
+            "{file}: {size_bytes} bytes, {format}, offset {offset} of {replid}".format_map(document)
+        )
+
+
+def _choose(store: StoreReader, number: int | None, offset: int | None) -> Found:
+    """Find the stored snapshot that is meant.
+
+    Raises:
+        NotRetainedError: It is not there.
+        CorruptStoreError: It is damaged, and no other is meant.
+    """
+    history = store.history(number)
+    found, damages = history.snapshots()
+    for one in found:
+        if offset in (None, one.offset):
+            return history, one
+    for damage in damages:
+        raise CorruptStoreError(damage.message, path=damage.path)
+    what = (
+        "no snapshot is stored" if offset is None else f"no snapshot is stored for offset {offset}"
+    )
+    raise NotRetainedError(what, path=history.path, hint="see `repltap snapshot ls`")
 
 
 def _find(store: StoreReader, number: int | None) -> tuple[list[Found], list[Damage]]:

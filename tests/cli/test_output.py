@@ -29,15 +29,17 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_progress_is_for_terminals(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with progress("reading", 10) as advance:
-        advance(10)
+    with progress("reading", 10) as meter:
+        meter.begin("writing", 20)
+        meter.advance(10)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress("reading", 10) as advance:
-        advance(10)
+    with progress("reading", 10) as meter:
+        meter.begin("writing", 20)
+        meter.advance(10)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "reading" in err
+    assert "writing" in err
 
 
 def test_moment() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,22 @@ pytestmark = pytest.mark.relay_only
 TIGHT: dict[str, str | int] = {"store_retain_bytes": "256kb", "store_pin_limit_bytes": "256kb"}
 
 
-def repltap(relay: Relay, *words: str, code: int = 0) -> bytes:
-    """Run a command on a relay's data directory, and give what it printed."""
+def run(*words: str, environ: Mapping[str, str], code: int = 0) -> bytes:
+    """Run a command, and give what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "repltap", *words, "--data-dir", str(relay.data_dir)],
-        env=relay.environ(),
+        [sys.executable, "-m", "repltap", *words],
+        env=environ,
         capture_output=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == code, (done.stdout[-2000:], done.stderr[-2000:])
     return done.stdout
+
+
+def repltap(relay: Relay, *words: str, code: int = 0) -> bytes:
+    """Run a command on a relay's data directory, and give what it printed."""
+    return run(*words, "--data-dir", str(relay.data_dir), environ=relay.environ(), code=code)
 
 
 def as_json(relay: Relay, *words: str, code: int = 0) -> dict[str, Any]:
@@ -127,6 +133,43 @@ def test_cat_prints_what_a_replica_received(lab: Lab) -> None:
         check=True,
     )
     assert copy.digest() == master.digest()
+
+
+@pytest.mark.parametrize("program", ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"])
+def test_fetched_snapshots_load(lab: Lab, program: str) -> None:
+    """From the master with a password, from the relay, and out of the store: equal datasets."""
+    master = lab.master(program, requirepass="word")
+    # Nothing that expires: the copies would not agree on when.
+    with master.client() as client:
+        for number in range(200):
+            client.call("RPUSH", f"list:{number % 7}", bytes(range(256)), number)
+            client.call("HSET", f"hash:{number % 5}", f"field:{number}", "x" * number)
+            client.call("XADD", "stream", "*", "n", number)
+    relay = lab.relay(master, upstream_password="word")
+    relay.wait_link()
+    clean = {key: value for key, value in relay.environ().items() if "UPSTREAM" not in key}
+    secret = {"REPLTAP_UPSTREAM_PASSWORD": "word"}
+    before = master.syncs.full
+    for number, (words, environ) in enumerate(
+        [
+            (("--upstream", f"redis://127.0.0.1:{master.port}"), clean | secret),
+            (("--upstream", f"redis://127.0.0.1:{relay.port}"), clean),
+            (("--data-dir", str(relay.data_dir)), clean),
+        ]
+    ):
+        copy = lab.server(program, f"copy-{number}", start=False, dbfilename="dump.rdb")
+        copy.directory.mkdir(exist_ok=True)
+        output = ("--output", str(copy.directory / "dump.rdb"))
+        run("snapshot", "fetch", *words, *output, environ=environ)
+        copy.start()
+        copy.wait_ready()
+        assert copy.digest() == master.digest(), words
+    assert master.syncs.full <= before + 1
+    refused = ("--upstream", f"redis://127.0.0.1:{master.port}", "--output", "/dev/null/x")
+    run("snapshot", "fetch", *refused, environ=clean | secret, code=4)
+    wrong = ("--upstream", f"redis://127.0.0.1:{master.port}", "--output", str(lab.directory / "x"))
+    run("snapshot", "fetch", *wrong, environ=clean, code=1)
+    assert not list(lab.directory.glob("*x*"))
 
 
 def test_follow_beside_a_relay_that_trims(lab: Lab) -> None:
