@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -84,8 +85,17 @@ def start_master(lab: Lab, plan: Plan) -> Server:
     return master
 
 
-def start_middle(lab: Lab, plan: Plan, variant: Variant, master: Server) -> Node:
-    """Start what the replicas will follow, and wait until it is in step with the master."""
+def start_middle(
+    lab: Lab,
+    plan: Plan,
+    variant: Variant,
+    master: Server,
+    options: Mapping[str, str | int] | None = None,
+) -> Node:
+    """Start what the replicas will follow, and wait until it is in step with the master.
+
+    `options` are further settings of the relay.
+    """
     if variant is Variant.DIRECT:
         return master
     directory = lab.directory / "middle"
@@ -96,7 +106,7 @@ def start_middle(lab: Lab, plan: Plan, variant: Variant, master: Server) -> Node
         middle = _ProfiledRelay(directory, "middle", master.port, {})
         middle.profile = plan.profile
     else:
-        middle = Relay(directory, "middle", master.port, {})
+        middle = Relay(directory, "middle", master.port, options or {})
     _start(lab, middle)
     middle.wait_ready()
     middle.wait_link(_READY_SECONDS)
