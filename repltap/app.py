@@ -17,10 +17,13 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from prometheus_client import CollectorRegistry, ProcessCollector
+
 from repltap.config import Config, StoreConfig
 from repltap.errors import ConfigError, ListenError
 from repltap.feed import Feed
 from repltap.files import reserve_files
+from repltap.metrics import RelayCollector
 from repltap.net.downstream import Downstream
 from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
@@ -158,6 +161,7 @@ class Relay:
             listen_port=self._downstream.port,
             data_dir=str(self._config.store.data_dir),
             disk_free_bytes=self._feed.free_bytes(),
+            quota_bytes=self._config.store.quota_bytes,
             disk_full=self._link.disk_full,
             rss_bytes=resident,
             peak_rss_bytes=max(resident, usage.ru_maxrss * 1024),
@@ -232,7 +236,10 @@ class Relay:
         http = self._config.http
         if http is None:
             return None
-        return await start_web(create_app(self.status), http.host, http.port)
+        registry = CollectorRegistry()
+        registry.register(RelayCollector(self.status))
+        ProcessCollector(registry=registry)
+        return await start_web(create_app(self.status, registry), http.host, http.port)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
         store, port, upstream, refresh = parts
@@ -301,6 +308,7 @@ class Relay:
                     format=snapshot.format.upper(),
                     created_at=snapshot.created_at,
                     tail_bytes=journal.end - snapshot.offset,
+                    duration_seconds=snapshot.duration_seconds,
                 )
                 for snapshot in history.snapshots.all
             ),
@@ -323,6 +331,9 @@ class Relay:
             net_output_bytes=sent,
             net_repl_input_bytes=link.received_bytes,
             net_repl_output_bytes=replicated,
+            upstream_snapshot_bytes=link.snapshot_bytes,
+            journal_fsyncs=self._feed.syncing.count,
+            journal_fsync_seconds=self._feed.syncing.seconds,
             replica_disconnects=self._downstream.departures.counts,
             upstream_disconnects={reason.value: count for reason, count in link.ends.items()},
         )

@@ -121,6 +121,11 @@ class ReplicaStatus:
     snapshot_sent_bytes: int | None = None
     snapshot_total_bytes: int | None = None
 
+    @property
+    def name(self) -> str:
+        """The replica for people: what it announced, else its socket."""
+        return f"{self.ip}:{self.port}" if self.port else self.address
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotStatus:
@@ -131,6 +136,7 @@ class SnapshotStatus:
     format: str  # the RDB magic and version, such as REDIS0011 or VALKEY080
     created_at: float
     tail_bytes: int  # journal bytes a replica needs on top of it
+    duration_seconds: float | None = None  # how long it took to arrive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +187,8 @@ class Counters:
     """What has been counted since the process started; names as in INFO stats.
 
     Attributes:
+        upstream_snapshot_bytes: What of `net_repl_input_bytes` were snapshots.
+        journal_fsyncs, journal_fsync_seconds: How many there were, and how long they took.
         replica_disconnects: Replicas that went, by `repltap.endings.DisconnectReason`.
         upstream_disconnects: Links to the master that ended and attempts that failed, by
             `repltap.endings.FailureReason`. Reasons that did not occur are absent from both.
@@ -199,6 +207,9 @@ class Counters:
     net_output_bytes: int = 0
     net_repl_input_bytes: int = 0
     net_repl_output_bytes: int = 0
+    upstream_snapshot_bytes: int = 0
+    journal_fsyncs: int = 0
+    journal_fsync_seconds: float = 0.0
     replica_disconnects: Mapping[str, int] = field(default_factory=dict)
     upstream_disconnects: Mapping[str, int] = field(default_factory=dict)
 
@@ -214,6 +225,7 @@ class RelayStatus:
         listen_port: The RESP port that is listened on.
         data_dir: Where the store is.
         disk_free_bytes: What the file system has left for us.
+        quota_bytes: The limit on what is stored, None for no limit.
         disk_full: Reading from the master has stopped for want of room.
         rss_bytes, peak_rss_bytes: Resident memory of this process.
         cpu_user_seconds, cpu_system_seconds: Used so far.
@@ -244,6 +256,7 @@ class RelayStatus:
     journal: JournalStatus | None
     replicas: tuple[ReplicaStatus, ...] = ()
     counters: Counters = field(default_factory=Counters)
+    quota_bytes: int | None = None
     recent_disconnects: tuple[DisconnectStatus, ...] = ()
 
     @property

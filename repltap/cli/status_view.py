@@ -219,7 +219,7 @@ def _disconnects(status: RelayStatus) -> Section:
 
 def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
     return (
-        Cell(f"{replica.ip}:{replica.port}" if replica.port else replica.address),
+        Cell(replica.name),
         _replica_state(replica),
         Cell(NOTHING if replica.acked_offset is None else str(replica.acked_offset)),
         Cell(human_size(replica.lag_bytes)),

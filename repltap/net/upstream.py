@@ -202,6 +202,7 @@ class UpstreamLink:
         """Store snapshot bytes."""
         assert self._intake is not None
         self.counters.received_bytes += len(data)
+        self.counters.snapshot_bytes += len(data)
         self._intake.write(data)
         self._feed.wake_soon()
 

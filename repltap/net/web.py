@@ -1,4 +1,4 @@
-"""The HTTP side: a liveness check and the JSON status.
+"""The HTTP side: a liveness check, the JSON status and the metrics.
 
 Read-only, and without secrets: a `RelayStatus` holds none. It must never make the relay do
 anything but look at itself.
@@ -13,6 +13,8 @@ from typing import cast
 
 import orjson
 from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from repltap.errors import ListenError
 from repltap.reasons import os_reason
@@ -58,15 +60,16 @@ def _since(now: float, then: float | None) -> float | None:
     return None if then is None else round(max(0.0, now - then), 3)
 
 
-def create_app(status: Callable[[], RelayStatus]) -> web.Application:
+def create_app(status: Callable[[], RelayStatus], registry: CollectorRegistry) -> web.Application:
     """Make the HTTP application.
 
     Args:
         status: Called for each request that shows the status.
+        registry: What `/metrics` shows.
 
     Returns:
-        An application with `GET /healthz`, which answers 200 as long as the event loop runs, and
-        `GET /api/status`.
+        An application with `GET /healthz`, which answers 200 as long as the event loop runs,
+        `GET /api/status` and `GET /metrics`.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -75,9 +78,16 @@ def create_app(status: Callable[[], RelayStatus]) -> web.Application:
     async def api_status(_request: web.Request) -> web.Response:
         return _json(status_document(status()))
 
+    async def metrics(request: web.Request) -> web.Response:
+        # OpenMetrics for who asks for it, as Prometheus does.
+        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+        headers = {"Cache-Control": "no-store", "Content-Type": content_type}
+        return web.Response(body=encoder(registry), headers=headers)
+
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/api/status", api_status)
+    app.router.add_get("/metrics", metrics)
     return app
 
 

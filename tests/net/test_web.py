@@ -5,6 +5,7 @@ import socket
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry, Gauge
 
 from repltap.errors import ListenError
 from repltap.net.web import create_app, start_web, status_document
@@ -16,7 +17,7 @@ async def test_health_needs_no_status() -> None:
     def broken() -> None:
         raise AssertionError("asked for the status")
 
-    async with TestClient(TestServer(create_app(broken))) as client:  # type: ignore[arg-type]
+    async with TestClient(TestServer(create_app(broken, CollectorRegistry()))) as client:  # type: ignore[arg-type]
         answer = await client.get("/healthz")
         assert answer.status == 200
         assert await answer.json() == {"status": "ok"}
@@ -24,7 +25,9 @@ async def test_health_needs_no_status() -> None:
 
 async def test_status_is_made_for_each_request() -> None:
     shown = [relay_status(), relay_status(upstream=upstream(state=LinkState.SYNC))]
-    async with TestClient(TestServer(create_app(lambda: shown.pop(0)))) as client:
+    async with TestClient(
+        TestServer(create_app(lambda: shown.pop(0), CollectorRegistry()))
+    ) as client:
         answer = await client.get("/api/status")
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.content_type == "application/json"
@@ -37,8 +40,29 @@ async def test_status_is_made_for_each_request() -> None:
     assert second["upstream"]["state"] == "sync"
 
 
+@pytest.mark.parametrize(
+    ("accept", "content_type", "last"),
+    [
+        ("", "text/plain", b"height_bytes 5.0\n"),
+        ("*/*", "text/plain", b"height_bytes 5.0\n"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text", b"# EOF\n"),
+    ],
+)
+async def test_metrics_are_shown_as_asked_for(accept: str, content_type: str, last: bytes) -> None:
+    registry = CollectorRegistry()
+    Gauge("height_bytes", "How high.", registry=registry).set(5)
+    async with TestClient(TestServer(create_app(relay_status, registry))) as client:
+        answer = await client.get("/metrics", headers={"Accept": accept})
+        assert answer.status == 200
+        assert answer.content_type == content_type
+        assert answer.headers["Cache-Control"] == "no-store"
+        body = await answer.read()
+    assert body.endswith(last)
+    assert b"height_bytes 5.0\n" in body
+
+
 async def test_nothing_else_is_there() -> None:
-    async with TestClient(TestServer(create_app(relay_status))) as client:
+    async with TestClient(TestServer(create_app(relay_status, CollectorRegistry()))) as client:
         assert (await client.get("/")).status == 404
         assert (await client.post("/api/status")).status == 405
 
@@ -61,7 +85,7 @@ def test_what_is_not_known_is_null() -> None:
 
 
 async def test_listen_answer_and_close() -> None:
-    server = await start_web(create_app(relay_status), "127.0.0.1", 0)
+    server = await start_web(create_app(relay_status, CollectorRegistry()), "127.0.0.1", 0)
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{server.port}/healthz") as answer,
@@ -76,7 +100,7 @@ async def test_a_busy_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         with pytest.raises(ListenError) as caught:
-            await start_web(create_app(relay_status), "127.0.0.1", port)
+            await start_web(create_app(relay_status, CollectorRegistry()), "127.0.0.1", port)
     assert caught.value.message == (
         f"can't listen on 127.0.0.1:{port} for HTTP: Address already in use"
     )

@@ -1,0 +1,252 @@
+"""The Prometheus metrics of a relay: its `RelayStatus`, rendered when somebody asks.
+
+Nothing is counted here, so nothing can differ from what INFO and the status API show. What is not
+known is absent, never 0. Label values are bounded: states and reasons are enums, replicas are
+those that are connected now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from repltap.endings import DisconnectReason, FailureReason
+from repltap.status import (
+    Counters,
+    JournalStatus,
+    LinkState,
+    RelayStatus,
+    ReplicaState,
+    ReplicaStatus,
+    UpstreamStatus,
+)
+
+PREFIX = "repltap_"
+
+
+class RelayCollector(Collector):
+    """Makes the metrics of one relay; register it on a registry.
+
+    Args:
+        status: Called for each scrape.
+    """
+
+    def __init__(self, status: Callable[[], RelayStatus]) -> None:
+        self._status = status
+
+    def describe(self) -> Iterable[Metric]:
+        """Give nothing: the names depend on what is known, and asking is the scrape's."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Make all of them."""
+        status = self._status()
+        yield _info("build", "The version of repltap that runs.", {"version": status.version})
+        yield from _upstream(status)
+        yield from _resyncs(status.counters)
+        yield from _snapshots(status)
+        yield from _downstream(status)
+        yield from _disk(status)
+        if status.journal is not None:
+            yield from _journal(status.journal)
+
+
+def _upstream(status: RelayStatus) -> Iterator[Metric]:
+    upstream, counters = status.upstream, status.counters
+    labels = {"source": f"{upstream.host}:{upstream.port}", "version": upstream.server_version}
+    if status.journal is not None:
+        labels["replid"] = status.journal.replid
+    yield _info("upstream", "The master that is followed, and the replid served.", labels)
+    up = upstream.state is LinkState.CONNECTED
+    yield _gauge("upstream_up", "1 while the stream from the master runs.", up)
+    yield _one_hot("upstream_state", "1 for the state of the link.", LinkState, upstream.state)
+    if status.journal is not None:
+        yield _gauge(
+            "upstream_offset_bytes",
+            "The offset up to which the stream has been received.",
+            status.journal.end_offset,
+        )
+        yield _gauge(
+            "upstream_durable_offset_bytes",
+            "The offset up to which the stream is known to be on the disk.",
+            status.journal.durable_offset,
+        )
+    yield from _upstream_times(upstream)
+    received = _counter(
+        "upstream_received_bytes", "Bytes received over the main link.", labels=("phase",)
+    )
+    streamed = counters.net_repl_input_bytes - counters.upstream_snapshot_bytes
+    received.add_metric(["snapshot"], counters.upstream_snapshot_bytes)
+    received.add_metric(["stream"], streamed)
+    yield received
+    yield _counter("upstream_connects", "Times that the link came up.", upstream.connects)
+    yield _by_reason(
+        "upstream_disconnects",
+        "Links to the master that ended, and attempts that failed.",
+        FailureReason,
+        counters.upstream_disconnects,
+    )
+
+
+def _upstream_times(upstream: UpstreamStatus) -> Iterator[Metric]:
+    if upstream.acked_offset is not None:
+        yield _gauge(
+            "upstream_acked_offset_bytes",
+            "The offset that the master was last told.",
+            upstream.acked_offset,
+        )
+    if upstream.last_io_at is not None:
+        yield _gauge(
+            "upstream_last_io_timestamp_seconds",
+            "When a byte last came from the master.",
+            upstream.last_io_at,
+        )
+
+
+def _resyncs(counters: Counters) -> Iterator[Metric]:
+    full = _counter("full_resyncs", "Full resyncs granted.", labels=("side",))
+    full.add_metric(["upstream"], counters.upstream_sync_full)
+    full.add_metric(["downstream"], counters.sync_full)
+    yield full
+    partial = _counter("partial_resyncs", "Partial resyncs granted.", labels=("side",))
+    partial.add_metric(["upstream"], counters.upstream_sync_partial_ok)
+    partial.add_metric(["downstream"], counters.sync_partial_ok)
+    yield partial
+    denied = _counter(
+        "partial_resyncs_denied",
+        "Partial resyncs that were asked for and not granted.",
+        labels=("side",),
+    )
+    denied.add_metric(["downstream"], counters.sync_partial_err)
+    yield denied
+
+
+def _snapshots(status: RelayStatus) -> Iterator[Metric]:
+    yield _counter(
+        "snapshot_refreshes",
+        "Snapshots fetched over a second connection.",
+        status.counters.snapshot_refreshes,
+    )
+    if status.upstream.sync is not None:
+        yield _gauge(
+            "snapshot_bytes",
+            "What has arrived of the snapshot that is arriving.",
+            status.upstream.sync.received_bytes,
+        )
+    if status.journal is None or not status.journal.snapshots:
+        return
+    newest = max(status.journal.snapshots, key=lambda snapshot: snapshot.created_at)
+    yield _gauge("snapshot_size_bytes", "Size of the newest snapshot.", newest.size_bytes)
+    yield _gauge(
+        "snapshot_age_seconds",
+        "Time since the newest snapshot was complete.",
+        max(0.0, status.now - newest.created_at),
+    )
+    if newest.duration_seconds is not None:
+        yield _gauge(
+            "snapshot_duration_seconds",
+            "How long the newest snapshot took to arrive.",
+            newest.duration_seconds,
+        )
+
+
+def _downstream(status: RelayStatus) -> Iterator[Metric]:
+    states = _labelled("downstream_replicas", "Replicas connected, by state.", "state")
+    for state in ReplicaState:
+        count = sum(replica.state is state for replica in status.replicas)
+        states.add_metric([state.value], count)
+    yield states
+    offset = _labelled("downstream_offset_bytes", "The offset it has acknowledged.", "replica")
+    lag = _labelled("downstream_lag_bytes", "Stream bytes it has not acknowledged.", "replica")
+    late = _labelled(
+        "downstream_lag_seconds", "Age of the first byte it has not acknowledged.", "replica"
+    )
+    heard = _labelled(
+        "downstream_last_ack_timestamp_seconds", "When it was last heard of.", "replica"
+    )
+    for name, replica in _named(status.replicas).items():
+        for family, value in (
+            (offset, replica.acked_offset),
+            (lag, replica.lag_bytes),
+            (late, replica.lag_seconds),
+            (heard, replica.last_ack_at),
+        ):
+            if value is not None:
+                family.add_metric([name], value)
+    yield from (offset, lag, late, heard)
+    yield _by_reason(
+        "downstream_disconnects",
+        "Replicas that were disconnected.",
+        DisconnectReason,
+        status.counters.replica_disconnects,
+    )
+
+
+def _named(replicas: Iterable[ReplicaStatus]) -> dict[str, ReplicaStatus]:
+    """Give the replicas by name; of one that is there twice, its newest connection.
+
+    A replica that came back may still have its old connection here. Two samples with the same
+    labels would make Prometheus refuse the whole scrape.
+    """
+    newest_last = sorted(replicas, key=lambda replica: replica.connection_id)
+    return {replica.name: replica for replica in newest_last}
+
+
+def _disk(status: RelayStatus) -> Iterator[Metric]:
+    yield _gauge("disk_free_bytes", "What file system and quota have left.", status.disk_free_bytes)
+    if status.quota_bytes is not None:
+        yield _gauge("quota_bytes", "The limit on all that is stored.", status.quota_bytes)
+    fsyncs = SummaryMetricFamily(
+        f"{PREFIX}journal_fsync_seconds", "How many fsyncs the journal took, and how long."
+    )
+    fsyncs.add_metric([], status.counters.journal_fsyncs, status.counters.journal_fsync_seconds)
+    yield fsyncs
+
+
+def _journal(journal: JournalStatus) -> Iterator[Metric]:
+    yield _gauge("journal_first_offset_bytes", "The first offset held.", journal.first_offset)
+    yield _gauge("journal_end_offset_bytes", "The offset after the last byte.", journal.end_offset)
+    yield _gauge("journal_disk_bytes", "What the journal takes on the disk.", journal.disk_bytes)
+
+
+def _info(name: str, text: str, labels: Mapping[str, str]) -> Metric:
+    return InfoMetricFamily(PREFIX + name, text, value=dict(labels))
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+def _labelled(name: str, text: str, label: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, labels=(label,))
+
+
+def _counter(
+    name: str, text: str, value: float | None = None, *, labels: tuple[str, ...] | None = None
+) -> CounterMetricFamily:
+    """Make a counter; `_total` is added to its name when it is written."""
+    return CounterMetricFamily(PREFIX + name, text, value=value, labels=labels)
+
+
+def _one_hot(name: str, text: str, states: type[Enum], now: Enum) -> Metric:
+    family = _labelled(name, text, "state")
+    for state in states:
+        family.add_metric([state.value], state is now)
+    return family
+
+
+def _by_reason(name: str, text: str, reasons: type[Enum], counts: Mapping[str, int]) -> Metric:
+    """Count by reason; one that has not occurred is known to be 0, so that its rise is seen."""
+    family = _counter(name, text, labels=("reason",))
+    for reason in reasons:
+        family.add_metric([reason.value], counts.get(reason.value, 0))
+    return family

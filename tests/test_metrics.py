@@ -1,0 +1,190 @@
+"""What Prometheus gets to see, through the parsers that Prometheus's own client ships."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from repltap.endings import DisconnectReason, FailureReason
+from repltap.metrics import RelayCollector
+from repltap.position import Offset
+from repltap.status import Counters, LinkState, RelayStatus, ReplicaState, SyncProgress
+from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def registry_of(status: RelayStatus) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(RelayCollector(lambda: status))
+    return registry
+
+
+def scrape(status: RelayStatus) -> Samples:
+    text = generate_latest(registry_of(status)).decode()
+    found: Samples = {}
+    for family in parse(text):
+        assert family.documentation, family.name
+        for sample in family.samples:
+            key = (sample.name.removeprefix("repltap_"), tuple(sorted(sample.labels.items())))
+            assert key not in found, f"twice: {key}"
+            found[key] = sample.value
+    return found
+
+
+def one(found: Samples, name: str, **labels: str) -> float | None:
+    return found.get((name, tuple(sorted(labels.items()))))
+
+
+def names(found: Samples) -> set[str]:
+    return {name for name, _ in found}
+
+
+def test_a_relay_at_work() -> None:
+    counters = Counters(
+        sync_full=2,
+        sync_partial_ok=5,
+        sync_partial_err=1,
+        upstream_sync_full=1,
+        upstream_sync_partial_ok=3,
+        snapshot_refreshes=4,
+        net_repl_input_bytes=1000,
+        upstream_snapshot_bytes=400,
+        journal_fsyncs=9,
+        journal_fsync_seconds=0.5,
+        replica_disconnects={"lag_bytes": 2},
+        upstream_disconnects={"timeout": 6},
+    )
+    found = scrape(relay_status(counters=counters, quota_bytes=1 << 30))
+    assert one(found, "build_info", version="0.1.0") == 1
+    assert one(found, "upstream_info", source="127.0.0.1:6379", version="7.0.15", replid=REPLID)
+    expected = {
+        "upstream_up": 1,
+        "upstream_offset_bytes": 5050,
+        "upstream_acked_offset_bytes": 4900,
+        "upstream_durable_offset_bytes": 5000,
+        "upstream_last_io_timestamp_seconds": NOW - 2,
+        "upstream_connects_total": 3,
+        "snapshot_size_bytes": 123_456_789,
+        "snapshot_age_seconds": 7200,
+        "snapshot_refreshes_total": 4,
+        "journal_first_offset_bytes": 50,
+        "journal_end_offset_bytes": 5050,
+        "journal_disk_bytes": 8192,
+        "journal_fsync_seconds_count": 9,
+        "journal_fsync_seconds_sum": 0.5,
+        "disk_free_bytes": 5 << 30,
+        "quota_bytes": 1 << 30,
+    }
+    assert {name: one(found, name) for name in expected} == expected
+    assert one(found, "upstream_received_bytes_total", phase="snapshot") == 400
+    assert one(found, "upstream_received_bytes_total", phase="stream") == 600
+    assert one(found, "full_resyncs_total", side="upstream") == 1
+    assert one(found, "full_resyncs_total", side="downstream") == 2
+    assert one(found, "partial_resyncs_total", side="upstream") == 3
+    assert one(found, "partial_resyncs_total", side="downstream") == 5
+    assert one(found, "partial_resyncs_denied_total", side="downstream") == 1
+    assert one(found, "downstream_disconnects_total", reason="lag_bytes") == 2
+    assert one(found, "upstream_disconnects_total", reason="timeout") == 6
+
+
+def test_states_and_reasons_are_all_there() -> None:
+    found = scrape(relay_status(upstream=upstream(state=LinkState.PAUSED)))
+    for state in LinkState:
+        shown = one(found, "upstream_state", state=state.value)
+        assert shown == (1 if state is LinkState.PAUSED else 0)
+    assert one(found, "upstream_up") == 0
+    for reason in DisconnectReason:
+        assert one(found, "downstream_disconnects_total", reason=reason.value) == 0
+    for failure in FailureReason:
+        assert one(found, "upstream_disconnects_total", reason=failure.value) == 0
+    for role in ReplicaState:
+        shown = one(found, "downstream_replicas", state=role.value)
+        assert shown == (1 if role is ReplicaState.ONLINE else 0)
+
+
+def test_replicas() -> None:
+    begins = replica(
+        connection_id=9,
+        port=0,
+        address="10.0.0.9:40000",
+        state=ReplicaState.TRANSFER,
+        acked_offset=None,
+        lag_bytes=None,
+        lag_seconds=None,
+    )
+    found = scrape(relay_status(replicas=(replica(), begins)))
+    assert one(found, "downstream_offset_bytes", replica="127.0.0.1:21002") == 5000
+    assert one(found, "downstream_lag_bytes", replica="127.0.0.1:21002") == 50
+    assert one(found, "downstream_lag_seconds", replica="127.0.0.1:21002") == 0.25
+    heard = "downstream_last_ack_timestamp_seconds"
+    assert one(found, heard, replica="127.0.0.1:21002") == NOW - 1
+    assert one(found, heard, replica="10.0.0.9:40000") == NOW - 1
+    assert one(found, "downstream_offset_bytes", replica="10.0.0.9:40000") is None
+    assert one(found, "downstream_lag_bytes", replica="10.0.0.9:40000") is None
+
+
+def test_a_replica_that_came_back_before_its_old_connection_ended() -> None:
+    """Two samples of the same labels would make Prometheus refuse everything."""
+    old, new = replica(connection_id=8), replica(connection_id=10, acked_offset=Offset(5050))
+    for shown in ((old, new), (new, old)):
+        found = scrape(relay_status(replicas=shown))
+        assert one(found, "downstream_offset_bytes", replica="127.0.0.1:21002") == 5050
+        assert one(found, "downstream_replicas", state="online") == 2
+
+
+def test_what_is_not_known_is_absent() -> None:
+    link = upstream(
+        state=LinkState.CONNECTING, last_io_at=None, acked_offset=None, server_version=""
+    )
+    found = names(scrape(relay_status(upstream=link, journal=None, replicas=())))
+    assert {"upstream_up", "upstream_info", "build_info", "disk_free_bytes"} <= found
+    assert not [name for name in found if name.startswith("journal_") and "fsync" not in name]
+    assert (
+        not {
+            "upstream_offset_bytes",
+            "upstream_acked_offset_bytes",
+            "upstream_last_io_timestamp_seconds",
+            "snapshot_bytes",
+            "snapshot_age_seconds",
+            "quota_bytes",
+        }
+        & found
+    )
+    assert "snapshot_size_bytes" not in names(scrape(relay_status(journal=journal(snapshots=()))))
+
+
+def test_a_snapshot_that_arrives() -> None:
+    sync = SyncProgress(
+        offset=Offset(0), total_bytes=None, received_bytes=250, started_at=NOW, last_io_at=NOW
+    )
+    assert one(scrape(relay_status(upstream=upstream(sync=sync))), "snapshot_bytes") == 250
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        relay_status(),
+        relay_status(journal=None, replicas=()),
+        relay_status(replicas=(replica(ip='a"b\\c\nd'),)),  # what a peer announces is escaped
+    ],
+)
+def test_openmetrics_is_well_formed(status: RelayStatus) -> None:
+    text = generate_openmetrics(registry_of(status)).decode()
+    families = list(parse_openmetrics(text))
+    assert len({family.name for family in families}) == len(families)
+    assert all(family.name.startswith("repltap_") for family in families)
+    shown = {s.labels["replica"] for f in families for s in f.samples if "replica" in s.labels}
+    assert shown == {each.name for each in status.replicas}
+
+
+def test_registering_asks_for_nothing() -> None:
+    def broken() -> RelayStatus:
+        raise AssertionError("asked for the status")
+
+    CollectorRegistry().register(RelayCollector(broken))
