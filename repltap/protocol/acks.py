@@ -104,18 +104,20 @@ class Acks:
         seam = self._seam + data[:_SEAM_BYTES]
         start = end - len(data)
         if _GETACK_CORE in data and GETACK in data:
-            self._ask(start + data.rindex(GETACK))
+            self._ask(start + data.rindex(GETACK) + len(GETACK))
         elif GETACK in seam:
-            self._ask(start - len(self._seam) + seam.rindex(GETACK))
+            self._ask(start - len(self._seam) + seam.rindex(GETACK) + len(GETACK))
         if not self._told:
             self._wanted = end
         whole = data if len(data) >= _SEAM_BYTES else self._seam + data
         self._seam = whole[-_SEAM_BYTES:]
 
     def _ask(self, offset: int) -> None:
-        """Answer a GETACK at `offset`: who sent it waits for what is before it.
+        """Answer a GETACK that ends at `offset`.
 
-        A replica answers with the offset before the GETACK, so a quorum never has more at first.
+        `WAIT` is content with what is before it, which is what a replica answers at first; a
+        master's `SHUTDOWN` and `FAILOVER` wait until its own bytes are acknowledged too
+        (`isReadyToShutdown`, `updateFailoverStatus`).
         """
         self._due = True
         self._wanted = Offset(offset)

@@ -103,7 +103,7 @@ def test_each_step_towards_what_is_waited_for_is_said_at_once() -> None:
     acks = Acks(0.0)
     acks.grant(Offset(0))
     acks.allow(Offset(100), None)
-    asked = Offset(300)  # where the GETACK begins: a replica answers with no more at first
+    asked = Offset(300 + len(GETACK))  # a replica answers with what is before it at first
     acks.see(memoryview(b"x" * 200 + GETACK + b"x" * 50), Offset(350 + len(GETACK)))
     assert acks.take(Offset(400)) == ack(100)
     acks.allow(Offset(100), None)
@@ -111,25 +111,28 @@ def test_each_step_towards_what_is_waited_for_is_said_at_once() -> None:
     acks.allow(Offset(250), None)  # enough for a client that waits for an earlier write
     assert acks.take(Offset(400)) == ack(250)
     assert acks.asked
-    acks.allow(asked, None)
+    acks.allow(Offset(300), None)
     assert acks.take(Offset(400)) == ack(300)
+    assert acks.asked
+    acks.allow(asked, None)
+    assert acks.take(Offset(400)) == ack(asked)
     assert not acks.asked
     acks.allow(Offset(400), None)
     assert acks.take(Offset(400)) == b""  # nobody waits for that
 
 
 @pytest.mark.parametrize("cut", range(1, len(GETACK)))
-def test_where_a_getack_over_two_reads_begins(cut: int) -> None:
+def test_where_a_getack_over_two_reads_ends(cut: int) -> None:
     acks = begun()
     acks.allow(Offset(100), None)
     lead = b"x" * 60
     acks.see(memoryview(lead + GETACK[:cut]), Offset(160 + cut))
     acks.see(memoryview(GETACK[cut:] + b"y"), Offset(161 + len(GETACK)))
     acks.take(Offset(200))
-    acks.allow(Offset(159), None)
+    acks.allow(Offset(159 + len(GETACK)), None)
     acks.take(Offset(200))
     assert acks.asked
-    acks.allow(Offset(160), None)
+    acks.allow(Offset(160 + len(GETACK)), None)
     acks.take(Offset(200))
     assert not acks.asked
 
