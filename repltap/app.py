@@ -121,7 +121,9 @@ class Relay:
             listening_port=port,
             acknowledged=self._downstream.acknowledged,
         )
-        self._refresher = SnapshotRefresher(self._feed, self._link, listening_port=port)
+        self._refresher = SnapshotRefresher(
+            self._feed, self._link, self._config.snapshot, listening_port=port
+        )
         self._service = SyncService(self._feed, self._link, self._refresher)
         try:
             web = await self._start_web()
@@ -172,6 +174,7 @@ class Relay:
             repl_timeout_seconds=round(self._config.listen.timeout_seconds),
             upstream=self._link.status(),
             journal=journal,
+            refresh=self._refresher.status(),
             replicas=tuple(replicas),
             counters=self._counters(),
             recent_disconnects=self._downstream.departures.recent,
@@ -326,7 +329,9 @@ class Relay:
             sync_partial_err=self._service.denied,
             upstream_sync_full=link.full_resyncs,
             upstream_sync_partial_ok=link.partial_resyncs,
-            snapshot_refreshes=self._refresher.refreshes,
+            snapshot_refreshes=self._refresher.counts.total(),
+            snapshot_refreshes_by_reason=dict(self._refresher.counts),
+            snapshot_refresh_failures=self._refresher.failures,
             net_input_bytes=received,
             net_output_bytes=sent,
             net_repl_input_bytes=link.received_bytes,

@@ -160,8 +160,7 @@ class Feed:
         intake, self.intake = self.intake, None
         if intake is None or intake.verified:
             return
-        intake.fail()
-        self._drop_readers(intake.history, DisconnectReason.SNAPSHOT_ABORTED, reason)
+        intake.fail(reason)
         self._tasks.spawn("discard intake", self._discard_intake(intake))
         self.changed()
 
@@ -180,7 +179,7 @@ class Feed:
                 DisconnectReason.NEW_HISTORY,
                 "the master gave a full resync: a new history has begun",
             )
-        self._wake_all(intake.history)
+        intake.release()
         self._tasks.spawn("publish history", self._publish(intake, old))
         self.changed()
 
@@ -229,11 +228,6 @@ class Feed:
     def wait(self, reader: Reader) -> None:
         """Wake this reader once, when bytes arrive next."""
         self._idle.add(reader)
-
-    def wake_soon(self) -> None:
-        """Wake waiting readers: a snapshot that they follow has grown."""
-        if self._idle:
-            self._wake_idle()
 
     def listen(self, callback: Callable[[], None]) -> None:
         """Call back whenever the history, the intake or the stored snapshots change."""
@@ -356,10 +350,6 @@ class Feed:
     def _wake_idle(self) -> None:
         idle, self._idle = self._idle, set()
         for reader in idle:
-            reader.wake()
-
-    def _wake_all(self, history: HistoryStore) -> None:
-        for reader in list(self._readers.get(history.number, ())):
             reader.wake()
 
     def _drop_readers(self, history: HistoryStore, reason: DisconnectReason, detail: str) -> None:

@@ -2,8 +2,9 @@
 
 An intake belongs to the history whose offset it describes: a new, unpublished one after a
 FULLRESYNC, the current one when a stored snapshot is refreshed. Its last bytes are held back from
-readers until the checksum has been verified, so that no replica ever loads a damaged snapshot as
-a good one.
+readers until its owner releases them: when the checksum was right and, for a refresh, when it is
+sure that it is of the history that is served. So no replica ever loads a damaged snapshot, or one
+of another history, as a good one.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import os
 import time
 
+from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.rdb.header import parse_header
+from repltap.retention import Reader
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot, SnapshotWriter
 
 HOLD_BACK_BYTES = 64
-"""Withheld from readers until the whole is verified. An RDB without its last nine bytes (end
+"""Withheld from readers until the whole is released. An RDB without its last nine bytes (end
 opcode and checksum) can't be loaded, so any number from nine up serves."""
 
 _HEADER_BYTES = 64 << 10
@@ -37,7 +40,9 @@ class Intake:
         size: Its size in bytes, None while the master has not said it.
         started: The master has begun to send it.
         verified: All of it is here and its checksum is right.
-        failed: It will never be whole.
+        released: Readers may have all of it.
+        failed: It will never be released.
+        followed: How many readers it has had.
     """
 
     def __init__(self, history: HistoryStore, writer: SnapshotWriter, *, origin: str) -> None:
@@ -48,7 +53,11 @@ class Intake:
         self.size: int | None = None
         self.started = False
         self.verified = False
+        self.released = False
         self.failed = False
+        self.followed = 0
+        self._followers: set[Reader] = set()
+        self._waiting: set[Reader] = set()  # those of them who have read all that is visible
         self.started_at = self.last_io_at = time.time()
         self._crc64 = 0
         self._magic = b""
@@ -63,7 +72,7 @@ class Intake:
     @property
     def visible(self) -> int:
         """How many bytes from the beginning may be read by others now."""
-        return self.writer.size if self.verified else max(0, self.writer.size - HOLD_BACK_BYTES)
+        return self.writer.size if self.released else max(0, self.writer.size - HOLD_BACK_BYTES)
 
     def begin(self, size: int | None) -> None:
         """The master has announced the payload; `size` is None in the `$EOF:` form."""
@@ -81,6 +90,7 @@ class Intake:
         if len(self._magic) < _MAGIC_BYTES:
             self._magic += bytes(data[: _MAGIC_BYTES - len(self._magic)])
         self.last_io_at = time.time()
+        self._wake()
 
     def verify(self, crc64: int) -> None:
         """All bytes are here and the checksum over them was right."""
@@ -88,9 +98,49 @@ class Intake:
         self.size = self.writer.size
         self.verified = True
 
-    def fail(self) -> None:
-        """It will never be whole: readers must give it up."""
+    def release(self) -> None:
+        """Let readers have the last bytes: it has been verified, and is what it is taken for."""
+        assert self.verified
+        assert not self.failed
+        self.released = True
+        self._wake()
+
+    def fail(self, detail: str) -> None:
+        """It will never be released: its readers are dropped."""
         self.failed = True
+        for reader in list(self._followers):
+            reader.drop(DisconnectReason.SNAPSHOT_ABORTED, detail)
+
+    # -- what readers call -----------------------------------------------------------------------
+
+    @property
+    def followers(self) -> int:
+        """How many read it now."""
+        return len(self._followers)
+
+    def follow(self, reader: Reader) -> None:
+        """Begin to read it: from now on `reader` is dropped when it fails."""
+        self._followers.add(reader)
+        self.followed += 1
+
+    def leave(self, reader: Reader) -> None:
+        """Read it no longer."""
+        self._followers.discard(reader)
+        self._waiting.discard(reader)
+
+    def wait(self, reader: Reader) -> None:
+        """Wake this reader once, when more of it may be read."""
+        self._waiting.add(reader)
+
+    # -- the file --------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Force what is written to the disk; blocking, for a thread.
+
+        Raises:
+            StoreError: The disk refused.
+        """
+        self.writer.sync()
 
     def publish(self) -> Snapshot:
         """Make the file durable and known to its history; blocking, for a thread.
@@ -118,3 +168,8 @@ class Intake:
     def discard(self) -> None:
         """Remove the file; blocking, for a thread."""
         self.writer.discard()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for reader in waiting:
+            reader.wake()

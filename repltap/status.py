@@ -33,6 +33,16 @@ class ReplicaState(Enum):
     ONLINE = "online"
 
 
+class RefreshReason(Enum):
+    """Why another snapshot is fetched."""
+
+    NO_SNAPSHOT = "no_snapshot"  # a replica needs one, and none is stored
+    FORMAT = "format"  # nor can it load those that are
+    TAIL = "tail"  # too much journal follows the newest
+    AGE = "age"  # the newest is too old
+    SCHEDULE = "schedule"  # it is time
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncProgress:
     """A snapshot on its way in.
@@ -183,6 +193,28 @@ class DisconnectStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshStatus:
+    """Another snapshot, on its way in over a second connection.
+
+    Attributes:
+        reason: Why it is fetched.
+        started_at: When the master was asked.
+        offset: The stream offset it describes; None before the master has granted it.
+        received_bytes, total_bytes: What has arrived, of how much; None where it is not known.
+        waiters: Replicas that wait for it.
+        receivers: Replicas that are sent it while it arrives.
+    """
+
+    reason: RefreshReason
+    started_at: float
+    offset: Offset | None = None
+    received_bytes: int = 0
+    total_bytes: int | None = None
+    waiters: int = 0
+    receivers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """What has been counted since the process started; names as in INFO stats.
 
@@ -191,7 +223,11 @@ class Counters:
         journal_fsyncs, journal_fsync_seconds: How many there were, and how long they took.
         replica_disconnects: Replicas that went, by `repltap.endings.DisconnectReason`.
         upstream_disconnects: Links to the master that ended and attempts that failed, by
-            `repltap.endings.FailureReason`. Reasons that did not occur are absent from both.
+            `repltap.endings.FailureReason`.
+        snapshot_refreshes_by_reason: Snapshots fetched anew, by `RefreshReason`.
+        snapshot_refresh_failures: Tries to that came to nothing.
+
+    Reasons that did not occur are absent from the mappings.
     """
 
     connections_received: int = 0
@@ -203,6 +239,7 @@ class Counters:
     upstream_sync_full: int = 0
     upstream_sync_partial_ok: int = 0
     snapshot_refreshes: int = 0
+    snapshot_refresh_failures: int = 0
     net_input_bytes: int = 0
     net_output_bytes: int = 0
     net_repl_input_bytes: int = 0
@@ -212,6 +249,7 @@ class Counters:
     journal_fsync_seconds: float = 0.0
     replica_disconnects: Mapping[str, int] = field(default_factory=dict)
     upstream_disconnects: Mapping[str, int] = field(default_factory=dict)
+    snapshot_refreshes_by_reason: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +271,7 @@ class RelayStatus:
         max_clients: The limit on them.
         journal: None until the first snapshot has been granted.
         recent_disconnects: The last replicas that went, newest first.
+        refresh: Another snapshot of the same history on its way in, if any.
     """
 
     version: str
@@ -254,6 +293,7 @@ class RelayStatus:
     repl_timeout_seconds: int
     upstream: UpstreamStatus
     journal: JournalStatus | None
+    refresh: RefreshStatus | None = None
     replicas: tuple[ReplicaStatus, ...] = ()
     counters: Counters = field(default_factory=Counters)
     quota_bytes: int | None = None

@@ -244,8 +244,7 @@ async def test_waiting_readers_are_woken_once(tmp_path: Path) -> None:
         feed.append(b"y")
         assert (waits.woken, busy.woken, left.woken) == (1, 0, 0)
         feed.wait(waits)
-        feed.wake_soon()
-        feed.wake_soon()
+        feed.append(b"z")
         assert waits.woken == 2
 
 
@@ -283,6 +282,8 @@ async def test_the_old_history_is_served_until_the_snapshot_is_whole(tmp_path: P
         feed.listen(lambda: told.append((feed.intake is not None, feed.history is old)))
         intake = await take_in(feed, OTHER)
         new_reader = FakeReader(feed, intake.history)
+        intake.follow(new_reader)
+        intake.wait(new_reader)
         assert feed.intake is intake
         assert feed.history is old
         assert not old_reader.dropped
@@ -291,6 +292,7 @@ async def test_the_old_history_is_served_until_the_snapshot_is_whole(tmp_path: P
         assert "a new history has begun" in old_reader.dropped[0]
         assert (new_reader.woken, new_reader.dropped) == (1, [])
         assert intake.verified
+        assert intake.released
         feed.append(b"stream")
         await stored(feed)
         assert told[0] == (True, True)
@@ -310,6 +312,7 @@ async def test_an_intake_that_is_cut(tmp_path: Path, with_old: bool) -> None:
         before = feed.history
         intake = await take_in(feed, OTHER)
         reader = FakeReader(feed, intake.history)
+        intake.follow(reader)
         feed.abandon_intake("cut")
         assert (feed.intake, feed.history) == (None, before)
         assert intake.failed
@@ -415,6 +418,7 @@ async def test_closing_with_an_unfinished_intake(tmp_path: Path) -> None:
     async with opened(tmp_path) as feed:
         intake = await take_in(feed)
         reader = FakeReader(feed, intake.history)
+        intake.follow(reader)
     assert reader.dropped == ["repltap is shutting down"]
     assert histories(tmp_path) == []
     del intake, reader, feed

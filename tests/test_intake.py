@@ -1,10 +1,11 @@
-"""A snapshot on its way in: readable while it grows, never whole before it is verified."""
+"""A snapshot on its way in: readable while it grows, never whole before it is released."""
 
 import os
 from pathlib import Path
 
 import pytest
 
+from repltap.endings import DisconnectReason
 from repltap.errors import RemoteProtocolError
 from repltap.intake import HOLD_BACK_BYTES, Intake
 from repltap.position import Offset
@@ -24,7 +25,7 @@ def intake_of(history: HistoryStore) -> Intake:
     return Intake(history, history.snapshots.begin(START), origin="master:1")
 
 
-def test_the_end_is_held_back_until_verified(history: HistoryStore) -> None:
+def test_the_end_is_held_back_until_released(history: HistoryStore) -> None:
     data = rdb(bytes(200))
     intake = intake_of(history)
     assert (intake.visible, intake.size, intake.started) == (0, None, False)
@@ -37,6 +38,8 @@ def test_the_end_is_held_back_until_verified(history: HistoryStore) -> None:
     # What is withheld is at least the end opcode and the checksum: no server loads the rest.
     assert HOLD_BACK_BYTES >= 9
     intake.verify(7)
+    assert intake.visible == len(data) - HOLD_BACK_BYTES
+    intake.release()
     assert intake.visible == len(data)
     assert os.pread(intake.writer.fd, 1000, 0) == data
 
@@ -110,8 +113,56 @@ def test_failing_and_discarding(history: HistoryStore) -> None:
     intake.begin(500)
     intake.write(rdb())
     assert os.listdir(history.snapshots.path)
-    intake.fail()
+    intake.fail("cut")
     assert intake.failed
     assert not intake.verified
     intake.discard()
     assert os.listdir(history.snapshots.path) == []
+
+
+class Follower:
+    """Notes what it is told."""
+
+    def __init__(self, intake: Intake) -> None:
+        self.pin = START
+        self.woken = 0
+        self.dropped: list[str] = []
+        self._intake = intake
+        intake.follow(self)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def drop(self, reason: DisconnectReason, detail: str) -> None:
+        assert reason is DisconnectReason.SNAPSHOT_ABORTED
+        self.dropped.append(detail)
+        self._intake.leave(self)
+
+
+def test_followers_are_woken_once_when_there_is_more(history: HistoryStore) -> None:
+    intake = intake_of(history)
+    waits, busy, left = (Follower(intake) for _ in range(3))
+    intake.wait(waits)
+    intake.wait(left)
+    intake.leave(left)
+    intake.write(rdb())
+    intake.write(b"more")
+    assert (waits.woken, busy.woken, left.woken) == (1, 0, 0)
+    intake.wait(waits)
+    intake.verify(0)
+    assert waits.woken == 1
+    intake.release()
+    assert waits.woken == 2
+    assert (intake.followers, intake.followed) == (2, 3)
+    intake.discard()
+
+
+def test_followers_of_what_fails_are_dropped(history: HistoryStore) -> None:
+    """Also those that are not waiting: they must not go on for what will never come."""
+    intake = intake_of(history)
+    waits, busy = Follower(intake), Follower(intake)
+    intake.wait(waits)
+    intake.fail("cut")
+    assert (waits.dropped, busy.dropped) == (["cut"], ["cut"])
+    assert intake.followers == 0
+    intake.discard()

@@ -116,15 +116,23 @@ def _upstream(status: RelayStatus) -> Section:
     if upstream.last_io_at is not None:
         rows.append(("last byte", f"{human_age(status.now - upstream.last_io_at)} ago"))
     if sync := upstream.sync:
-        total = f" of {human_size(sync.total_bytes)}" if sync.total_bytes is not None else ""
-        share = f" ({sync.received_bytes / sync.total_bytes:.0%})" if sync.total_bytes else ""
-        rows.append(("snapshot", f"{human_size(sync.received_bytes)}{total}{share}"))
+        rows.append(("snapshot", _progress(sync.received_bytes, sync.total_bytes)))
+    if refresh := status.refresh:
+        come = _progress(refresh.received_bytes, refresh.total_bytes)
+        who = f"{refresh.waiters} wait, {refresh.receivers} receive it"
+        rows.append(("refresh", f"{come}; {refresh.reason.value}; {who}"))
     if upstream.acked_offset is not None:
         rows.append(("acknowledged", f"{upstream.acked_offset} ({upstream.ack_policy})"))
     if upstream.last_error:
         tone = "" if upstream.state is LinkState.CONNECTED else "bad"
         rows.append(("last error", Cell(upstream.last_error, tone)))
     return _facts("Upstream", *rows)
+
+
+def _progress(received_bytes: int, total_bytes: int | None) -> str:
+    total = f" of {human_size(total_bytes)}" if total_bytes is not None else ""
+    share = f" ({received_bytes / total_bytes:.0%})" if total_bytes else ""
+    return f"{human_size(received_bytes)}{total}{share}"
 
 
 def _link(status: RelayStatus) -> Cell:

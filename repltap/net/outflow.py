@@ -8,6 +8,7 @@ they sent. It knows which journal bytes the replica still needs (its pin). It de
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from repltap.feed import Feed
 from repltap.intake import Intake
@@ -81,11 +82,6 @@ class Outflow:
             return False
         return self._journal.offset < self.history.journal.end
 
-    @property
-    def broken_off(self) -> bool:
-        """What is being sent will never be whole."""
-        return self._intake is not None and self._intake.failed
-
     def prepare_stream(self, history: HistoryStore, offset: Offset) -> None:
         """Send the journal from `offset` on; it begins with the connection's next flush.
 
@@ -104,8 +100,11 @@ class Outflow:
         """
         if isinstance(snapshot, Intake):
             self._snapshot = SnapshotSource.arriving(
-                snapshot, on_idle=self._idle, on_finished=self._snapshot_finished
+                snapshot,
+                on_idle=partial(snapshot.wait, self._reader),
+                on_finished=self._snapshot_finished,
             )
+            snapshot.follow(self._reader)
             self._intake, self.snapshot_size = snapshot, snapshot.size
         else:
             self._snapshot = SnapshotSource.stored(
@@ -165,4 +164,7 @@ class Outflow:
         if self._snapshot is not None:
             self._closed_bytes += self._snapshot.sent
             self._snapshot.close()
-        self._snapshot = self._intake = None
+            self._snapshot = None
+        if self._intake is not None:
+            self._intake.leave(self._reader)
+            self._intake = None

@@ -1,272 +1,301 @@
-"""Fetch a snapshot over a second connection, for replicas that no stored one can serve.
+"""When another snapshot is fetched from the master, and for whom.
 
-One refresh serves all who wait. The main link goes on meanwhile: the snapshot describes an offset
-of the same history, so it is usable as soon as the journal has reached it. Where the server knows
-`REPLCONF rdb-only`, the second connection is no replica to it; where it doesn't, the connection is
-an ordinary full sync that is cut after the RDB.
+One fetch serves all who wait, and one runs at a time. It is done for a replica that no stored
+snapshot can serve, or that only one with too long a tail could, and on schedule. The master is
+spared: it is asked only while it streams to us and there is room for what it would send, and what
+failed is left alone for a while (`setbacks`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
-from repltap.config import UpstreamConfig
-from repltap.errors import (
-    DiskFullError,
-    ReplTapError,
-    UpstreamError,
-)
+from repltap.config import SnapshotConfig
+from repltap.errors import ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
-from repltap.net.connect import connect, settings_of
-from repltap.net.conversation import Conversation
+from repltap.net.refresh_run import RefreshRun
+from repltap.net.setbacks import Setbacks
+from repltap.net.staleness import Staleness
 from repltap.net.upstream import UpstreamLink
-from repltap.position import Offset
-from repltap.protocol.events import (
-    FullResyncGranted,
-    SnapshotReceived,
-    SnapshotStarted,
-    UpstreamEvent,
-)
-from repltap.protocol.upstream import UpstreamProtocol
-from repltap.rdb.compatibility import can_load, version_to_announce
-from repltap.store.history import HistoryStore
+from repltap.rdb.compatibility import Wanted
+from repltap.status import RefreshReason, RefreshStatus
+from repltap.store.snapshots import Snapshot
 
-_RETRY_SECONDS = (1.0, 5.0, 30.0, 300.0)
-"""Waits after failed refreshes in a row: each one may have cost the master a fork."""
-
-_CATCH_UP_POLL_SECONDS = 0.05
 _POLL_SECONDS = 0.5
-_MAX_WANTED = 16
+_MAX_REQUESTS = 16
 """Different versions of Valkey that may wait for a snapshot at once."""
 
-_CATCH_UP_SECONDS = 30.0
-"""How long the main link may take to reach the snapshot's offset. It is normally there before the
-snapshot has arrived; a link that is down that long makes the snapshot useless."""
+_LAPSE_SECONDS = 5.0
+"""Who waits asks again each second; who has not for so long has gone."""
+
+_WHY = {
+    RefreshReason.NO_SNAPSHOT: "none is stored",
+    RefreshReason.FORMAT: "none that is stored can be loaded by who wants one",
+    RefreshReason.TAIL: "much journal follows the one that is stored",
+    RefreshReason.AGE: "the one that is stored is old",
+    RefreshReason.SCHEDULE: "it is time for another",
+}
 
 
-_NOTHING = "nothing"
+@dataclass(slots=True)
+class _Request:
+    """What some replicas wait for."""
 
+    wanted: Wanted
+    reason: RefreshReason
+    since: float
+    waiters: dict[str, float] = field(default_factory=dict)  # name -> when it last asked
 
-@dataclass(frozen=True, slots=True)
-class _Setback:
-    """A refresh that failed: when to try again at the earliest, unless things have changed."""
-
-    until: float
-    failures: int
-    generation: int
-    config: UpstreamConfig
+    def count(self, now: float) -> int:
+        """Count those who still wait."""
+        self.waiters = {n: at for n, at in self.waiters.items() if now - at < _LAPSE_SECONDS}
+        return len(self.waiters)
 
 
 class SnapshotRefresher:
-    """At most one refresh at a time.
+    """At most one fetch at a time.
 
     Args:
         feed: Where the snapshot goes.
         link: The main link: its master is asked, and only while it streams.
+        config: Which snapshots are too old, and the schedule.
         listening_port: What to announce.
 
     Attributes:
-        refreshes: How many have been published.
+        counts: How many have been stored, by `RefreshReason`.
+        failures: How many tries came to nothing.
     """
 
-    def __init__(self, feed: Feed, link: UpstreamLink, *, listening_port: int) -> None:
+    def __init__(
+        self, feed: Feed, link: UpstreamLink, config: SnapshotConfig, *, listening_port: int
+    ) -> None:
         self._feed = feed
         self._link = link
         self._listening_port = listening_port
-        # What to announce upstream -> a replica's version that it serves, and the reason.
-        self._wanted: dict[str | None, tuple[str, str]] = {}
-        self._setbacks: dict[str | None, _Setback] = {}
+        self._staleness = Staleness(config)
+        self._setbacks = Setbacks(_now, lambda: (feed.generation, link.config))
+        self._requests: dict[Wanted, _Request] = {}
         self._signal = asyncio.Event()
-        self._intake: Intake | None = None
-        self._history: HistoryStore | None = None
-        self._generation = 0  # the feed's, and the link's configuration, when the refresh began
-        self._config: UpstreamConfig | None = None
-        self.refreshes = 0
+        self._fetch: RefreshRun | None = None
+        self._reason = RefreshReason.NO_SNAPSHOT  # of the fetch that runs
+        self._last: tuple[Snapshot, float] | None = None  # the last one fetched, and when
+        self.counts: Counter[str] = Counter()
+        self.failures = 0
 
-    def request(self, version: str, reason: str) -> None:
-        """Ask for a snapshot that a replica of this announced version can load.
+    # -- what serving asks -----------------------------------------------------------------------
+
+    @property
+    def arriving(self) -> Intake | None:
+        """A snapshot that has begun to arrive; None when it may be of another history by now."""
+        fetch = self._fetch
+        if fetch is None or fetch.intake is None or not fetch.same:
+            return None
+        return fetch.intake if fetch.intake.started else None
+
+    def objection(self, snapshot: Snapshot, since: float) -> RefreshReason | None:
+        """Say why a stored snapshot should not be sent while a newer one can be had.
 
         Args:
-            version: What the replica said it is, "" for nothing.
-            reason: For the log.
+            snapshot: The newest that will do.
+            since: When the replica asked, event loop's clock. What was complete after that is
+                always good enough: else a master that is written to fast would be asked for ever.
         """
-        announce = version_to_announce(version)
-        if announce not in self._wanted and len(self._wanted) < _MAX_WANTED:
-            self._wanted[announce] = (version, reason)
-            self._signal.set()
+        if self._last is not None and self._last[0] == snapshot and self._last[1] >= since:
+            return None
+        history = self._feed.history
+        if history is None:
+            return None
+        return self._staleness.judge(snapshot, history.journal.end, time.time())
+
+    def hopeful(self, wanted: Wanted) -> bool:
+        """Tell whether a snapshot like this can be fetched soon, as far as is known."""
+        return self._may_ask and not self._set_back(wanted)
+
+    def request(self, wanted: Wanted, reason: RefreshReason, waiter: str) -> None:
+        """Ask for a snapshot; to be called again each second for as long as it is wanted.
+
+        Args:
+            wanted: Who must be able to load it.
+            reason: Why no stored one is sent.
+            waiter: Who waits, by name.
+        """
+        now = _now()
+        request = self._requests.get(wanted)
+        if request is None:
+            if len(self._requests) >= _MAX_REQUESTS:
+                return
+            request = self._requests[wanted] = _Request(wanted, reason, now)
+        request.waiters[waiter] = now
+        self._signal.set()
+
+    def status(self) -> RefreshStatus | None:
+        """Show the fetch that runs, None when none does."""
+        fetch = self._fetch
+        if fetch is None:
+            return None
+        intake = fetch.intake
+        shown = RefreshStatus(
+            reason=self._reason, started_at=fetch.started_at, waiters=self._count_waiters()
+        )
+        if intake is None:
+            return shown
+        return replace(
+            shown,
+            offset=intake.offset,
+            received_bytes=intake.writer.size,
+            total_bytes=intake.size,
+            receivers=intake.followers,
+        )
+
+    # -- the work --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve requests until cancelled; what fails is tried again, less and less often."""
+        """Serve requests and the schedule until cancelled."""
         while True:
-            await self._signal.wait()
-            announce = self._next_due()
-            if announce is _NOTHING or self._link.streaming_since is None or not self._has_room():
-                await asyncio.sleep(_POLL_SECONDS)
+            self._forget_requests()
+            request = self._next()
+            if request is None:
+                await self._pause()
                 continue
-            version, reason = self._wanted[announce]
             try:
-                if not self._has_one(version):
-                    await self._refresh(announce, reason)
-                    self._check_use(version)
-                self._setbacks.pop(announce, None)
+                await self._refresh(request)
             except ReplTapError as failure:
-                self._set_back(announce, failure)
+                self._failed(request, failure)
             # Whoever still waits asks again when the feed tells of the change.
-            del self._wanted[announce]
-            if not self._wanted:
-                self._signal.clear()
+            self._requests.pop(request.wanted, None)
             self._feed.changed()
 
-    def _next_due(self) -> str | None:
-        """Pick a want whose last failure is long enough ago, `_NOTHING` when there is none."""
-        now = asyncio.get_running_loop().time()
-        for announce in self._wanted:
-            setback = self._setbacks.get(announce)
-            if setback is None or now >= setback.until or self._is_over(setback):
-                return announce
-        return _NOTHING
+    async def _pause(self) -> None:
+        """Wait until something is wanted; look again now and then where something is due later."""
+        later = bool(self._requests) or self._staleness.scheduled
+        try:
+            async with asyncio.timeout(_POLL_SECONDS if later else None):
+                await self._signal.wait()
+        except TimeoutError:
+            pass
+        self._signal.clear()
 
-    def _is_over(self, setback: _Setback) -> bool:
-        """Another history or another master may well give what this one did not."""
-        return setback.generation != self._feed.generation or setback.config != self._link.config
+    def _forget_requests(self) -> None:
+        """Forget who has gone, and whom a stored snapshot serves by now."""
+        now = _now()
+        for request in list(self._requests.values()):
+            if not request.count(now) or self._served(request):
+                del self._requests[request.wanted]
 
-    def _set_back(self, announce: str | None, failure: ReplTapError) -> None:
-        last = self._setbacks.get(announce)
-        failures = 0 if last is None or self._is_over(last) else last.failures + 1
-        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        self._setbacks[announce] = _Setback(
-            until=asyncio.get_running_loop().time() + delay,
-            failures=failures,
-            generation=self._feed.generation,
-            config=self._link.config,
+    def _served(self, request: _Request) -> bool:
+        snapshot = self._feed.shelf.newest(request.wanted.loads)
+        return snapshot is not None and self.objection(snapshot, request.since) is None
+
+    def _next(self) -> _Request | None:
+        """Choose what to fetch now, None when there is nothing or it can't be."""
+        if not self._may_ask:
+            return None
+        for request in self._requests.values():
+            if not self._set_back(request.wanted):
+                return request
+        return self._scheduled()
+
+    def _scheduled(self) -> _Request | None:
+        history = self._feed.history
+        if history is None or self._feed.intake is not None or self._feed.settling is not None:
+            return None
+        newest = max((s.created_at for s in history.snapshots.all), default=None)
+        if not self._staleness.due(newest, time.time()):
+            return None
+        announced = self._link.config.announce_version
+        wanted = Wanted("" if announced in (None, "none") else str(announced), relay=True)
+        if self._set_back(wanted):
+            return None
+        return _Request(wanted, RefreshReason.SCHEDULE, _now())
+
+    @property
+    def _may_ask(self) -> bool:
+        """The master streams to us, and there is room for a snapshot like the last one."""
+        history = self._feed.history
+        if history is None or self._link.streaming_since is None:
+            return False
+        stored = history.snapshots.all
+        wanted_bytes = max(self._feed.working_room_bytes, stored[0].size_bytes if stored else 0)
+        return self._feed.has_room(wanted_bytes)
+
+    def _set_back(self, wanted: Wanted) -> bool:
+        """It has failed lately: what the master is asked, or the use of what it gave."""
+        return self._setbacks.running(wanted) or self._setbacks.running(wanted.announce)
+
+    async def _refresh(self, request: _Request) -> None:
+        history = self._feed.history
+        assert history is not None
+        logger = self._logger()
+        logger.info(
+            "fetching another snapshot: %s; %d replicas wait for it",
+            _WHY[request.reason],
+            self._count_waiters(),
         )
+        self._reason = request.reason
+        fetch = self._fetch = RefreshRun(
+            self._feed,
+            history,
+            self._link,
+            listening_port=self._listening_port,
+            announce=request.wanted.announce,
+        )
+        try:
+            snapshot = await fetch.run()
+        finally:
+            self._fetch = None
+        assert fetch.intake is not None
+        self._last = (snapshot, _now())
+        self._staleness.fetched(history.journal.end - snapshot.offset)
+        self.counts[request.reason.value] += 1
+        logger.info(
+            "snapshot refreshed: %d bytes at offset %d in %.1f s; %d replicas were sent it while "
+            "it arrived",
+            snapshot.size_bytes,
+            snapshot.offset,
+            time.time() - fetch.started_at,
+            fetch.intake.followed,
+        )
+        self._setbacks.clear(request.wanted.announce)
+        self._check_use(request)
+        self._setbacks.clear(request.wanted)
+
+    def _failed(self, request: _Request, failure: ReplTapError) -> None:
+        self.failures += 1
+        useless = isinstance(failure, _UselessError)
+        delay = self._setbacks.add(request.wanted if useless else request.wanted.announce)
         self._logger().warning(
             "snapshot refresh failed: %s; again in %g s if still wanted", failure, delay
         )
 
-    # -- the conversation's handler --------------------------------------------------------------
-
-    def stream(self, data: memoryview | bytes) -> None:  # noqa: ARG002 - the handler's signature
-        """Never called: the conversation ends with the snapshot."""
-        raise UpstreamError("stream bytes on a connection for the snapshot alone")
-
-    def snapshot(self, data: memoryview | bytes) -> None:
-        """Store snapshot bytes."""
-        assert self._intake is not None
-        self._intake.write(data)
-
-    async def handle(self, event: UpstreamEvent) -> None:
-        """Take a step of the transfer."""
-        if isinstance(event, FullResyncGranted):
-            history = self._history
-            assert history is not None
-            if event.replid != history.history.replid:
-                raise UpstreamError(f"it is another history by now: {event.replid}")
-            self._intake = Intake(
-                history, history.snapshots.begin(event.offset), origin=self._link.peer
-            )
-            self._feed.pin(self, event.offset)
-        elif isinstance(event, SnapshotStarted):
-            assert self._intake is not None
-            self._intake.begin(event.size_bytes)
-        elif isinstance(event, SnapshotReceived):
-            assert self._intake is not None
-            self._intake.verify(event.crc64)
-
-    def tick(self) -> None:
-        """Give up when the disk has no room for more, or the history is no longer the same."""
-        self._check_same()
-        if not self._has_room():
-            raise DiskFullError("no room for another snapshot", path=self._feed.data_dir)
-
-    def before_send(self) -> None:
-        """Nothing is acknowledged here: the main link does."""
-
-    # -- inside ----------------------------------------------------------------------------------
-
-    def _logger(self) -> PeerLogger:
-        return PeerLogger("upstream", peer=self._link.peer)
-
-    def _has_room(self) -> bool:
-        return self._feed.has_room(self._feed.working_room_bytes)
-
-    def _has_one(self, version: str) -> bool:
-        return self._feed.shelf.newest(lambda form: can_load(form, version)) is not None
-
-    async def _refresh(self, announce: str | None, reason: str) -> None:
-        self._history = self._feed.history
-        if self._history is None:
-            raise UpstreamError("there is no history yet")
-        self._generation = self._feed.generation
-        self._config = config = self._link.config
-        self._logger().info("fetching another snapshot: %s", reason)
-        protocol = UpstreamProtocol(
-            settings_of(
-                config,
-                self._listening_port,
-                announce_version=announce,
-                rdb_only=True,
-            ),
-            resume=None,
-            now=asyncio.get_running_loop().time(),
-        )
-        conversation = Conversation(protocol, self)
-        try:
-            await connect(conversation, config)
-            await conversation.run()
-            intake = self._intake
-            if intake is None or not intake.verified:
-                raise UpstreamError("the connection ended without a snapshot")
-            await self._catch_up(self._history, intake.offset)
-            async with self._feed.rename_lock:
-                self._check_same()
-                await asyncio.to_thread(intake.publish)
-            self._intake = None
-            self.refreshes += 1
-            self._logger().info(
-                "snapshot refreshed: %d bytes at offset %d",
-                intake.writer.size,
-                intake.offset,
-            )
-        finally:
-            self._feed.unpin(self)
-            if self._intake is not None:
-                intake, self._intake = self._intake, None
-                await asyncio.to_thread(intake.discard)
-
-    def _check_same(self) -> None:
-        """Make sure that the snapshot is still of the history that is served.
-
-        After a failover the history goes on with other bytes from some offset on, and the snapshot
-        of the old master may be from behind it: it must never be published then.
-        """
-        if self._feed.generation != self._generation or self._link.config is not self._config:
-            raise UpstreamError("the master or its history has changed meanwhile")
-
-    def _check_use(self, version: str) -> None:
+    def _check_use(self, request: _Request) -> None:
         """Make sure that the effort was worth it, so that it is not repeated without end."""
-        if self._has_one(version):
+        if self._feed.shelf.newest(request.wanted.loads) is not None:
             return
         history = self._feed.history
         found = ", ".join(s.format for s in history.snapshots.all) if history else ""
-        raise UpstreamError(
-            f"what came is of no use to a replica that announces version {version or 'none'}: "
-            f"{found or 'its journal is gone already'}",
+        raise _UselessError(
+            "what came is of no use to a replica that announces version "
+            f"{request.wanted.version or 'none'}: {found or 'its journal is gone already'}",
             hint="Valkey can't load Redis's newer formats, nor Redis Valkey's; if the format is "
             "right, raise store.pin_limit_bytes above what is written during a transfer",
         )
 
-    async def _catch_up(self, history: HistoryStore, offset: Offset) -> None:
-        """Wait until the journal has reached the snapshot."""
-        try:
-            async with asyncio.timeout(_CATCH_UP_SECONDS):
-                while history.journal.end < offset:
-                    await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
-                    self._check_same()
-        except TimeoutError as failure:
-            raise UpstreamError(
-                f"the main link has not reached offset {offset} within {_CATCH_UP_SECONDS:g} s"
-            ) from failure
+    def _count_waiters(self) -> int:
+        now = _now()
+        return sum(request.count(now) for request in self._requests.values())
+
+    def _logger(self) -> PeerLogger:
+        return PeerLogger("upstream", peer=self._link.peer)
+
+
+class _UselessError(UpstreamError):
+    """A snapshot has come, and who wanted it can't be served from it."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

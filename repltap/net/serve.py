@@ -22,7 +22,8 @@ from repltap.position import Position
 from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
-from repltap.rdb.compatibility import can_load
+from repltap.rdb.compatibility import Wanted
+from repltap.status import RefreshReason
 from repltap.store.snapshots import Snapshot
 
 _AHEAD_GRACE_SECONDS = 3.0
@@ -54,8 +55,18 @@ class Upstream(Protocol):
 class Refresher(Protocol):
     """Who can fetch another snapshot from the master."""
 
-    def request(self, version: str, reason: str) -> None:
-        """Ask for one that a replica of this announced version can load; many may ask."""
+    @property
+    def arriving(self) -> Intake | None:
+        """One that has begun to arrive."""
+
+    def objection(self, snapshot: Snapshot, since: float) -> RefreshReason | None:
+        """Say why a stored one should not be sent to who has waited since then."""
+
+    def hopeful(self, wanted: Wanted) -> bool:
+        """Tell whether one like this can be fetched soon."""
+
+    def request(self, wanted: Wanted, reason: RefreshReason, waiter: str) -> None:
+        """Ask for one; many may ask, again and again."""
 
 
 class SyncService:
@@ -110,7 +121,7 @@ class SyncService:
             if decision.verdict is Verdict.WAIT and self._hold_ahead(session, wait):
                 return
             reason = decision.reason
-        self._serve_full(session, position, reason)
+        self._serve_full(session, wait, position, reason)
 
     def _hold_ahead(self, session: Session, wait: SyncWait) -> bool:
         """Hold a replica that is ahead of the journal; False when it has been long enough."""
@@ -127,8 +138,10 @@ class SyncService:
         session.hold("it is ahead of the journal; the master is expected to send the rest again")
         return True
 
-    def _serve_full(self, session: Session, position: Position | None, reason: str) -> None:
-        choice = self._choose(session)
+    def _serve_full(
+        self, session: Session, wait: SyncWait, position: Position | None, reason: str
+    ) -> None:
+        choice = self._choose(session, wait)
         if choice is None:
             session.hold(f"it needs a full sync ({reason}), and no snapshot for it is here yet")
             return
@@ -151,28 +164,34 @@ class SyncService:
         if position is not None:
             self.denied += 1
 
-    def _choose(self, session: Session) -> Intake | Snapshot | None:
+    def _choose(self, session: Session, wait: SyncWait) -> Intake | Snapshot | None:
         """Pick what to send, None when nothing can be sent yet."""
         replica = session.protocol.replica
-        version = replica.version or ""
-        relay = RELAY_CAPABILITY.decode() in replica.capabilities
-
-        def loads(rdb_format: str) -> bool:
-            return can_load(rdb_format, version, relay=relay)
-
+        wanted = Wanted(
+            replica.version or "", relay=RELAY_CAPABILITY.decode() in replica.capabilities
+        )
+        takes_mark = "eof" in replica.capabilities
         intake = self._feed.intake or self._feed.settling
         if intake is not None:
             # What is stored belongs to a history that is about to end: not worth sending.
-            known = intake.started and intake.format is not None
-            if not known or not loads(intake.format or ""):
-                return None
-            if intake.size is None and "eof" not in replica.capabilities:
-                return None
-            return intake
-        snapshot = self._feed.shelf.newest(loads)
-        if snapshot is None and self._feed.history is not None and not self._feed.shelf.verifying:
-            self._refresher.request(version, f"replica {session.name} needs a full sync")
-        return snapshot
+            return intake if _will_do(intake, wanted, takes_mark=takes_mark) else None
+        history = self._feed.history
+        snapshot = self._feed.shelf.newest(wanted.loads)
+        if history is None or (snapshot is None and self._feed.shelf.verifying):
+            return None
+        if snapshot is None:
+            stored = bool(history.snapshots.all)
+            reason = RefreshReason.FORMAT if stored else RefreshReason.NO_SNAPSHOT
+        else:
+            objection = self._refresher.objection(snapshot, wait.since)
+            if objection is None or not self._refresher.hopeful(wanted):
+                return snapshot  # an old one joins the journal all the same: its tail is long
+            reason = objection
+        self._refresher.request(wanted, reason, session.name)
+        arriving = self._refresher.arriving
+        if arriving is not None and _will_do(arriving, wanted, takes_mark=takes_mark):
+            return arriving
+        return None
 
     def _serve_empty(self, session: Session) -> None:
         """`redis-cli --replica` filters everything out: it wants the stream from now on."""
@@ -183,3 +202,12 @@ class SyncService:
         self.full += 1
         session.log.info("gets an empty snapshot, as it asked, and the stream from now on")
         session.send_empty_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)
+
+
+def _will_do(intake: Intake, wanted: Wanted, *, takes_mark: bool) -> bool:
+    """Tell whether an arriving snapshot can be sent to a replica already."""
+    known = intake.started and intake.format is not None
+    if not known or not wanted.loads(intake.format or ""):
+        return False
+    # Without a size it must end with a mark, which not every replica can take.
+    return intake.size is not None or takes_mark

@@ -189,9 +189,6 @@ class Session:
 
     def wake(self) -> None:
         """Bytes it waits for have arrived."""
-        if self.outflow.broken_off:
-            self.drop(DisconnectReason.SNAPSHOT_ABORTED, "the master broke off the snapshot")
-            return
         self.connection.flush()
 
     def drop(self, reason: DisconnectReason, detail: str) -> None:

@@ -151,7 +151,7 @@ class SnapshotSource:
         return cls(
             os.dup(intake.writer.fd),
             visible=lambda: intake.visible,
-            finished=lambda: intake.verified,
+            finished=lambda: intake.released,
             on_idle=on_idle,
             on_finished=on_finished,
         )

@@ -204,7 +204,6 @@ class UpstreamLink:
         self.counters.received_bytes += len(data)
         self.counters.snapshot_bytes += len(data)
         self._intake.write(data)
-        self._feed.wake_soon()
 
     async def handle(self, event: UpstreamEvent) -> None:
         """Take a step of the handshake or of the transfer."""

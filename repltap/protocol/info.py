@@ -302,8 +302,21 @@ def _repltap(status: RelayStatus) -> _Fields:
     for side, counts in (
         ("replica_disconnects", counters.replica_disconnects),
         ("upstream_disconnect_reasons", counters.upstream_disconnects),
+        ("snapshot_refresh_reasons", counters.snapshot_refreshes_by_reason),
     ):
         yield side, ",".join(f"{reason}={count}" for reason, count in sorted(counts.items()))
+    yield "snapshot_refresh_failures", counters.snapshot_refresh_failures
+    if refresh := status.refresh:
+        yield (
+            "snapshot_refresh",
+            (
+                f"reason={refresh.reason.value},"
+                f"offset={-1 if refresh.offset is None else refresh.offset},"
+                f"received={refresh.received_bytes},"
+                f"total={-1 if refresh.total_bytes is None else refresh.total_bytes},"
+                f"waiters={refresh.waiters},receivers={refresh.receivers}"
+            ),
+        )
     yield "disk_free_bytes", status.disk_free_bytes
     yield "disk_full", int(status.disk_full)
 

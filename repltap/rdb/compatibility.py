@@ -7,6 +7,8 @@ are `rdbLoadRioWithLoadingCtx` of each server.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 _VALKEY_FIRST_NATIVE = 9
 """Valkey 9.0 is the first to read and write the `VALKEY` magic."""
 
@@ -20,38 +22,43 @@ def major_version(version: str) -> int | None:
     return int(head) if head.isdigit() else None
 
 
-def can_load(rdb_format: str, version: str, *, relay: bool = False) -> bool:
-    """Tell whether a replica can load a snapshot, given what it announced.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a replica announced, as far as it decides which snapshots will do.
 
-    Args:
-        rdb_format: Magic and version in lower case, such as `redis0011` or `valkey080`.
+    Attributes:
         version: What it sent as `REPLCONF version`, "" for nothing.
         relay: It is another repltap: it loads nothing itself, and announces a version to be given
             Valkey's own format, not because it is a Valkey.
-
-    Returns:
-        False only where it is known to refuse it. Whether a Redis is too old for an RDB can't be
-        known: it announces nothing.
     """
-    major = major_version(version)
-    rdb_format = rdb_format.lower()
-    if rdb_format.startswith("valkey"):
-        return major is not None and major >= _VALKEY_FIRST_NATIVE
-    number = int(rdb_format.removeprefix("redis") or 0)
-    return relay or major is None or number < _FOREIGN_FROM
 
+    version: str = ""
+    relay: bool = False
 
-def version_to_announce(version: str) -> str | None:
-    """Tell what to announce upstream to get a snapshot that this replica can load.
+    def loads(self, rdb_format: str) -> bool:
+        """Tell whether it can load a snapshot.
 
-    Valkey 9 writes its own format for who announces 9 or later and RDB 11 for everybody else
-    (`replicaRdbVersion`); other servers take no notice.
+        Args:
+            rdb_format: Magic and version in lower case, such as `redis0011` or `valkey080`.
 
-    Args:
-        version: What the replica announced, "" for nothing.
+        Returns:
+            False only where it is known to refuse it. Whether a Redis is too old for an RDB can't
+            be known: it announces nothing.
+        """
+        major = major_version(self.version)
+        vendor, number = rdb_format[:-4].lower(), rdb_format[-4:]
+        if rdb_format.lower().startswith("valkey"):
+            return major is not None and major >= _VALKEY_FIRST_NATIVE
+        if vendor != "redis" or not number.isdigit():
+            return False  # not an RDB at all: nobody can
+        return self.relay or major is None or int(number) < _FOREIGN_FROM
 
-    Returns:
-        The version to send, None to send none.
-    """
-    major = major_version(version)
-    return version if major is not None and major >= _VALKEY_FIRST_NATIVE else None
+    @property
+    def announce(self) -> str | None:
+        """What to announce upstream to get a snapshot that it can load, None for no version.
+
+        Valkey 9 writes its own format for who announces 9 or later and RDB 11 for everybody else
+        (`replicaRdbVersion`); other servers take no notice.
+        """
+        major = major_version(self.version)
+        return self.version if major is not None and major >= _VALKEY_FIRST_NATIVE else None

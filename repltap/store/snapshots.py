@@ -85,6 +85,17 @@ class SnapshotWriter:
                 self.size += written
                 done += written
 
+    def sync(self) -> None:
+        """Force what is written to the disk; blocking, for a thread.
+
+        Raises:
+            DataDirError: The disk failed.
+        """
+        try:
+            os.fsync(self.fd)
+        except OSError as exc:
+            raise storage_error(exc, self.path) from exc
+
     def publish(
         self,
         *,

@@ -11,6 +11,8 @@ from repltap.status import (
     Counters,
     DisconnectStatus,
     LinkState,
+    RefreshReason,
+    RefreshStatus,
     RelayStatus,
     ReplicaState,
     SyncProgress,
@@ -191,3 +193,12 @@ def test_what_a_peer_said_does_not_steer_the_terminal() -> None:
     assert "?[2J[red]x" in shown
     assert "\x1b[2J" not in shown
     assert "\x1b" not in text(status)
+
+
+def test_a_refresh() -> None:
+    refresh = RefreshStatus(
+        reason=RefreshReason.TAIL, started_at=NOW, waiters=2, receivers=1, received_bytes=1 << 20
+    )
+    assert "refresh       1.0 MiB; tail; 2 wait, 1 receive it\n" in text(
+        relay_status(refresh=refresh)
+    )

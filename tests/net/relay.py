@@ -8,14 +8,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from repltap.config import ListenConfig, UpstreamConfig
+from repltap.config import ListenConfig, SnapshotConfig, UpstreamConfig
 from repltap.feed import Feed
+from repltap.intake import Intake
 from repltap.net.downstream import Downstream
 from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
 from repltap.net.upstream import UpstreamLink
-from repltap.status import RelayStatus
+from repltap.position import Offset
+from repltap.rdb.compatibility import Wanted
+from repltap.status import RefreshReason, RelayStatus
 from repltap.store.history import HistoryStore
+from repltap.store.snapshots import Snapshot
 from tests.net.admin.fakes import relay_status
 from tests.net.peers import FakeReplica
 from tests.stored import open_store, store_config, until
@@ -65,10 +69,20 @@ class StubRefresher:
     """Notes who asks for a snapshot."""
 
     def __init__(self) -> None:
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[tuple[Wanted, RefreshReason]] = []
+        self.arriving: Intake | None = None
+        self.objections: dict[Offset, RefreshReason] = {}
+        self.is_hopeful = True
 
-    def request(self, version: str, reason: str) -> None:
-        self.requests.append((version, reason))
+    def objection(self, snapshot: Snapshot, since: float) -> RefreshReason | None:
+        return self.objections.get(snapshot.offset)
+
+    def hopeful(self, wanted: Wanted) -> bool:
+        return self.is_hopeful
+
+    def request(self, wanted: Wanted, reason: RefreshReason, waiter: str) -> None:
+        assert waiter
+        self.requests.append((wanted, reason))
 
 
 class Port:
@@ -144,10 +158,18 @@ async def link(path: Path, port: int, *, store: Any = None, **changes: Any) -> A
 class WholeRelay(Link):
     """Both sides and what is between them."""
 
-    def __init__(self, feed: Feed, link: UpstreamLink, downstream: Downstream) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        link: UpstreamLink,
+        downstream: Downstream,
+        snapshot: SnapshotConfig | None,
+    ) -> None:
         super().__init__(feed, link)
         self.downstream = downstream
-        self.refresher = SnapshotRefresher(feed, link, listening_port=downstream.port)
+        self.refresher = SnapshotRefresher(
+            feed, link, snapshot or SnapshotConfig(), listening_port=downstream.port
+        )
         self.service = SyncService(feed, link, self.refresher)
 
     async def replica(self, *, receive_bytes: int = 0) -> FakeReplica:
@@ -157,11 +179,17 @@ class WholeRelay(Link):
 
 @asynccontextmanager
 async def relay(
-    path: Path, port: int, *, store: Any = None, **changes: Any
+    path: Path,
+    port: int,
+    *,
+    store: Any = None,
+    snapshot: SnapshotConfig | None = None,
+    listen: ListenConfig | None = None,
+    **changes: Any,
 ) -> AsyncIterator[WholeRelay]:
     """Run everything but HTTP and signals."""
     feed = open_feed(path, **(store or {}))
-    downstream = Downstream(ListenConfig(port=0), feed, Whole())
+    downstream = Downstream(listen or ListenConfig(port=0), feed, Whole())
     await downstream.listen()
     made = WholeRelay(
         feed,
@@ -172,6 +200,7 @@ async def relay(
             acknowledged=downstream.acknowledged,
         ),
         downstream,
+        snapshot,
     )
     serving = downstream.run(made.service, made.link.replica_acknowledged)
     async with parts(feed, made.link.run(), serving, made.refresher.run()) as tasks:

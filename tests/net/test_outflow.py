@@ -139,10 +139,11 @@ async def test_an_intake_that_fails(path: Path) -> None:
         intake.write(rdb(bytes(200)))
         it.outflow.prepare_snapshot(intake.history, intake)
         it.connection.flush()
-        assert not it.outflow.broken_off
+        assert (intake.followers, intake.followed) == (1, 1)
         feed.abandon_intake("cut")
-        assert it.outflow.broken_off
         assert it.dropped == [(DisconnectReason.SNAPSHOT_ABORTED, "cut")]
+        it.outflow.close()
+        assert (intake.followers, intake.followed) == (0, 1)
 
 
 async def test_what_the_journal_does_not_hold_changes_nothing(path: Path) -> None:

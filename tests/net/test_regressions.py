@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from repltap.errors import DiskFullError
-from repltap.intake import Intake
-from repltap.net import refresh as refresh_module
+from repltap.intake import HOLD_BACK_BYTES, Intake
+from repltap.net import setbacks
 from repltap.net.upstream import UpstreamLink
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
@@ -153,27 +153,31 @@ async def test_a_refresh_from_the_old_master_ends_with_its_history(tmp_path: Pat
         with await it.replica() as replica:
             await replica.ask(None, 0, b"capa psync2")
             second, _ = await master.asked()
-            data = rdb(b"holds writes that the promoted replica never saw")
+            data = rdb(b"holds writes that the promoted replica never saw" * 9)
             ahead = END + 3 * len(SET)
             second.say(b"+FULLRESYNC %b %d\r\n$%d\r\n" % (REPLID.encode(), ahead, len(data)))
-            await until("the part", lambda: list(directory.glob("*.part")))
+            second.say(data[:50])
+            await until("the grant", lambda: it.service.full)
             it.link.repoint("127.0.0.1", promoted.port)
             new, asked = await promoted.asked()
             assert asked[1] == b"%d" % (END + 1)
             new.say(b"+CONTINUE %b\r\n" % OTHER.encode())
             new.say(command(b"SET", b"key", b"other") * 5)
             await it.holds(END + 5 * len(SET))
-            second.say(data)
+            second.say(data[50:])
             await until("the end of the part", lambda: not list(directory.glob("*.part")))
             assert list(directory.iterdir()) == []
-            assert it.refresher.refreshes == 0
+            assert it.refresher.counts.total() == 0
+            got = await replica.rest()
+            assert b"FULLRESYNC" in got
+            assert data[-HOLD_BACK_BYTES:] not in got  # so nobody can load it
 
 
 async def test_the_journal_behind_a_refresh_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by writing faster than a refresh arrives: each snapshot came without its tail."""
-    monkeypatch.setattr(refresh_module, "_RETRY_SECONDS", (0.001,) * 3)
+    monkeypatch.setattr(setbacks, "RETRY_SECONDS", (0.001,) * 3)
     held(tmp_path, snapshot=b"")
     async with FakeMaster() as master, relay(tmp_path, master.port, store=SMALL_STORE) as it:
         main, _ = await master.asked()
@@ -189,8 +193,9 @@ async def test_the_journal_behind_a_refresh_is_kept(
             await it.holds(end + len(SET) * 200)
             await it.feed._retain()
             second.say(rdb())
-            await until("the full sync", lambda: it.service.full)
-            assert it.refresher.refreshes == 1
+            assert await replica.snapshot() == (REPLID, end, rdb())
+            assert await replica.exactly(200 * len(SET)) == SET * 200
+            await until("the refresh", lambda: it.refresher.counts.total() == 1)
 
 
 # -- the feed --------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from repltap.intake import HOLD_BACK_BYTES, Intake
 from repltap.net import downstream as downstream_module
 from repltap.net import serve as serve_module
 from repltap.position import Offset, ReplId
+from repltap.rdb.compatibility import Wanted
+from repltap.status import RefreshReason
 from repltap.store.history import HistoryStore
 from repltap.store.store import Store
 from tests.net.peers import ack
@@ -50,12 +52,6 @@ async def begin(feed: Feed, replid: ReplId = OTHER, *, size: int | None = None) 
     intake = await feed.begin_intake(replid, Offset(500), origin="a test")
     intake.begin(size)
     return intake
-
-
-def grow(feed: Feed, intake: Intake, data: bytes) -> None:
-    """As the link does when bytes arrive."""
-    intake.write(data)
-    feed.wake_soon()
 
 
 async def held(it: Port) -> None:
@@ -187,9 +183,7 @@ async def test_a_snapshot_that_the_replica_can_not_load(path: Path) -> None:
         with await it.replica() as replica:
             await replica.ask(None, 0, b"version 8.1.0")
             await replica.newline()
-            version, reason = it.refresher.requests[0]
-            assert version == "8.1.0"
-            assert "needs a full sync" in reason
+            assert it.refresher.requests[0] == (Wanted("8.1.0"), RefreshReason.FORMAT)
             add_snapshot(history, rdb(), offset=START + len(SET))
             it.feed.changed()
             assert await replica.snapshot() == (REPLID, START + len(SET), rdb())
@@ -216,7 +210,7 @@ async def test_held_until_there_is_something(tmp_path: Path) -> None:
             await replica.newline()
             data = rdb()
             intake = await begin(it.feed, size=len(data))
-            grow(it.feed, intake, data)
+            intake.write(data)
             it.feed.complete_intake(intake, 0)
             assert await replica.snapshot() == (OTHER, Offset(500), data)
             it.feed.append(b"live")
@@ -246,12 +240,12 @@ async def test_a_snapshot_is_passed_on_while_it_arrives(tmp_path: Path, old: boo
         with await it.replica() as replica:
             await replica.ask()
             await replica.newline()  # the format is not known yet
-            grow(it.feed, intake, data[:3000])
+            intake.write(data[:3000])
             it.feed.changed()
             assert await replica.line() == b"+FULLRESYNC %b 500" % OTHER.encode()
             assert await replica.line() == b"$%d" % len(data)
             assert await replica.exactly(3000 - HOLD_BACK_BYTES) == data[: 3000 - HOLD_BACK_BYTES]
-            grow(it.feed, intake, data[3000:])
+            intake.write(data[3000:])
             rest = len(data) - 3000
             assert await replica.exactly(rest) == data[3000 - HOLD_BACK_BYTES : -HOLD_BACK_BYTES]
             it.feed.complete_intake(intake, 0)
@@ -266,7 +260,7 @@ async def test_a_snapshot_without_a_length_and_its_end_mark(tmp_path: Path) -> N
     async with port(tmp_path) as it:
         data = rdb(bytes(2000))
         intake = await begin(it.feed)
-        grow(it.feed, intake, data[:1000])
+        intake.write(data[:1000])
         it.feed.changed()
         with await it.replica() as replica:
             await replica.ask(None, 0, b"capa eof")
@@ -275,7 +269,7 @@ async def test_a_snapshot_without_a_length_and_its_end_mark(tmp_path: Path) -> N
             assert head.startswith(b"$EOF:")
             mark = head[5:]
             assert len(mark) == 40
-            grow(it.feed, intake, data[1000:])
+            intake.write(data[1000:])
             it.feed.complete_intake(intake, 0)
             it.feed.append(SET)
             assert await replica.exactly(len(data) + 40) == data + mark
@@ -289,7 +283,7 @@ async def test_a_snapshot_without_a_length_and_its_end_mark(tmp_path: Path) -> N
 async def test_each_replica_has_an_end_mark_of_its_own(tmp_path: Path) -> None:
     async with port(tmp_path) as it:
         intake = await begin(it.feed)
-        grow(it.feed, intake, rdb(bytes(100)))
+        intake.write(rdb(bytes(100)))
         marks = set()
         for _ in range(2):
             with await it.replica() as replica:
@@ -303,7 +297,7 @@ async def test_without_capa_eof_the_length_is_waited_for(tmp_path: Path) -> None
     async with port(tmp_path) as it:
         data = rdb(bytes(2000))
         intake = await begin(it.feed)
-        grow(it.feed, intake, data)
+        intake.write(data)
         with await it.replica() as replica:
             await replica.ask()
             await replica.newline()
@@ -321,7 +315,7 @@ async def test_an_intake_that_is_cut_is_never_whole_below(
     async with port(tmp_path) as it:
         data = rdb(bytes(2000))
         intake = await begin(it.feed, size=len(data) if size_is_known else None)
-        grow(it.feed, intake, data)  # all of it, but not verified
+        intake.write(data)  # all of it, but not verified
         with await it.replica() as replica:
             await replica.ask(None, 0, b"capa eof")
             await replica.line()
@@ -336,7 +330,7 @@ async def test_an_intake_that_is_cut_is_never_whole_below(
 async def test_the_old_history_is_continued_while_a_snapshot_arrives(path: Path) -> None:
     async with port(path) as it:
         intake = await begin(it.feed, size=1000)
-        grow(it.feed, intake, b"REDIS0011")
+        intake.write(b"REDIS0011")
         with await it.replica() as replica:
             await replica.ask(REPLID, START)
             assert await replica.line() == b"+CONTINUE"
@@ -352,7 +346,7 @@ async def test_the_new_history_replaces_the_old_one_below(path: Path) -> None:
             await replica.ask(REPLID, END)
             assert await replica.line() == b"+CONTINUE"
             intake = await begin(it.feed, size=len(rdb()))
-            grow(it.feed, intake, rdb())
+            intake.write(rdb())
             it.feed.complete_intake(intake, 0)
             assert await replica.rest() == b""
         with await it.replica() as replica:
@@ -374,7 +368,7 @@ async def test_a_snapshot_that_settles_is_served(
     async with port(tmp_path) as it:
         with closed_gate() as gate:
             intake = await begin(it.feed)
-            grow(it.feed, intake, rdb())
+            intake.write(rdb())
             it.feed.complete_intake(intake, 0)
             it.feed.append(SET)
             assert it.feed.settling is intake
@@ -387,6 +381,99 @@ async def test_a_snapshot_that_settles_is_served(
                 it.feed.append(SET)
                 assert await replica.exactly(len(SET)) == SET
             assert it.refresher.requests == []
+
+
+# -- full, while another is fetched ----------------------------------------------------------------
+
+
+def arriving(it: Port, *, size: int | None = None) -> Intake:
+    """A refresh of the history that is served."""
+    intake = Intake(it.history, it.history.snapshots.begin(Offset(END)), origin="a test")
+    intake.begin(size)
+    it.refresher.arriving = intake
+    return intake
+
+
+@pytest.mark.parametrize("hopeful", [True, False])
+async def test_an_old_snapshot_is_sent_where_no_other_can_be_had(path: Path, hopeful: bool) -> None:
+    async with port(path) as it:
+        it.refresher.objections[START] = RefreshReason.TAIL
+        it.refresher.is_hopeful = hopeful
+        with await it.replica() as replica:
+            await replica.ask()
+            if hopeful:
+                await replica.newline()
+                await until("the request", lambda: it.refresher.requests)
+                assert it.refresher.requests[0] == (Wanted(), RefreshReason.TAIL)
+                it.refresher.is_hopeful = False  # it has failed meanwhile
+                it.feed.changed()
+            assert await replica.snapshot() == (REPLID, START, rdb())
+        assert bool(it.refresher.requests) is hopeful
+
+
+async def test_the_other_one_is_sent_while_it_arrives(path: Path) -> None:
+    async with port(path) as it:
+        it.refresher.objections[START] = RefreshReason.TAIL
+        data = rdb(bytes(500))
+        with await it.replica() as replica:
+            await replica.ask()
+            await replica.newline()
+            intake = arriving(it, size=len(data))
+            it.feed.changed()
+            await asyncio.sleep(0)
+            assert it.service.full == 0  # its format is not known yet
+            intake.write(data)
+            it.feed.changed()
+            assert await replica.line() == b"+FULLRESYNC %b %d" % (REPLID.encode(), END)
+            assert await replica.line() == b"$%d" % len(data)
+            seen = len(data) - HOLD_BACK_BYTES
+            assert await replica.exactly(seen) == data[:seen]
+            it.feed.append(SET)  # wakes nobody: the stream comes after it
+            intake.verify(0)
+            intake.release()
+            assert await replica.exactly(HOLD_BACK_BYTES) == data[seen:]
+            assert await replica.exactly(len(SET)) == SET
+        intake.discard()
+
+
+async def test_only_who_can_load_it_is_sent_what_arrives(path: Path) -> None:
+    async with port(path) as it:
+        it.refresher.objections[START] = RefreshReason.AGE
+        data = rdb(bytes(500)).replace(b"REDIS0011", b"REDIS0012")
+        intake = arriving(it)
+        intake.write(data)
+        with await it.replica() as redis, await it.replica() as old, await it.replica() as valkey:
+            await redis.ask(None, 0, b"capa eof")
+            assert (await redis.line()).startswith(b"+FULLRESYNC")
+            await valkey.ask(None, 0, b"capa eof", b"version 8.1.0")
+            await valkey.newline()
+            await old.ask()  # can't take an end mark
+            await old.newline()
+            intake.verify(0)
+            it.feed.changed()
+            assert await old.line() == b"+FULLRESYNC %b %d" % (REPLID.encode(), END)
+            assert await old.line() == b"$%d" % len(data)
+            assert it.service.full == 2
+        intake.discard()
+
+
+async def test_what_arrives_and_fails_drops_who_follows_it(path: Path) -> None:
+    """And nobody else: others stream the same history."""
+    async with port(path) as it:
+        data = rdb(bytes(500))
+        intake = arriving(it, size=len(data))
+        intake.write(data)
+        with await it.replica() as streams, await it.replica() as follows:
+            await streams.ask(REPLID, END)
+            assert await streams.line() == b"+CONTINUE"
+            it.refresher.objections[START] = RefreshReason.TAIL
+            await follows.ask()
+            assert (await follows.line()).startswith(b"+FULLRESYNC")
+            intake.fail("cut")
+            assert await follows.rest() == b"$%d\r\n%b" % (len(data), data[:-HOLD_BACK_BYTES])
+            it.feed.append(SET)
+            assert await streams.exactly(len(SET)) == SET
+        intake.discard()
 
 
 # -- ahead of the journal --------------------------------------------------------------------------
@@ -441,7 +528,7 @@ async def test_a_replica_ahead_while_a_full_sync_arrives(path: Path) -> None:
     async with port(path) as it:
         data = rdb(bytes(500))
         intake = await begin(it.feed, size=len(data))
-        grow(it.feed, intake, data[:100])
+        intake.write(data[:100])
         with await it.replica() as replica:
             await replica.ask(REPLID, END + 4)
             assert await replica.line() == b"+FULLRESYNC %b 500" % OTHER.encode()

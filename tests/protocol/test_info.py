@@ -4,7 +4,15 @@ import pytest
 
 from repltap.position import Offset
 from repltap.protocol.info import human_bytes, render_info, role_reply
-from repltap.status import Counters, LinkState, RelayStatus, ReplicaState, SyncProgress
+from repltap.status import (
+    Counters,
+    LinkState,
+    RefreshReason,
+    RefreshStatus,
+    RelayStatus,
+    ReplicaState,
+    SyncProgress,
+)
 from tests.net.admin.fakes import NOW, REPLID, REPLID2, relay_status, replica, upstream
 
 # `INFO everything` of redis-server 7.0.15 running as a replica, the fields a relay shows too,
@@ -213,3 +221,27 @@ def test_lag_and_reasons_of_disconnects() -> None:
     assert "replica_disconnects:closed=1,lag_bytes=2\r\n" in shown
     assert "upstream_disconnect_reasons:timeout=4\r\n" in shown
     assert "lag=1\r\n" in render_info(relay_status(), ["replication"])
+
+
+def test_refreshes() -> None:
+    counters = Counters(
+        snapshot_refreshes=3,
+        snapshot_refreshes_by_reason={"tail": 2, "age": 1},
+        snapshot_refresh_failures=4,
+    )
+    refresh = RefreshStatus(
+        reason=RefreshReason.TAIL,
+        started_at=NOW,
+        offset=Offset(7),
+        received_bytes=8,
+        waiters=2,
+        receivers=1,
+    )
+    shown = render_info(relay_status(counters=counters, refresh=refresh), ["repltap"])
+    assert "snapshot_refreshes:3\r\n" in shown
+    assert "snapshot_refresh_reasons:age=1,tail=2\r\n" in shown
+    assert "snapshot_refresh_failures:4\r\n" in shown
+    assert (
+        "snapshot_refresh:reason=tail,offset=7,received=8,total=-1,waiters=2,receivers=1\r\n"
+    ) in shown
+    assert "snapshot_refresh:" not in render_info(relay_status(), ["repltap"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from repltap.rdb.compatibility import can_load, version_to_announce
+from repltap.rdb.compatibility import Wanted
 
 REDIS = ""  # Redis, and Valkey 7.2, announce no version
 
@@ -22,16 +22,19 @@ REDIS = ""  # Redis, and Valkey 7.2, announce no version
         ("REDIS0012", "9.1.2", False),
         ("redis0011", "9.1.2", True),
         ("valkey080", "9.1.2", True),
+        ("<html><he", REDIS, False),
+        ("redis00x1", REDIS, False),
+        ("", REDIS, False),
     ],
 )
 def test_known_refusals_are_known(rdb_format: str, version: str, loads: bool) -> None:
-    assert can_load(rdb_format, version) is loads
+    assert Wanted(version).loads(rdb_format) is loads
 
 
 def test_a_relay_takes_any_redis_format_and_valkeys_own_if_it_asked_for_it() -> None:
-    assert can_load("redis0012", "9.1.2", relay=True)
-    assert can_load("valkey080", "9.1.2", relay=True)
-    assert not can_load("valkey080", "", relay=True)
+    assert Wanted("9.1.2", relay=True).loads("redis0012")
+    assert Wanted("9.1.2", relay=True).loads("valkey080")
+    assert not Wanted("", relay=True).loads("valkey080")
 
 
 @pytest.mark.parametrize(
@@ -41,4 +44,4 @@ def test_a_relay_takes_any_redis_format_and_valkeys_own_if_it_asked_for_it() -> 
 def test_a_version_is_announced_only_to_get_valkeys_own_format(
     version: str, announced: str | None
 ) -> None:
-    assert version_to_announce(version) == announced
+    assert Wanted(version).announce == announced

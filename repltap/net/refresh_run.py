@@ -1,0 +1,203 @@
+"""One snapshot over a second connection, passed on while it arrives.
+
+The main link goes on meanwhile: the snapshot describes an offset of the same history, so it is
+usable as soon as the journal has reached it. It may cross a failover: then it holds data of another
+history, and must reach no replica. So its readers get its last bytes only after the journal has
+come to its offset, and while nothing has changed since it was begun: neither the history, nor its
+replication id, nor the master that is followed.
+
+Where the server knows `REPLCONF rdb-only` (every version since 6.2 does), the second connection is
+no replica to it; where it doesn't, this is an ordinary full sync that is cut after the RDB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from repltap.errors import DiskFullError, UpstreamError
+from repltap.feed import Feed
+from repltap.intake import Intake
+from repltap.net.connect import connect, settings_of
+from repltap.net.conversation import Conversation
+from repltap.net.upstream import UpstreamLink
+from repltap.position import Offset
+from repltap.protocol.events import (
+    FullResyncGranted,
+    SnapshotReceived,
+    SnapshotStarted,
+    UpstreamEvent,
+)
+from repltap.protocol.upstream import UpstreamProtocol
+from repltap.store.history import HistoryStore
+from repltap.store.snapshots import Snapshot
+
+_CATCH_UP_POLL_SECONDS = 0.05
+_CATCH_UP_SECONDS = 30.0
+"""How long the main link may take to reach the snapshot's offset. It is normally there before the
+snapshot has arrived; a link that is down that long makes the snapshot useless."""
+
+
+class RefreshRun:
+    """One refresh; run once.
+
+    Args:
+        feed: Where the snapshot goes.
+        history: The one that is served: the snapshot must be of it.
+        link: The main link: its master is asked.
+        listening_port: What to announce.
+        announce: The version to announce, None for none.
+
+    Attributes:
+        started_at: Unix seconds.
+        intake: What arrives, once it has been granted.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        history: HistoryStore,
+        link: UpstreamLink,
+        *,
+        listening_port: int,
+        announce: str | None,
+    ) -> None:
+        self.started_at = time.time()
+        self.intake: Intake | None = None
+        self._feed = feed
+        self._history = history
+        self._link = link
+        self._config = link.config
+        self._generation = feed.generation
+        self._listening_port = listening_port
+        self._announce = announce
+
+    @property
+    def same(self) -> bool:
+        """Nothing has changed since it began: what comes is of the history that is served.
+
+        After a failover the history goes on with other bytes from some offset on, and the snapshot
+        of the old master may be from behind it.
+        """
+        return self._feed.generation == self._generation and self._link.config is self._config
+
+    async def run(self) -> Snapshot:
+        """Fetch it and store it.
+
+        Readers have all of it before it is durable. Cancelling is safe.
+
+        Returns:
+            The stored snapshot.
+
+        Raises:
+            UpstreamError, RemoteProtocolError: The master gave none that can be used.
+            StoreError: It could not be stored.
+        """
+        try:
+            await self._converse()
+            intake = self.intake
+            if intake is None or not intake.verified:
+                raise UpstreamError("the connection ended without a snapshot")
+            self._feed.changed()  # its size is known now, whether it was before or not
+            await self._catch_up(intake.offset)
+            async with self._feed.rename_lock:
+                self._check_same()
+                intake.release()
+            # Outside the lock, as it takes long: a failover must not wait for it.
+            await asyncio.to_thread(intake.sync)
+            async with self._feed.rename_lock:
+                self._check_same()
+                return await asyncio.to_thread(intake.publish)
+        finally:
+            await self._end()
+
+    # -- the conversation's handler --------------------------------------------------------------
+
+    def stream(self, data: memoryview | bytes) -> None:  # noqa: ARG002 - the handler's signature
+        """Never called: the conversation ends with the snapshot."""
+        raise UpstreamError("stream bytes on a connection for the snapshot alone")
+
+    def snapshot(self, data: memoryview | bytes) -> None:
+        """Store snapshot bytes."""
+        intake = self.intake
+        assert intake is not None
+        known = intake.format is not None
+        intake.write(data)
+        if not known and intake.format is not None:
+            self._feed.changed()  # whoever can load it need not wait any longer
+
+    async def handle(self, event: UpstreamEvent) -> None:
+        """Take a step of the transfer."""
+        if isinstance(event, FullResyncGranted):
+            self._check_same()
+            history = self._history
+            if event.replid != history.history.replid:
+                raise UpstreamError(f"it is another history by now: {event.replid}")
+            self.intake = Intake(
+                history, history.snapshots.begin(event.offset), origin=self._link.peer
+            )
+            self._feed.pin(self, event.offset)
+        elif isinstance(event, SnapshotStarted):
+            assert self.intake is not None
+            self.intake.begin(event.size_bytes)
+            if event.size_bytes is not None and not self._feed.has_room(event.size_bytes):
+                raise self._no_room()
+        elif isinstance(event, SnapshotReceived):
+            assert self.intake is not None
+            self.intake.verify(event.crc64)
+
+    def tick(self) -> None:
+        """Give up when the disk has no room for more, or the history is no longer the same."""
+        self._check_same()
+        if not self._feed.has_room(self._feed.working_room_bytes):
+            raise self._no_room()
+
+    def before_send(self) -> None:
+        """Nothing is acknowledged here: the main link does."""
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        protocol = UpstreamProtocol(
+            settings_of(
+                self._config,
+                self._listening_port,
+                announce_version=self._announce,
+                rdb_only=True,
+            ),
+            resume=None,
+            now=asyncio.get_running_loop().time(),
+        )
+        conversation = Conversation(protocol, self)
+        await connect(conversation, self._config)
+        await conversation.run()
+
+    async def _catch_up(self, offset: Offset) -> None:
+        """Wait until the journal has reached the snapshot."""
+        try:
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                while self._history.journal.end < offset:
+                    await asyncio.sleep(_CATCH_UP_POLL_SECONDS)
+                    self._check_same()
+        except TimeoutError as failure:
+            raise UpstreamError(
+                f"the main link has not reached offset {offset} within {_CATCH_UP_SECONDS:g} s"
+            ) from failure
+
+    def _check_same(self) -> None:
+        if not self.same:
+            raise UpstreamError("the master or its history has changed meanwhile")
+
+    def _no_room(self) -> DiskFullError:
+        return DiskFullError("no room for another snapshot", path=self._feed.data_dir)
+
+    async def _end(self) -> None:
+        """Let go of everything; nothing is left of what was not published."""
+        self._feed.unpin(self)
+        intake = self.intake
+        if intake is None:
+            return
+        if not intake.released:
+            # Those who were sent all of it go on: it was right, whatever became of the file.
+            intake.fail("the snapshot that it was being sent was broken off")
+        await asyncio.to_thread(intake.discard)
