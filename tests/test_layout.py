@@ -11,6 +11,7 @@ PACKAGES = ("repltap", "sinks")
 # Not tested by module: what drives real servers, and rules about the whole tree.
 CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/", "tests/soak/")
 WHOLE_TREE = {
+    "tests/net/test_damage.py",
     "tests/store/test_power_failure.py",
     "tests/test_layout.py",
     "tests/net/test_regressions.py",
