@@ -23,6 +23,7 @@ from repltap.errors import OpenFilesError
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from repltap.store.journal import Journal
+from repltap.store.snapshots import Snapshot
 from repltap.store.store import Store
 
 log = logging.getLogger("repltap.journal")
@@ -88,10 +89,11 @@ class Retention:
         journal = history.journal
         limit = self._pin_limit(history)
         floor = Offset(journal.end - limit)
-        await self._drop_snapshots(history, floor)
         expired = self._expired(journal)
-        # From here to the trim nothing waits: whoever is granted something is in the lists.
-        needed = [snapshot.offset for snapshot in history.snapshots.all]
+        # Up to the trim nothing waits: whoever is granted something is in the lists. A disk that
+        # takes its time must not let who is too slow stay meanwhile.
+        kept, superseded = self._sort_snapshots(history, floor)
+        needed = [snapshot.offset for snapshot in kept]
         needed += pins()
         for reader in readers():
             if reader.pin >= floor:
@@ -110,6 +112,7 @@ class Retention:
             log.debug(
                 "journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start
             )
+        await self._remove_snapshots(history, superseded, floor)
 
     def _expired(self, journal: Journal) -> Offset:
         """Tell below which offset the journal is too old to be kept for who comes back."""
@@ -120,20 +123,40 @@ class Retention:
         except OpenFilesError:
             return journal.start  # it has time: asked again in a second
 
-    async def _drop_snapshots(self, history: HistoryStore, floor: Offset) -> None:
-        """Keep only the newest snapshot of each format, if its tail is within the limit."""
-        kept: set[str] = set()
+    @staticmethod
+    def _sort_snapshots(
+        history: HistoryStore, floor: Offset
+    ) -> tuple[list[Snapshot], list[Snapshot]]:
+        """Keep only the newest snapshot of each format, if its tail is within the limit.
+
+        Returns:
+            What stays, and what is to be removed.
+        """
+        kept: dict[str, Snapshot] = {}
+        superseded = []
         for snapshot in history.snapshots.all:
             if snapshot.format not in kept and snapshot.offset >= floor:
-                kept.add(snapshot.format)
-                continue
+                kept[snapshot.format] = snapshot
+            else:
+                superseded.append(snapshot)
+        return list(kept.values()), superseded
+
+    @staticmethod
+    async def _remove_snapshots(
+        history: HistoryStore, superseded: list[Snapshot], floor: Offset
+    ) -> None:
+        for snapshot in superseded:
             if snapshot.offset < floor:
                 log.info(
                     "snapshot at offset %d removed: the journal after it has outgrown the limit; "
                     "the next full sync fetches another from the master",
                     snapshot.offset,
                 )
-            await asyncio.to_thread(history.snapshots.remove, snapshot)
+            try:
+                await asyncio.to_thread(history.snapshots.remove, snapshot)
+            except OpenFilesError as failure:
+                # Its files are gone; only the directory could not be opened to be fsynced.
+                log.warning("%s; a power failure may bring a removed snapshot back", failure)
 
     def _pin_limit(self, history: HistoryStore) -> int:
         limit = max(self._config.pin_limit_bytes, self._config.retain_bytes)

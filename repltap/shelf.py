@@ -17,6 +17,9 @@ from repltap.tasks import OwnedTasks
 
 log = logging.getLogger("repltap.journal")
 
+_REMIND_SECONDS = 60.0
+"""How often it is said that a check still waits for a file descriptor."""
+
 
 class SnapshotShelf:
     """The snapshots of the history that is served.
@@ -38,6 +41,7 @@ class SnapshotShelf:
         self._changed = changed
         self._unverified = set(history.snapshots.all) if history else set()
         self._verifying: set[Snapshot] = set()
+        self._reminded_at = float("-inf")
 
     @property
     def verifying(self) -> bool:
@@ -78,7 +82,7 @@ class SnapshotShelf:
         try:
             await asyncio.to_thread(snapshot.verify)
         except OpenFilesError as failure:
-            log.warning("%s; the check is tried again", failure)
+            self._remind(failure)
             self._verifying.discard(snapshot)
             return
         except StoreError as failure:
@@ -87,6 +91,13 @@ class SnapshotShelf:
         self._unverified.discard(snapshot)
         self._verifying.discard(snapshot)
         self._changed()
+
+    def _remind(self, failure: OpenFilesError) -> None:
+        """Say that a check waits; whoever wants the snapshot asks for it each second."""
+        now = asyncio.get_running_loop().time()
+        if now - self._reminded_at >= _REMIND_SECONDS:
+            self._reminded_at = now
+            log.warning("%s; the check is tried again until it succeeds", failure)
 
     async def _forget(self, history: HistoryStore, snapshot: Snapshot) -> None:
         await self._withdraw(history.snapshots.remove, snapshot)

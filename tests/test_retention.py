@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from repltap.endings import DisconnectReason
 from repltap.errors import OpenFilesError
 from repltap.position import Offset
 from repltap.retention import Retention
+from repltap.store import snapshots as snapshots_module
 from repltap.store import timemap
 from repltap.store.store import Store
 from tests.protocol.ways import rdb
@@ -176,3 +178,34 @@ async def test_out_of_descriptors_old_journal_waits(
     monkeypatch.setattr(timemap, "last_time", refuse)
     await retention.apply(history, list, list)
     assert history.journal.start == START
+
+
+async def test_who_is_too_slow_goes_before_the_disk_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found on a busy machine: removing a snapshot took long, and the lag grew past the limit."""
+    history = hold(store, bytes(6000))
+    retention = Retention(store, store_config(store.path, retain_bytes=2000, pin_limit_bytes=4000))
+    slow = FakeReader(START)
+    told: list[int] = []
+    monkeypatch.setattr(
+        history.snapshots, "remove", lambda snapshot: told.append(len(slow.dropped))
+    )
+    await retention.apply(history, lambda: [slow], list)
+    assert told == [1]
+
+
+async def test_out_of_descriptors_a_snapshot_is_removed_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    history = hold(store, bytes(6000))
+    retention = Retention(store, store_config(store.path, retain_bytes=2000, pin_limit_bytes=4000))
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(snapshots_module, "fsync_dir", refuse)
+    await retention.apply(history, list, list)
+    assert history.snapshots.all == ()
+    assert list(history.snapshots.path.iterdir()) == []
+    assert "may bring a removed snapshot back" in caplog.text

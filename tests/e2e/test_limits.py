@@ -79,14 +79,15 @@ def test_a_replica_that_reads_nothing_costs_disk_up_to_its_limit(lab: Lab) -> No
         time.sleep(2)  # real time is what it may not cost anything in
         assert _cpu_seconds(relay) - cpu < 0.5
         highest = 0
-        for _ in range(8):
-            _write(master, 5)
+        for _ in range(40):
+            _write(master, 1)
+            wait_for("all of it", lambda: relay.offset == master.offset)
             highest = max(highest, _journal_files(relay))
         wait_same(master, live)
         wait_for("it is dropped", lambda: _gone(relay))
         # The limit, the segment that is deleted as a whole, the one that is written, and what
-        # came within a second, as retention is looked at each segment or second.
-        assert highest < 14 * MB
+        # came while files were being deleted, which takes a busy disk a while. Not all 44 MB.
+        assert highest < 20 * MB
         assert relay.memory_bytes() < memory + 8 * MB
         (gone,) = _gone(relay)
         assert (gone["replica"], gone["reason"]) == ("127.0.0.1:7777", "lag_bytes")
