@@ -12,6 +12,7 @@ PACKAGES = ("repltap", "sinks")
 CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/", "tests/soak/")
 WHOLE_TREE = {
     "tests/net/test_damage.py",
+    "tests/store/test_failing_calls.py",
     "tests/store/test_power_failure.py",
     "tests/test_layout.py",
     "tests/net/test_regressions.py",

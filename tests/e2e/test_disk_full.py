@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -83,18 +84,8 @@ def test_snapshot_larger_than_the_quota(lab: Lab) -> None:
 
 def test_small_file_system(lab: Lab) -> None:
     """On a file system that fills up it pauses, and goes on by itself when there is room."""
-    unshare = shutil.which("unshare")
-    if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:
-        pytest.skip("no mount namespaces for this user")
     master = lab.master(PROGRAM)
-    relay = _RelayOnTmpfs(
-        lab.directory / "relay",
-        "relay",
-        master.port,
-        {"store_segment_bytes": "1mb", "store_min_free_bytes": "1mb"},
-    )
-    lab.nodes.append(relay)
-    relay.start()
+    relay = _on_tmpfs(lab, master, "size=40m")
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
     wait_same(master, replica)
@@ -112,14 +103,59 @@ def test_small_file_system(lab: Lab) -> None:
     assert "Traceback" not in relay.log
 
 
+def test_no_more_files(lab: Lab) -> None:
+    """Room is left, but not a single inode: the same, though the disk says that it has room."""
+    master = lab.master(PROGRAM)
+    relay = _on_tmpfs(lab, master, "size=40m,nr_inodes=60")
+    replica = lab.server(PROGRAM, "replica", upstream=relay)
+    replica.wait_link()
+    wait_same(master, replica)
+    place = Path(f"/proc/{relay.pid}/root{relay.data_dir.parent}")
+    fillers = []
+    with contextlib.suppress(OSError):
+        for number in range(60):
+            (place / f"filler{number}").touch()
+            fillers.append(place / f"filler{number}")
+    assert 10 < len(fillers) < 60
+    _write(master, 4)
+    wait_for("the relay says that it is full", lambda: _is_full(relay))
+    assert relay.is_healthy()
+    for filler in fillers:
+        filler.unlink()
+    relay.wait_link(30)
+    wait_same(master, replica)
+    assert master.syncs.full == 1
+    assert replica.full_syncs_received == 1
+    assert "Traceback" not in relay.log
+
+
+def _on_tmpfs(lab: Lab, master: Server, options: str) -> _RelayOnTmpfs:
+    """Start a relay on a tmpfs of its own, or skip the test."""
+    unshare = shutil.which("unshare")
+    if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:
+        pytest.skip("no mount namespaces for this user")
+    relay = _RelayOnTmpfs(
+        lab.directory / "relay",
+        "relay",
+        master.port,
+        {"store_segment_bytes": "1mb", "store_min_free_bytes": "1mb"},
+    )
+    relay.mount_options = options
+    lab.nodes.append(relay)
+    relay.start()
+    return relay
+
+
 class _RelayOnTmpfs(Relay):
-    """A relay whose data directory is in a 40 MB tmpfs that only it (and /proc) sees."""
+    """A relay whose data directory is in a tmpfs that only it (and /proc) sees."""
+
+    mount_options = "size=40m"
 
     def command(self) -> list[str]:
         place = self.data_dir.parent / "small"
         place.mkdir(parents=True, exist_ok=True)
         self.data_dir = place / "data"
-        script = f'mount -t tmpfs -o size=40m tmpfs "{place}" && exec "$@"'
+        script = f'mount -t tmpfs -o {self.mount_options} tmpfs "{place}" && exec "$@"'
         return ["unshare", "-m", "sh", "-c", script, "sh", *super().command()]
 
 
