@@ -24,6 +24,11 @@ _RESERVE_BYTES = 1 << 20
 """Room reserved from the quota at a time: a few reads from the master's socket, and small enough
 not to keep a snapshot from using the rest."""
 
+MAX_INDEX_BYTES = 32_768 * layout.RECORD_BYTES
+"""A segment is full with this much index too. A quiet stream has a record for every few bytes, and
+a start checks those of the last segment one by one: 64 MiB of 100-byte records took it 4 s, this
+many take it 0.1 s. At twenty writes a second it is a segment in 27 minutes."""
+
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 _pwrite = os.pwrite
@@ -167,7 +172,7 @@ class Appender:
         """Roll a full segment and reserve room for what comes next."""
         with self._lock:
             self._settle()
-        if self.end - self._base >= self._segment_bytes:
+        if self.end - self._base >= self._segment_bytes or self._index_full:
             self._roll()
         self._fast_end = self.end  # gives back what is still reserved
         room = self._base + self._segment_bytes - self.end
@@ -180,6 +185,10 @@ class Appender:
                 hint="raise it, or retain less",
             )
         self._fast_end = self.end + room
+
+    @property
+    def _index_full(self) -> bool:
+        return self._last.index_bytes >= MAX_INDEX_BYTES
 
     def _settle(self) -> None:
         """Raise DataDirError when it is closed; see `Journal._settle`."""
@@ -220,6 +229,8 @@ class Appender:
         last.index_bytes += written
         self._record_ns, self._clock_ns = time_ns, now_ns
         self._pending = self._crc = 0
+        if self._index_full:
+            self._fast_end = self.end  # the next append rolls
 
     def _open_last(self) -> None:
         """Get ready to append to the last segment, which its index covers as a whole."""

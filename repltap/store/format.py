@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,7 @@ crc32c = anycrc.Model("CRC32C").calc
 
 _BODY = struct.Struct("<QQI")
 _CHECK = struct.Struct("<I")
+_RECORD = struct.Struct("<QQII")
 _MARK_OFFSET = struct.Struct("<Q")
 _SEGMENT_NAME = re.compile(r"(\d{20})\.(seg|idx)")
 
@@ -84,6 +86,16 @@ def unpack_record(raw: bytes) -> Record | None:
         return None
     end, time_ns, data_crc = _BODY.unpack_from(raw)
     return Record(Offset(end), time_ns, data_crc)
+
+
+def unpack_records(raw: bytes) -> Iterator[Record | None]:
+    """Decode many index records, None for each whose checksum is wrong; what is left over not."""
+    view = memoryview(raw)[: len(raw) // RECORD_BYTES * RECORD_BYTES]
+    place = 0
+    for end, time_ns, data_crc, check in _RECORD.iter_unpack(view):
+        body = view[place : place + _BODY.size]
+        place += RECORD_BYTES
+        yield Record(end, time_ns, data_crc) if crc32c(body) == check else None
 
 
 def pack_mark(offset: int) -> bytes:

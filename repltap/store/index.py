@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from repltap.position import Offset
-from repltap.store.format import RECORD_BYTES, Record, crc32c, unpack_record
+from repltap.store.format import RECORD_BYTES, Record, crc32c, unpack_record, unpack_records
 
 _READ_BYTES = 1 << 20
 _READ_RECORDS = 4096
@@ -49,9 +49,7 @@ def read_records(path: Path, count: int | None = None) -> list[Record | None]:
         OSError: It can't be read.
     """
     raw = path.read_bytes()
-    whole = len(raw) // RECORD_BYTES
-    count = whole if count is None else min(count, whole)
-    return [unpack_record(raw[i * RECORD_BYTES : (i + 1) * RECORD_BYTES]) for i in range(count)]
+    return list(unpack_records(raw if count is None else raw[: count * RECORD_BYTES]))
 
 
 def scan_segment(data: Path, index: Path, start: Offset) -> Scan:
@@ -70,16 +68,17 @@ def scan_segment(data: Path, index: Path, start: Offset) -> Scan:
     fd = os.open(data, os.O_RDONLY)
     try:
         size = os.fstat(fd).st_size
+        data_bytes = _Bytes(fd)
         good, end, time_ns, damage = 0, start, 0, ""
         for record in records:
-            damage = _check(fd, start, end, record)
+            damage = _check(data_bytes, start, end, record)
             if damage:
                 break
             assert record is not None
             good, end, time_ns = good + 1, record.end, record.time_ns
         if not damage:
             damage = _ragged_end(start + size - end, raw_size % RECORD_BYTES)
-        resumes = _resumes(fd, start, start + size, records[good:])
+        resumes = _resumes(data_bytes, start, start + size, records[good:])
         return Scan(good, end, time_ns, damage, resumes)
     finally:
         os.close(fd)
@@ -110,16 +109,17 @@ def walk_records(data_fd: int, index_fd: int, start: Offset, count: int) -> Iter
         OSError: The files can't be read.
     """
     begin, position, lost = start, 0, ""
+    data = _Bytes(data_fd)
     while position < count:
         wanted = min(count - position, _READ_RECORDS)
         raw = os.pread(index_fd, wanted * RECORD_BYTES, position * RECORD_BYTES)
-        for place in range(0, wanted * RECORD_BYTES, RECORD_BYTES):
-            record = unpack_record(raw[place : place + RECORD_BYTES])
+        raw = raw.ljust(wanted * RECORD_BYTES, b"\xff")  # an index that is shorter is damaged
+        for record in unpack_records(raw):
             if record is None or record.end <= begin:
                 # Where the next one begins is lost with it.
-                lost = lost or _check(data_fd, start, begin, record)
+                lost = lost or _check(data, start, begin, record)
                 continue
-            damage = lost or _check(data_fd, start, begin, record)
+            damage = lost or _check(data, start, begin, record)
             yield Checked(begin, record.end, damage, bool(lost))
             begin, lost = record.end, ""
         position += wanted
@@ -175,13 +175,34 @@ def data_crc(fd: int, position: int, size: int) -> int | None:
     return crc
 
 
-def _check(fd: int, start: Offset, begin: Offset, record: Record | None) -> str:
+class _Bytes:
+    """The bytes of a segment, read a large piece at a time: a record may cover a few only."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._start = 0
+        self._view = memoryview(b"")
+
+    def crc(self, position: int, size: int) -> int | None:
+        """As `data_crc`."""
+        low = position - self._start
+        if not 0 <= low <= len(self._view) - size:
+            if size > _READ_BYTES:
+                return data_crc(self._fd, position, size)
+            self._view = memoryview(os.pread(self._fd, _READ_BYTES, position))
+            self._start, low = position, 0
+            if size > len(self._view):
+                return None
+        return int(crc32c(self._view[low : low + size]))
+
+
+def _check(data: _Bytes, start: Offset, begin: Offset, record: Record | None) -> str:
     """Say what is wrong with the record that should cover the bytes from `begin` on, or ""."""
     if record is None:
         return "an index record does not match its checksum"
     if record.end <= begin:
         return "an index record does not follow the one before it"
-    crc = data_crc(fd, begin - start, record.end - begin)
+    crc = data.crc(begin - start, record.end - begin)
     if crc is None:
         return f"the data ends before offset {record.end}, which the index covers"
     return "" if crc == record.data_crc else "the data does not match its checksum"
@@ -193,7 +214,7 @@ def _ragged_end(data_bytes: int, index_bytes: int) -> str:
     return "the index ends within a record" if index_bytes else ""
 
 
-def _resumes(fd: int, start: Offset, stop: int, rest: list[Record | None]) -> bool:
+def _resumes(data: _Bytes, start: Offset, stop: int, rest: list[Record | None]) -> bool:
     """Tell whether any record behind a damaged one still matches its bytes."""
     previous = None
     for position, record in enumerate(rest):
@@ -203,7 +224,7 @@ def _resumes(fd: int, start: Offset, stop: int, rest: list[Record | None]) -> bo
                 # that they are there is enough to doubt that a crash tore the file off before.
                 if start < record.end <= stop:
                     return True
-            elif not _check(fd, start, previous.end, record):
+            elif not _check(data, start, previous.end, record):
                 return True
         previous = record
     return False

@@ -189,7 +189,7 @@ def _find_last(segments: list[Segment], mark: Offset) -> tuple[int, str]:
     """
     for position, following in enumerate(segments[1:]):
         segment = segments[position]
-        damage, at = check_closed(segment, following.start)
+        damage, at = _check_closed(segment, following.start, durable=following.start <= mark)
         if damage:
             if at < mark and segment.end == following.start:
                 at = _scan(segment).end  # its index may be torn past the mark only
@@ -216,8 +216,14 @@ def _find_hole(closed: list[Segment], mark: Offset) -> int | None:
     return None
 
 
-def check_closed(segment: Segment, following: Offset) -> tuple[str, Offset]:
+def _check_closed(segment: Segment, following: Offset, *, durable: bool) -> tuple[str, Offset]:
     """Check a segment that has a successor, in constant time.
+
+    Args:
+        segment: Which.
+        following: Where its successor begins.
+        durable: It was on the disk as a whole, so what is wrong with it no crash explains. Then
+            its index is not opened: `Segment.verify` looks at it before a byte is served.
 
     Returns:
         What is wrong with it, "" for nothing, and at which offset.
@@ -226,8 +232,11 @@ def check_closed(segment: Segment, following: Offset) -> tuple[str, Offset]:
         return f"the journal goes on at offset {following} only", segment.end
     if segment.end > following:
         return "it overlaps the segment after it", following
+    whole = segment.index_bytes and not segment.index_bytes % layout.RECORD_BYTES
+    if whole and durable:
+        return "", segment.end
     record = None
-    if segment.index_bytes >= layout.RECORD_BYTES and not segment.index_bytes % layout.RECORD_BYTES:
+    if whole:
         index = layout.index_path(segment.path.parent, segment.start)
         record = record_at(index, segment.index_bytes // layout.RECORD_BYTES - 1)
     if record is None or record.end != following:

@@ -109,7 +109,7 @@ class Segment:
             OpenFilesError: No more files can be opened just now.
             DataDirError: It can't be read.
         """
-        cuts, count = self._cuts, self.index_bytes // RECORD_BYTES
+        cuts, end, count = self._cuts, self.end, self.index_bytes // RECORD_BYTES
         self.acquire()
         try:
             index_fd = os.open(index_path(self.path.parent, self.start), os.O_RDONLY)
@@ -125,6 +125,9 @@ class Segment:
             self.release()
         if self._cuts != cuts:
             return
+        # What was cut grows again, perhaps just then; its index was made to fit when it was.
+        if not damage and not cuts and offset != end:
+            damage = "its index does not end where its data does"
         if damage:
             raise CorruptStoreError(
                 f"damaged at offset {offset}: {damage}",

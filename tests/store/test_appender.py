@@ -12,7 +12,7 @@ from repltap.store.format import RECORD_BYTES
 from repltap.store.index import read_records
 from repltap.store.journal import Journal
 from repltap.store.options import StoreOptions
-from tests.store.conftest import MakeJournal
+from tests.store.conftest import MakeJournal, damages
 
 DATA = bytes(range(256)) * 20
 
@@ -234,3 +234,19 @@ def test_disk_error_and_closed(make_journal: MakeJournal, monkeypatch: pytest.Mo
     journal.close()
     with pytest.raises(DataDirError, match="closed"):
         journal.append(b"y", 1)
+
+
+def test_a_segment_with_a_full_index_is_closed(
+    make_journal: MakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quiet stream must not make the last segment slow to check at a start."""
+    monkeypatch.setattr(appender, "MAX_INDEX_BYTES", 3 * 24)
+    journal = make_journal()
+    for number in range(10):
+        journal.append(b"x" * 100, number)
+    assert [segment.index_bytes for segment in journal.segments] == [72, 72, 72, 24]
+    assert [segment.start for segment in journal.segments] == [5000, 5300, 5600, 5900]
+    journal.append(b"y" * 250, 11)
+    assert journal.read(Offset(5000), 2000) == b"x" * 1000 + b"y" * 250
+    assert damages(journal.path) == []
+    journal.close()

@@ -47,3 +47,13 @@ def test_names() -> None:
     assert layout.parse_name(layout.index_path(Path("x"), 7).name) == (7, "idx")
     assert layout.parse_name(layout.broken_path(Path("x"), 7).name) is None
     assert layout.parse_name("durable.mark") is None
+
+
+def test_many_records() -> None:
+    records = [layout.pack_record(100 + number, number, number * 7) for number in range(5)]
+    records[3] = b"\xff" * layout.RECORD_BYTES
+    raw = b"".join(records)
+    for trailing in (b"", b"x", b"x" * (layout.RECORD_BYTES - 1)):
+        found = list(layout.unpack_records(raw + trailing))
+        assert found == [layout.unpack_record(record) for record in records]
+        assert found[3] is None

@@ -1,3 +1,5 @@
+import builtins
+import io
 import os
 import random
 import shutil
@@ -9,8 +11,13 @@ import pytest
 from repltap.errors import CorruptStoreError
 from repltap.position import Offset
 from repltap.store import recovery
+from repltap.store.budget import Budget
+from repltap.store.format import RECORD_BYTES
 from repltap.store.journal import Journal
+from repltap.store.options import StoreOptions
+from tests.journals import sparse_store
 from tests.store.conftest import MakeJournal, damages
+from tests.stored import open_fds
 
 DATA = random.Random(7).randbytes(3510)
 
@@ -158,7 +165,7 @@ def test_damage_below_the_mark_is_refused(path: Path, reopen: Reopen, name: str)
 
 
 @pytest.mark.parametrize("start", [5000, 6000, 7000])
-@pytest.mark.parametrize("damage", ["shorter", "longer", "index", "index tail", "both gone"])
+@pytest.mark.parametrize("damage", ["shorter", "longer", "index", "index size", "both gone"])
 def test_damaged_middle_is_refused(path: Path, reopen: Reopen, start: int, damage: str) -> None:
     segment, index = path / f"{start:020d}.seg", path / f"{start:020d}.idx"
     if damage == "shorter":
@@ -167,8 +174,8 @@ def test_damaged_middle_is_refused(path: Path, reopen: Reopen, start: int, damag
         os.truncate(segment, 1001)
     elif damage == "index":
         index.unlink()
-    elif damage == "index tail":
-        index.write_bytes(index.read_bytes()[:-24])
+    elif damage == "index size":
+        index.write_bytes(index.read_bytes()[:-25])
     elif start == 5000:
         pytest.skip("that is what trim does")
     else:
@@ -178,6 +185,61 @@ def test_damaged_middle_is_refused(path: Path, reopen: Reopen, start: int, damag
     with pytest.raises(CorruptStoreError, match=r"damaged at offset [56789]\d\d\d"):
         reopen()
     assert listing(path) == before
+
+
+@pytest.mark.parametrize("tail", ["lost", "damaged"])
+def test_the_index_of_a_durable_segment_is_looked_at_before_it_is_served(
+    path: Path, reopen: Reopen, tail: str
+) -> None:
+    index = path / f"{6000:020d}.idx"
+    os.truncate(index, index.stat().st_size - RECORD_BYTES)
+    if tail == "damaged":
+        with open(index, "ab") as file:
+            file.write(bytes(RECORD_BYTES))
+    journal = reopen()
+    segment = journal.segments[1]
+    with pytest.raises(CorruptStoreError, match=r"damaged at offset 69\d\d: "):
+        segment.verify()
+    assert not segment.verified
+    journal.close()
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_start_opens_the_last_segment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """However long the journal: the same files are opened, the same bytes read."""
+    path = sparse_store(tmp_path, segments=count, segment_bytes=4096, record_bytes=256)
+    opened: list[str] = []
+    read: list[int] = []
+    real_pread = os.pread
+
+    def counting(real: Callable[..., object]) -> Callable[..., object]:
+        def count_open(file: object, *rest: object, **more: object) -> object:
+            opened.append(Path(str(file)).name)
+            return real(file, *rest, **more)
+
+        return count_open
+
+    def counting_pread(fd: int, size: int, position: int) -> bytes:
+        data = real_pread(fd, size, position)
+        read.append(len(data))
+        return data
+
+    before = open_fds()
+    for module in (os, io, builtins):
+        monkeypatch.setattr(module, "open", counting(module.open))
+    monkeypatch.setattr(os, "pread", counting_pread)
+    journal = Journal.open(path, StoreOptions(), Budget(None))
+    monkeypatch.undo()
+    assert len(journal.segments) == count
+    assert len(opened) < 12
+    assert {name[:20] for name in opened if name[0].isdigit()} == {
+        f"{journal.segments[-1].start:020d}"
+    }
+    assert sum(read) == 4096
+    assert len(open_fds() - before) == 3
+    journal.close()
 
 
 def test_missing_segment_with_its_index_left(path: Path, reopen: Reopen) -> None:

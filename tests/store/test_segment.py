@@ -68,6 +68,12 @@ def test_verify_names_file_and_offset(closed: Segment, position: int, offset: in
     assert (caught.value.path, closed.verified, closed.fd) == (closed.path, False, -1)
 
 
+def test_verify_finds_an_index_that_ends_early(closed: Segment) -> None:
+    closed.index_bytes -= 24
+    with pytest.raises(CorruptStoreError, match="damaged at offset 104: its index does not end"):
+        closed.verify()
+
+
 @pytest.mark.parametrize("suffix", [".seg", ".idx"])
 def test_verify_what_has_been_trimmed(closed: Segment, suffix: str) -> None:
     closed.path.with_suffix(suffix).unlink()
