@@ -315,6 +315,18 @@ class Feed:
         """Give the journal that may be synced now."""
         return None if self.history is None or self.shifting else self.history.journal
 
+    async def drop_broken(self, wanted_bytes: int) -> None:
+        """Delete what was found damaged and kept, until this much more may be stored.
+
+        Raises:
+            StoreError: The disk failed.
+        """
+        dropped = await asyncio.to_thread(
+            self._store.drop_broken, lambda: self.has_room(wanted_bytes)
+        )
+        for path in dropped:
+            log.warning("%s: deleted to make room; it was damaged, and kept to look at", path)
+
     def _flush_index(self) -> None:
         self._index_timer = None
         if self.history is None or self.shifting:

@@ -514,3 +514,21 @@ async def test_room(tmp_path: Path) -> None:
         assert feed.has_room(feed.working_room_bytes)
     async with opened(tmp_path, min_free_bytes=1 << 60) as feed:
         assert not feed.has_room(1)
+
+
+async def test_damaged_files_go_before_reading_stops(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(tmp_path, quota_bytes=1 << 20)
+    history = hold(store)
+    broken = history.journal.path / "00000000000000000050.seg.broken"
+    broken.write_bytes(bytes(900_000))
+    store.close()
+    store = open_store(tmp_path, quota_bytes=1 << 20)
+    feed = Feed(store, store_config(tmp_path, quota_bytes=1 << 20))
+    assert not feed.has_room(500_000)
+    await feed.drop_broken(500_000)
+    assert feed.has_room(500_000)
+    assert not broken.exists()
+    assert "deleted to make room" in caplog.text
+    await feed.close()

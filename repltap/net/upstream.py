@@ -350,6 +350,7 @@ class UpstreamLink:
         wanted = max(self._room_wanted_bytes, 2 * self._feed.working_room_bytes)
         if self._feed.has_room(wanted) and not self._pauses:
             return
+        await self._feed.drop_broken(wanted)
         self.state = LinkState.PAUSED
         self._log.error(
             "no room in %s: %d bytes free, %d wanted; reading has stopped, what is stored "

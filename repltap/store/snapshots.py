@@ -183,6 +183,7 @@ class Snapshots:
         self._lock = threading.Lock()  # publish and remove run in threads
         self._arriving: tuple[SnapshotWriter, ...] = ()
         self._begun = 0
+        self._broken_bytes = 0
         self.repairs: list[Repair] = []
         self.all: tuple[Snapshot, ...] = ()
         try:
@@ -194,8 +195,8 @@ class Snapshots:
 
     @property
     def disk_bytes(self) -> int:
-        """What they take on the disk, those that are arriving included."""
-        stored = sum(snapshot.size_bytes for snapshot in self.all)
+        """What they take on the disk: those that are arriving, and the damaged one, included."""
+        stored = sum(snapshot.size_bytes for snapshot in self.all) + self._broken_bytes
         return stored + sum(writer.size for writer in self._arriving)
 
     @property
@@ -249,8 +250,7 @@ class Snapshots:
     def set_aside(self, snapshot: Snapshot) -> Path | None:
         """Take a damaged snapshot out of service and keep it as `.broken` to look at; blocking.
 
-        One is kept a history, the last; it does not count against the quota. Those who have it
-        open go on reading.
+        One is kept a history, the last. Those who have it open go on reading.
 
         Returns:
             Where it is now; None when it was gone already.
@@ -279,6 +279,16 @@ class Snapshots:
             if snapshot.offset > offset:
                 self.remove(snapshot)
 
+    def count_broken(self) -> None:
+        """Look what the damaged one that is kept takes, after somebody may have deleted it."""
+        total = 0
+        for path in self.path.glob("*" + BROKEN_SUFFIX):
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        self._broken_bytes = total
+
     def _open(self) -> None:
         """Find the published snapshots; remove what is unfinished, set aside what is damaged."""
         found = []
@@ -297,6 +307,7 @@ class Snapshots:
                     kept = self._keep_broken(path)
                     self.repairs.append(Repair(path, None, size, kept, exc.message))
         self.all = _newest_first(found)
+        self.count_broken()
 
     def _withdraw(self, snapshot: Snapshot) -> bool:
         """Offer it no longer; tells whether its files are its own, not those of a successor."""
@@ -311,6 +322,7 @@ class Snapshots:
         for older in self.path.glob("*" + BROKEN_SUFFIX):
             if older != kept:
                 older.unlink(missing_ok=True)  # one is enough to look at, and they are large
+        self.count_broken()
         return kept
 
 

@@ -3,7 +3,7 @@
     DATA/repltap.lock                  flock; holds the process id, for people
     DATA/histories/<n>-<replid8>/      see `history`; <n> counts up, the highest is the newest
     DATA/histories/<n>-<replid8>.broken/   one that was damaged when a newer one was there already;
-                                       kept to look at, at most one, not counted by the quota
+                                       kept to look at, at most one; see `broken`
     DATA/checkpoints/                  see `checkpoints`
 
 One process uses a data directory at a time. The store is synchronous: what blocks says so, and its
@@ -17,10 +17,12 @@ import os
 import re
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from repltap.errors import CorruptStoreError, DataDirInUseError, StoreError
 from repltap.position import Offset, ReplId
+from repltap.store.broken import BrokenFiles
 from repltap.store.budget import Budget
 from repltap.store.checkpoints import Checkpoints
 from repltap.store.history import HistoryStore
@@ -62,6 +64,7 @@ class Store:
         self.checkpoints = Checkpoints(path / _CHECKPOINTS_NAME)
         self._lock_fd = lock_fd
         self._budget = Budget(options.quota_bytes)
+        self._broken = BrokenFiles(path / HISTORIES_NAME)
         self._lock = threading.Lock()  # publish and discard run in threads
         self._published: tuple[HistoryStore, ...] = ()  # oldest first
         self._arriving: tuple[HistoryStore, ...] = ()
@@ -160,6 +163,30 @@ class Store:
             history.remove()
         finally:
             self._budget.leave(history.snapshots)
+            self._broken.look()
+
+    def drop_broken(self, enough: Callable[[], bool]) -> list[Path]:
+        """Delete what was found damaged and kept, the oldest first, until there is room; blocking.
+
+        Args:
+            enough: Tells whether there is.
+
+        Returns:
+            What has been deleted.
+
+        Raises:
+            DataDirError: Something could not be deleted.
+        """
+
+        def counted() -> bool:
+            for history in self._published:
+                history.snapshots.count_broken()
+            return enough()
+
+        try:
+            return self._broken.drop(counted)
+        finally:
+            counted()
 
     def others(self) -> list[HistoryStore]:
         """The published histories before the current one, oldest first."""
@@ -245,6 +272,8 @@ class Store:
             self._remove_unfinished(path)
         if self._published:
             self.current = self._published[-1]
+        self._broken.look()
+        self._budget.join(self._broken)
 
     def _find_histories(self, directory: Path) -> list[tuple[int, Path]]:
         """List the directories that are named like histories, oldest first."""
