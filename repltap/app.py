@@ -124,7 +124,7 @@ class Relay:
         self._refresher = SnapshotRefresher(
             self._feed, self._link, self._config.snapshot, listening_port=port
         )
-        self._service = SyncService(self._feed, self._link, self._refresher)
+        self._service = SyncService(self._feed, self._link, self._refresher, self._downstream.slots)
         try:
             web = await self._start_web()
         except ListenError:

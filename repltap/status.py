@@ -115,6 +115,8 @@ class ReplicaStatus:
             before the first ACK, or where the age is not known.
         version: What it said it is (`REPLCONF version`), "" when it said nothing.
         snapshot_sent_bytes, snapshot_total_bytes: Progress of its transfer, None outside one.
+        queue_position: Its place among those who wait until fewer snapshots are being sent, the
+            first is 1; None when it does not wait for that.
     """
 
     connection_id: int
@@ -130,6 +132,7 @@ class ReplicaStatus:
     version: str = ""
     snapshot_sent_bytes: int | None = None
     snapshot_total_bytes: int | None = None
+    queue_position: int | None = None
 
     @property
     def name(self) -> str:

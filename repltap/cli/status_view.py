@@ -245,7 +245,8 @@ def _replica_state(replica: ReplicaStatus) -> Cell:
             share = replica.snapshot_sent_bytes / replica.snapshot_total_bytes
             return Cell(f"snapshot {share:.0%}", "warn")
         return Cell("snapshot", "warn")
-    return Cell("waiting", "warn")
+    place = f", place {replica.queue_position}" if replica.queue_position is not None else ""
+    return Cell(f"waiting{place}", "warn")
 
 
 def _facts(title: str, *rows: tuple[str, str | Cell]) -> Section:

@@ -7,6 +7,7 @@ import errno
 import hmac
 import logging
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -19,6 +20,7 @@ from repltap.net.admin.context import DEFAULT_USER, ClientKind, ClientView
 from repltap.net.departures import Departures
 from repltap.net.serve import SyncService
 from repltap.net.session import Session
+from repltap.net.transfers import Throttle, TransferSlots
 from repltap.position import Offset
 from repltap.reasons import os_reason
 from repltap.status import RelayStatus, ReplicaStatus
@@ -65,6 +67,7 @@ class Downstream:
         connections, rejected, commands: What has been counted since the start.
         closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
         departures: The replicas that are gone.
+        slots, throttle: How many snapshots are sent at once, and how fast.
     """
 
     def __init__(self, config: ListenConfig, feed: Feed, relay: Relay) -> None:
@@ -79,6 +82,7 @@ class Downstream:
         self._port = config.port
         self.max_clients = config.max_clients
         self._reconsider_queued = False
+        self._filling_queued = False
         self._on_acknowledged: Callable[[], None] | None = None
         self.connections = 0
         self.rejected = 0
@@ -87,6 +91,10 @@ class Downstream:
         self.closed_output_bytes = 0
         self.closed_replication_bytes = 0
         self.departures = Departures()
+        self.slots: TransferSlots[Session] = TransferSlots(config.max_transfers, self._fill_soon)
+        self.throttle = Throttle(
+            config.transfer_rate_bytes, config.total_rate_bytes, time.monotonic, _call_later
+        )
 
     @property
     def port(self) -> int:
@@ -167,7 +175,11 @@ class Downstream:
 
     def replicas(self, now: float, end: Offset) -> list[ReplicaStatus]:
         """Show who syncs from us, by connection id."""
-        shown = (session.replica_status(now, end) for session in self._sessions.values())
+        places = self.slots.places()
+        shown = (
+            session.replica_status(now, end, places.get(session.id))
+            for session in self._sessions.values()
+        )
         return [replica for replica in shown if replica is not None]
 
     def acknowledged(self, history: HistoryStore) -> list[Offset]:
@@ -239,6 +251,7 @@ class Downstream:
 
     def session_closed(self, session: Session, ending: Ending) -> None:
         """Forget it."""
+        self.slots.leave(session)
         if self._sessions.pop(session.id, None) is not None:
             if session.kind is ClientKind.REPLICA:
                 self.departures.note(session.name, ending, session.protocol.replica.acked)
@@ -320,9 +333,24 @@ class Downstream:
         self._reconsider_queued = False
         if self._service is None:
             return
-        for session in list(self._sessions.values()):
-            if session.wait is not None:
-                self._guarded(session, partial(self._service.consider, session))
+        # In the order of asking: what has become free goes to who has waited longest.
+        waiting = ((s.wait.since, s.id, s) for s in self._sessions.values() if s.wait is not None)
+        for _, _, session in sorted(waiting):
+            self._guarded(session, partial(self._service.consider, session))
+
+    def _fill_soon(self) -> None:
+        if not self._filling_queued:
+            self._filling_queued = True
+            asyncio.get_running_loop().call_soon(self._fill_slots)
+
+    def _fill_slots(self) -> None:
+        """Give free slots to who has waited longest; look at nobody else."""
+        self._filling_queued = False
+        last: Session | None = None
+        while (session := self.slots.next()) is not None and session is not last:
+            assert self._service is not None
+            self._guarded(session, partial(self._service.consider, session))
+            last = session
 
     @staticmethod
     def _guarded(session: Session, step: Callable[[], None]) -> None:
@@ -332,6 +360,10 @@ class Downstream:
         except Exception:
             session.log.exception("internal error; this connection is closed")
             session.drop(DisconnectReason.INTERNAL_ERROR, "internal error")
+
+
+def _call_later(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(delay, callback)
 
 
 def _listening_socket(

@@ -14,6 +14,7 @@ from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.connection import Connection
 from repltap.net.sources import JournalSource, SnapshotSource
+from repltap.net.transfers import Throttle
 from repltap.position import Offset
 from repltap.retention import Reader
 from repltap.store.history import HistoryStore
@@ -28,6 +29,7 @@ class Outflow:
         feed: The histories.
         reader: The session, as the feed knows it.
         connection: Where to.
+        throttle: How fast snapshots are sent.
         on_snapshot_sent: Called when the whole RDB is with the kernel.
 
     Attributes:
@@ -40,12 +42,14 @@ class Outflow:
         feed: Feed,
         reader: Reader,
         connection: Connection,
+        throttle: Throttle,
         *,
         on_snapshot_sent: Callable[[], None],
     ) -> None:
         self._feed = feed
         self._reader = reader
         self._connection = connection
+        self._throttle = throttle
         self._on_snapshot_sent = on_snapshot_sent
         self.history: HistoryStore | None = None
         self.snapshot_size: int | None = None
@@ -103,12 +107,16 @@ class Outflow:
                 snapshot,
                 on_idle=partial(snapshot.wait, self._reader),
                 on_finished=self._snapshot_finished,
+                pace=self._throttle.open(self._connection.flush),
             )
             snapshot.follow(self._reader)
             self._intake, self.snapshot_size = snapshot, snapshot.size
         else:
             self._snapshot = SnapshotSource.stored(
-                snapshot, on_idle=self._idle, on_finished=self._snapshot_finished
+                snapshot,
+                on_idle=self._idle,
+                on_finished=self._snapshot_finished,
+                pace=self._throttle.open(self._connection.flush),
             )
             self.snapshot_size = snapshot.size_bytes
         self._attach(history, snapshot.offset)

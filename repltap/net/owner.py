@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from repltap.endings import Ending
 from repltap.feed import Feed
 from repltap.net.admin.context import AdminContext
+from repltap.net.transfers import Throttle, TransferSlots
 from repltap.protocol.psync import PsyncRequest
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ class SessionOwner(AdminContext, Protocol):
     @property
     def feed(self) -> Feed:
         """The histories."""
+
+    @property
+    def slots(self) -> TransferSlots[Session]:
+        """Who may be sent a snapshot now."""
+
+    @property
+    def throttle(self) -> Throttle:
+        """How fast snapshots are sent."""
 
     def sync_requested(self, session: Session) -> None:
         """Decide about its PSYNC or SYNC, now or later."""

@@ -18,6 +18,7 @@ from repltap.intake import Intake
 from repltap.net.departures import ending_of
 from repltap.net.owner import SyncWait
 from repltap.net.session import Session
+from repltap.net.transfers import TransferSlots
 from repltap.position import Position
 from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
@@ -76,15 +77,23 @@ class SyncService:
         feed: The histories.
         upstream: The link to the master.
         refresher: Fetches a snapshot when none that is stored will do.
+        slots: Who may be sent one now.
 
     Attributes:
         full, partial, denied: Granted full and partial resyncs; partial requests not granted.
     """
 
-    def __init__(self, feed: Feed, upstream: Upstream, refresher: Refresher) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        upstream: Upstream,
+        refresher: Refresher,
+        slots: TransferSlots[Session],
+    ) -> None:
         self._feed = feed
         self._upstream = upstream
         self._refresher = refresher
+        self._slots = slots
         self.full = 0
         self.partial = 0
         self.denied = 0
@@ -95,6 +104,7 @@ class SyncService:
         waiting = session.protocol.role is Role.WAITING
         if wait is None or not waiting or session.connection.closed:
             return
+        self._slots.withdraw(session)  # it comes back to its place if it still waits for that
         try:
             self._decide(session, wait)
         except StoreError as failure:
@@ -145,6 +155,9 @@ class SyncService:
         if choice is None:
             session.hold(f"it needs a full sync ({reason}), and no snapshot for it is here yet")
             return
+        if not self._slots.admit(session, wait.since):
+            session.hold(f"{self._slots.limit} snapshots are being sent, and others wait as well")
+            return
         history = choice.history if isinstance(choice, Intake) else self._feed.history
         assert history is not None
         session.log.info(
@@ -158,6 +171,7 @@ class SyncService:
         except NotRetainedError as failure:
             if isinstance(choice, Intake):
                 raise
+            self._slots.leave(session)
             self._feed.shelf.lost(choice, str(failure))
             return  # the feed tells of the change, and the request is looked at again
         self.full += 1

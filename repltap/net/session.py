@@ -96,7 +96,11 @@ class Session:
             on_drained=self._drained,
         )
         self.outflow = Outflow(
-            owner.feed, self, self.connection, on_snapshot_sent=self._snapshot_sent
+            owner.feed,
+            self,
+            self.connection,
+            owner.throttle,
+            on_snapshot_sent=self._snapshot_sent,
         )
 
     # -- what CLIENT LIST and INFO show ----------------------------------------------------------
@@ -142,12 +146,15 @@ class Session:
         streaming = self.protocol.role is Role.STREAM and not self.connection.closed
         return self.protocol.replica.acked if whole and streaming else None
 
-    def replica_status(self, now: float, end: Offset) -> ReplicaStatus | None:
+    def replica_status(
+        self, now: float, end: Offset, queue_position: int | None = None
+    ) -> ReplicaStatus | None:
         """Show it as a replica, or None for a client.
 
         Args:
             now: Unix seconds.
             end: The journal's end.
+            queue_position: Its place in the queue for a transfer, None when it is in none.
         """
         replica = self.protocol.replica
         outflow = self.outflow
@@ -170,6 +177,7 @@ class Session:
             lag_bytes=None if replica.acked is None else max(0, end - replica.acked),
             lag_seconds=self._lag_seconds(),
             version=replica.version or "",
+            queue_position=queue_position,
             snapshot_sent_bytes=outflow.snapshot_sent,
             snapshot_total_bytes=None if outflow.snapshot_sent is None else outflow.snapshot_size,
         )
@@ -283,6 +291,7 @@ class Session:
 
     def _snapshot_sent(self) -> None:
         """The whole RDB is with the kernel: go over to the stream, or close (rdb-only)."""
+        self._owner.slots.leave(self)
         self.protocol.transfer_complete(self._loop.time())
         if self.protocol.replica.rdb_only:
             self._send_protocol()

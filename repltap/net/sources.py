@@ -12,6 +12,7 @@ from collections.abc import Callable
 from repltap.errors import CorruptStoreError
 from repltap.intake import Intake
 from repltap.net.connection import Progress
+from repltap.net.transfers import Pace
 from repltap.position import Offset
 from repltap.store.journal import Journal
 from repltap.store.segment import Segment
@@ -112,6 +113,7 @@ class SnapshotSource:
         finished: Whether `visible` is the whole file.
         on_idle: Called when everything visible has been sent and more is to come.
         on_finished: Called once, when the whole file has been sent.
+        pace: How fast it may be sent, None for no limit; closed with the source.
     """
 
     def __init__(
@@ -122,8 +124,10 @@ class SnapshotSource:
         finished: Callable[[], bool],
         on_idle: Callable[[], None],
         on_finished: Callable[[], None],
+        pace: Pace | None = None,
     ) -> None:
         self._file = fd
+        self._pace = pace
         self._visible = visible
         self._finished = finished
         self._on_idle = on_idle
@@ -132,7 +136,12 @@ class SnapshotSource:
 
     @classmethod
     def stored(
-        cls, snapshot: Snapshot, *, on_idle: Callable[[], None], on_finished: Callable[[], None]
+        cls,
+        snapshot: Snapshot,
+        *,
+        on_idle: Callable[[], None],
+        on_finished: Callable[[], None],
+        pace: Pace | None = None,
     ) -> SnapshotSource:
         """Send a stored snapshot."""
         return cls(
@@ -141,11 +150,17 @@ class SnapshotSource:
             finished=lambda: True,
             on_idle=on_idle,
             on_finished=on_finished,
+            pace=pace,
         )
 
     @classmethod
     def arriving(
-        cls, intake: Intake, *, on_idle: Callable[[], None], on_finished: Callable[[], None]
+        cls,
+        intake: Intake,
+        *,
+        on_idle: Callable[[], None],
+        on_finished: Callable[[], None],
+        pace: Pace | None = None,
     ) -> SnapshotSource:
         """Send a snapshot while it arrives."""
         return cls(
@@ -154,6 +169,7 @@ class SnapshotSource:
             finished=lambda: intake.released,
             on_idle=on_idle,
             on_finished=on_finished,
+            pace=pace,
         )
 
     def pump(self, fd: int) -> Progress:
@@ -166,10 +182,17 @@ class SnapshotSource:
         while (count := self._visible() - self.sent) > 0:
             if budget <= 0:
                 return Progress.MORE
+            size = min(count, budget)
+            if self._pace is not None and not (size := self._pace.take(size)):
+                return Progress.IDLE  # the pace wakes us
+            sent = 0
             try:
-                sent = os.sendfile(fd, self._file, self.sent, min(count, budget))
+                sent = os.sendfile(fd, self._file, self.sent, size)
             except (BlockingIOError, InterruptedError):
                 return Progress.BLOCKED
+            finally:
+                if self._pace is not None:
+                    self._pace.give_back(size - sent)
             if sent == 0:
                 raise OSError("the snapshot file is shorter than it should be")
             self.sent += sent
@@ -183,3 +206,5 @@ class SnapshotSource:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+        if self._pace is not None:
+            self._pace.close()

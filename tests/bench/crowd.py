@@ -43,9 +43,11 @@ class Crowd:
             assert pipe is not None
             pipe.close()
 
-    def attach(self, port: int, count: int = 1, *, record: bool = False) -> None:
+    def attach(
+        self, port: int, count: int = 1, *, record: bool = False, check: bool = False
+    ) -> None:
         """Let replicas connect to `port` and ask for a full sync."""
-        self._ask("attach", port, count, record)
+        self._ask("attach", port, count, record, check)
 
     def status(self) -> list[dict[str, Any]]:
         """Return how far each is, in the order of their attaching."""

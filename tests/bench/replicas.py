@@ -2,7 +2,7 @@
 
 `python -m tests.bench.replicas` is the process that holds them, so that they cost the measured one
 nothing but what it sends; one loop serves any number. It takes one JSON array a line on its
-standard input, `["attach", port, count, record]`, `["status"]` or `["arrivals", index]`, and
+standard input, `["attach", port, count, record, check]`, `["status"]` or `["arrivals", index]`, and
 answers each with one JSON line. It ends with its input.
 """
 
@@ -14,6 +14,7 @@ import selectors
 import socket
 import sys
 import time
+import zlib
 from typing import Any
 
 _ACK_SECONDS = 1.0
@@ -34,15 +35,18 @@ class RawReplica:
         offset: Stream offset up to which it has read.
         attached_at, online_at: CLOCK_MONOTONIC seconds: its PSYNC, and its first stream byte.
         arrivals: When which stream bytes came, when it was told to record that.
+        checksum: CRC-32 of all it was sent behind the headers, when it was told to check that.
     """
 
-    def __init__(self, port: int, *, record: bool) -> None:
+    def __init__(self, port: int, *, record: bool, check: bool) -> None:
         self.offset = 0
         self.snapshot_bytes = 0
         self.attached_at = time.monotonic()
         self.online_at: float | None = None
         self.arrivals: list[tuple[int, bytes]] = []
+        self.checksum = 0
         self._record = record
+        self._check = check
         self._lines = bytearray()
         self._left: int | None = None  # of a `$<len>` snapshot
         self._mark = b""
@@ -86,6 +90,7 @@ class RawReplica:
             "snapshot_bytes": self.snapshot_bytes,
             "attached_at": self.attached_at,
             "online_at": self.online_at,
+            "checksum": self.checksum,
         }
 
     def _headers(self, arrived: int) -> None:
@@ -108,6 +113,8 @@ class RawReplica:
                 raise ConnectionError(f"PSYNC was answered {line!r}")
 
     def _snapshot(self, data: memoryview, arrived: int) -> None:
+        if self._check:
+            self.checksum = zlib.crc32(data[: self._left], self.checksum)
         self.snapshot_bytes += len(data)
         if self._left is None:
             # Nothing follows the mark until the server has seen an ACK.
@@ -125,6 +132,8 @@ class RawReplica:
 
     def _stream(self, data: memoryview, arrived: int) -> None:
         self.offset += len(data)
+        if self._check:
+            self.checksum = zlib.crc32(data, self.checksum)
         if self.online_at is None:
             self.online_at = arrived / 1e9
         if self._record:
@@ -170,9 +179,9 @@ class _Loop:
 
     def _answer(self, name: str, arguments: list[Any]) -> object:
         if name == "attach":
-            port, count, record = arguments
+            port, count, record, check = arguments
             for _ in range(count):
-                replica = RawReplica(port, record=record)
+                replica = RawReplica(port, record=record, check=check)
                 self._replicas.append(replica)
                 self._selector.register(replica.socket, selectors.EVENT_READ, replica)
         elif name == "arrivals":

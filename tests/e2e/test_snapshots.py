@@ -7,10 +7,12 @@ still arrives. After each test the datasets are equal and the master's `sync_ful
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 import pytest
 
+from tests.bench.crowd import Crowd
 from tests.servers.dataset import wait_same
 from tests.servers.find import Feature
 from tests.servers.lab import Lab
@@ -197,3 +199,77 @@ def test_a_master_that_does_not_know_rdb_only(lab: Lab, diskless: str) -> None:
     assert _refreshes(relay) == {"tail": 1}
     assert (master.syncs.full, master.syncs.partial_err) == (2, 0)
     assert master.replicas()[0]["state"] == "online"
+
+
+# -- many at once, and slowly ----------------------------------------------------------------------
+
+
+def _fill(master: Server, megabytes: int) -> None:
+    """Write what does not compress, in values of 10 kB."""
+    master.call("CONFIG", "SET", "rdbcompression", "no")
+    with master.client() as client:
+        for i in range(megabytes):
+            client.pipeline(("SET", f"fill:{i}:{j}", f"{i}{j}-" * 2_500) for j in range(100))
+
+
+def _shown_states(relay: Relay) -> dict[str, int]:
+    replicas = relay.status()["replicas"]
+    states = [replica["state"] for replica in replicas]
+    waiting = [r["queue_position"] for r in replicas if r["queue_position"] is not None]
+    assert sorted(waiting) == list(range(1, len(waiting) + 1))
+    return {state: states.count(state) for state in ("wait_bgsave", "send_bulk", "online")}
+
+
+def test_a_herd_of_a_hundred(lab: Lab) -> None:
+    """All at once, five of them real servers: one fork, so many transfers at a time, equal data."""
+    master = lab.master("redis-7.0")
+    load = Load(master, features=master.flavour.features, seed=41)
+    load.write(200)
+    _fill(master, 3)
+    relay = lab.relay(master, listen_max_transfers=8, listen_total_rate_bytes="150mb")
+    wait_for("the first snapshot", relay.snapshots)
+    with Crowd() as crowd:
+        with load:
+            crowd.attach(relay.port, 95, check=True)
+            real = [lab.server("redis-7.0", f"real-{i}", upstream=relay) for i in range(5)]
+            most_sent = most_waiting = 0
+            while (now := _shown_states(relay))["online"] < 100:
+                most_sent = max(most_sent, now["send_bulk"])
+                most_waiting = max(most_waiting, now["wait_bgsave"])
+                assert all(node.running for node in lab.nodes)
+            for replica in real:
+                replica.wait_link()
+        crowd.wait_offset(master.offset, 30)
+        wait_same(master, *real)
+        crowd.wait_offset(master.offset, 30)
+        found = crowd.status()
+    assert most_sent <= 8
+    assert most_waiting > 50
+    assert len({(r["offset"], r["snapshot_bytes"], r["checksum"]) for r in found}) == 1
+    assert [replica.full_syncs_received for replica in real] == [1] * 5
+    assert master.syncs.full == 1
+    assert relay.status()["counters"]["sync_full"] == 100
+    assert relay.memory_bytes("VmHWM") < 64 << 20
+
+
+@pytest.mark.parametrize("program", ["redis-6.2", "valkey-9.1"])
+def test_a_limited_transfer_takes_its_time_and_is_right(lab: Lab, program: str) -> None:
+    """Its partial resync afterwards is like any other."""
+    master = lab.master(program)
+    _fill(master, 4)
+    load = Load(master, features=master.flavour.features, seed=42)
+    relay = lab.relay(master, listen_transfer_rate_bytes="2mb")
+    wait_for("the first snapshot", relay.snapshots)
+    with load:
+        first = lab.server(program, "first", upstream=relay)
+        begun = time.monotonic()
+        first.wait_link()
+        assert time.monotonic() - begun >= 1.5  # it can't be faster: 4 MB
+        connects = relay.status()["upstream"]["connects"]
+    wait_same(master, first)
+    relay.drop_replicas()
+    wait_for("it is back", lambda: first.partial_syncs_received == 1 and first.link_up)
+    wait_same(master, first)
+    assert relay.status()["upstream"]["connects"] == connects
+    assert master.syncs.full == 1
+    assert first.full_syncs_received == 1

@@ -93,8 +93,8 @@ class Port:
         self.whole = Whole()
         self.upstream = StubUpstream()
         self.refresher = StubRefresher()
-        self.service = SyncService(feed, self.upstream, self.refresher)
         self.downstream = Downstream(listen, feed, self.whole)
+        self.service = SyncService(feed, self.upstream, self.refresher, self.downstream.slots)
 
     @property
     def history(self) -> HistoryStore:
@@ -170,7 +170,7 @@ class WholeRelay(Link):
         self.refresher = SnapshotRefresher(
             feed, link, snapshot or SnapshotConfig(), listening_port=downstream.port
         )
-        self.service = SyncService(feed, link, self.refresher)
+        self.service = SyncService(feed, link, self.refresher, downstream.slots)
 
     async def replica(self, *, receive_bytes: int = 0) -> FakeReplica:
         """Connect to it."""

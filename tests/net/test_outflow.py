@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from repltap.errors import NotRetainedError
 from repltap.feed import Feed
 from repltap.net.connection import Connection
 from repltap.net.outflow import Outflow
+from repltap.net.transfers import Throttle
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from tests.net.relay import open_feed
@@ -41,7 +43,8 @@ class Peer:
             on_closed=lambda _: None,
             on_drained=lambda: None,
         )
-        self.outflow = Outflow(feed, self, self.connection, on_snapshot_sent=self._sent)
+        unlimited = Throttle(None, None, time.monotonic, asyncio.get_running_loop().call_later)
+        self.outflow = Outflow(feed, self, self.connection, unlimited, on_snapshot_sent=self._sent)
 
     def _sent(self) -> None:
         self.snapshots_sent += 1

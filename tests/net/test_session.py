@@ -370,3 +370,119 @@ async def test_a_replica_that_lags_in_time(path: Path, monkeypatch: pytest.Monke
         assert gone.reason == "lag_seconds"
         assert gone.acked_offset == END
         assert "s behind, more than the limit" in gone.detail
+
+
+# -- transfers, slots and rates --------------------------------------------------------------------
+
+LARGE = rdb(bytes(12_000_000))
+"""More than the kernel takes for a replica that does not read."""
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    store = open_store(tmp_path)
+    hold(store, SET * 2, snapshot=LARGE)
+    store.close()
+    return tmp_path
+
+
+async def large_one(replica: FakeReplica) -> None:
+    """Read the whole transfer and the first of the stream."""
+    assert await replica.snapshot() == (REPLID, START, LARGE)
+    assert await replica.exactly(2 * len(SET)) == SET * 2
+
+
+def states(it: Port) -> list[str]:
+    """What the status shows, by connection."""
+    return [
+        f"{shown.state.value}{shown.queue_position or ''}"
+        for shown in it.downstream.replicas(0.0, END)
+    ]
+
+
+async def test_who_comes_late_waits_for_a_transfer_to_end(large: Path) -> None:
+    listen = ListenConfig(port=0, max_transfers=2)
+    async with port(large, listen) as it:
+        replicas = []
+        for number in range(1, 6):
+            replica = await it.replica(receive_bytes=4096)
+            replicas.append(replica)
+            await until("a session", lambda n=number: len(it.sessions) == n)
+            await replica.ask()
+            await until(
+                "the request", lambda n=number: it.sessions[n - 1].kind is ClientKind.REPLICA
+            )
+        first, second, third, fourth, fifth = replicas
+        for replica in (third, fourth, fifth):
+            await replica.newline()
+        await until("the queue", lambda: len(it.downstream.slots.places()) == 3)
+        assert states(it) == [
+            "send_bulk",
+            "send_bulk",
+            "wait_bgsave1",
+            "wait_bgsave2",
+            "wait_bgsave3",
+        ]
+        # Nobody waits for a partial resync.
+        with await it.replica() as near:
+            await near.ask(REPLID, END)
+            assert await near.line() == b"+CONTINUE"
+        fourth.sock.close()  # gives up
+        await until("the shorter queue", lambda: len(it.downstream.slots.places()) == 2)
+        await large_one(first)
+        await until(
+            "the next",
+            lambda: states(it)[:4] == ["online", "send_bulk", "send_bulk", "wait_bgsave1"],
+        )
+        second.sock.close()  # frees its slot as well
+        await large_one(third)
+        await large_one(fifth)
+        for replica in (first, third, fifth):
+            replica.sock.close()
+        await until("the end", lambda: not it.sessions)
+        assert it.downstream.slots.running == 0
+        assert it.service.full == 4
+
+
+async def test_all_come_through_one_slot_in_order(path: Path) -> None:
+    listen = ListenConfig(port=0, max_transfers=1)
+    async with port(path, listen) as it:
+        replicas = [await it.replica() for _ in range(30)]
+        for replica in replicas:
+            await replica.ask()
+        for replica in replicas:
+            assert await replica.snapshot() == (REPLID, START, rdb())
+            replica.sock.close()
+        assert it.service.full == 30
+
+
+@pytest.mark.parametrize("limit", ["transfer_rate_bytes", "total_rate_bytes"])
+async def test_a_limited_transfer_is_whole_and_not_taken_for_stalled(
+    tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes five times the timeout, with a tick each five milliseconds."""
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
+    data = rdb(bytes(100_000))
+    store = open_store(tmp_path)
+    hold(store, SET, snapshot=data)
+    store.close()
+    listen = ListenConfig(port=0, timeout_seconds=0.1, **{limit: 200_000})  # type: ignore[arg-type]
+    async with port(tmp_path, listen) as it:
+        with await it.replica() as replica:
+            await replica.ask()
+            begun = asyncio.get_running_loop().time()
+            assert await replica.snapshot() == (REPLID, START, data)
+            assert asyncio.get_running_loop().time() - begun >= 0.25  # it can't be faster
+            assert await replica.exactly(len(SET)) == SET
+        await until("the end", lambda: not it.sessions)
+        assert it.downstream.throttle._hungry == []
+        assert it.downstream.throttle._timer is None
+
+
+async def test_the_stream_is_never_slowed(path: Path) -> None:
+    listen = ListenConfig(port=0, transfer_rate_bytes=10_000, total_rate_bytes=10_000)
+    async with port(path, listen) as it:
+        with await it.replica() as replica:
+            await streaming(it, replica)
+            it.feed.append(bytes(2_000_000))
+            assert await replica.exactly(2_000_000) == bytes(2_000_000)
