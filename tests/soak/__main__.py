@@ -128,6 +128,7 @@ def _run_episode(
             console.print(
                 f"  round {number}: {time.monotonic() - begun:4.1f} s  {names}", markup=False
             )
+        episode.finish()
         return numbers.stop
     except RoundFailedError as exc:
         tally.failure = f"round {number}: {exc.message.splitlines()[0]}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import hiredis
 
+from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.soak.checks import Checks
@@ -109,6 +110,23 @@ class Episode:
         if problems:
             raise RoundFailedError("\n".join(problems), done)
         return done
+
+    def finish(self) -> None:
+        """Let a new replica attach to each relay: what is stored must be the master's data.
+
+        Raises:
+            RoundFailedError: It is not.
+        """
+        world = self.world
+        newcomers = [world.newcomer(relay) for relay in world.relays]
+        try:
+            for newcomer in newcomers:
+                newcomer.start()
+            for newcomer in newcomers:
+                newcomer.wait_link(60)
+            wait_same(world.master, *newcomers, timeout_seconds=60)
+        except (AssertionError, OSError) as exc:
+            raise RoundFailedError(f"new replicas at the episode's end: {_text(exc)}", []) from exc
 
     def close(self) -> None:
         """End everything."""

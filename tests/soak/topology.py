@@ -16,6 +16,9 @@ from tests.servers.find import Feature, Flavour
 REPL_TIMEOUT_SECONDS = 4
 """Of every node. Longer than a busy machine's hiccups, short enough for a stall to outlast it."""
 
+VALKEY_RDB = 80
+"""The RDB version from which on a format is Valkey's own."""
+
 _QUOTA = "48mb"
 TMPFS_BYTES = 96 << 20
 
@@ -86,7 +89,7 @@ def draw_topology(rng: random.Random, flavours: dict[str, Flavour]) -> Topology:
         (rng.choice(followers), rng.randrange(len(relays))) for _ in range(rng.randint(1, 3))
     )
     features = master.features.intersection(*(f.features for f, _ in replicas))
-    if any(f.rdb_version < 80 for f in (master, *(f for f, _ in replicas))):
+    if any(f.rdb_version < VALKEY_RDB for f in (master, *(f for f, _ in replicas))):
         # Valkey 9 can't write them for anybody else. And Redis 7.4 to 8.2: a lagging replica drops
         # a hash field whose first TTL has passed, even if it has none by then, with or without us.
         features -= {Feature.HASH_TTL}

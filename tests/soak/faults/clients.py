@@ -7,6 +7,7 @@ import socket
 from contextlib import ExitStack, suppress
 
 from tests.soak.faults.fault import Fault
+from tests.soak.topology import VALKEY_RDB
 from tests.soak.world import World, linger
 
 
@@ -15,12 +16,18 @@ class Garbage(Fault):
 
     name = "garbage clients"
     weight = 6
-    legitimate = "none; fake replicas ask the relay for snapshots, which cost the master nothing"
+    legitimate = (
+        "none; fake replicas among them get what the relay has stored, and only when Valkey 9 has "
+        "to write another format for them does a snapshot cost the master anything"
+    )
 
     def strike(self, world: World) -> str:
         relay = self.rng.choice(world.relays)
         # Its own counter of full syncs grows by the fakes among them.
         world.ledger.strange_sync(relay)
+        if world.topology.master.rdb_version == VALKEY_RDB:
+            # They don't say that they are Valkey, and so need Redis's format.
+            world.ledger.excuse_refresh(relay, "a stranger asked for another format")
         count = self.rng.randint(1, 12)
         with ExitStack() as stack:
             for _ in range(count):
