@@ -272,6 +272,13 @@ class World:
         finally:
             self._throne.release()
 
+    def start_again(self, relay: Relay) -> None:
+        """Start a relay that is held, and don't wait for it unless it may refuse its store."""
+        if relay in self.damages:
+            self.revive(relay)
+        else:
+            relay.start()
+
     def revive(self, node: Node) -> None:
         """Start a node that is held; a relay that refuses its store gets a new one.
 

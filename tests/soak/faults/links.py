@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -30,6 +31,25 @@ class _LinkFault(Fault):
     @abstractmethod
     def hit(self, world: World, follower: Node, wire: Proxy) -> str:
         """Do it to this link."""
+
+
+def draw_transfer_places(rng: random.Random) -> list[Place]:
+    """Draw where the next transfers of a snapshot break off, or crawl."""
+    return [
+        Place(
+            direction=Direction.TO_CLIENT,
+            action=rng.choice([Action.CUT, Action.RESET, Action.SPLIT]),
+            at=rng.choice([b"\n$", b"REDIS00", b"VALKEY0", b"+FULLRESYNC"]),
+            after_bytes=rng.choice([0, 5, 60, 1_000, 20_000, 200_000]),
+            count=500,
+        )
+        for _ in range(rng.randint(1, 2))
+    ]
+
+
+def describe(places: list[Place]) -> str:
+    """Say where they are."""
+    return ", ".join(f"{p.action.name} {p.after_bytes} after {p.at!r}" for p in places) or "no cut"
 
 
 class Cut(_LinkFault):

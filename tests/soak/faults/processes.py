@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.servers.proxy import Action, Direction
-from tests.servers.proxy import Fault as Place
 from tests.servers.server import Server
 from tests.soak.faults.fault import Fault
+from tests.soak.faults.links import describe, draw_transfer_places
 from tests.soak.topology import REPL_TIMEOUT_SECONDS
 from tests.soak.world import World, linger
 
@@ -30,7 +29,7 @@ class KillRelay(Fault):
                 relay.kill()
                 world.ledger.killed(relay)
                 linger(self.rng, 0, 0.3)
-                relay.start()
+                world.start_again(relay)
                 linger(self.rng, 0, 0.8)
         return f"{relay.name} {times} times"
 
@@ -49,7 +48,7 @@ class StopRelay(Fault):
             code = relay.stop()
             assert code == 0, f"{relay.name} ended with code {code} when it was asked to stop"
             seconds = linger(self.rng, 0, 1.0)
-            relay.start()
+            world.start_again(relay)
         return f"{relay.name} for {seconds:.1f} s"
 
 
@@ -79,24 +78,14 @@ class CutInTransfer(Fault):
 
     def strike(self, world: World) -> str:
         replica = self.rng.choice(_leaves(world))
-        places = [
-            Place(
-                direction=Direction.TO_CLIENT,
-                action=self.rng.choice([Action.CUT, Action.RESET, Action.SPLIT]),
-                at=self.rng.choice([b"\n$", b"REDIS00", b"VALKEY0", b"+FULLRESYNC"]),
-                after_bytes=self.rng.choice([0, 5, 60, 1_000, 20_000, 200_000]),
-                count=500,
-            )
-            for _ in range(self.rng.randint(1, 2))
-        ]
+        places = draw_transfer_places(self.rng)
         with world.held(replica):
             replica.kill()
             world.ledger.excuse(replica, "the replica was killed")
             world.wire_above(replica).faults.extend(places)
             replica.start()
             linger(self.rng, 0.5, 2.0)
-        where = (f"{p.action.name} {p.after_bytes} after {p.at!r}" for p in places)
-        return f"{replica.name}: {', '.join(where)}"
+        return f"{replica.name}: {describe(places)}"
 
 
 class Freeze(Fault):

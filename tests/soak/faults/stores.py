@@ -12,7 +12,8 @@ import os
 import random
 from pathlib import Path
 
-from tests.soak.faults.fault import Fault, MissedError
+from tests.soak.faults.fault import Fault
+from tests.soak.faults.links import describe, draw_transfer_places
 from tests.soak.world import World, linger
 
 
@@ -25,28 +26,35 @@ class Damage(Fault):
 
     def strike(self, world: World) -> str:
         relay = self.rng.choice(world.relays)
-        with world.held(relay):
+        leaves = [node for node in world.below(relay) if node in world.replicas]
+        # Whoever comes back empty reads all that is stored.
+        empty = [self.rng.choice(leaves)] if leaves and self.rng.random() < 0.7 else []
+        with world.held(relay, *empty):
+            for node in empty:
+                node.kill()
             relay.kill()
             world.ledger.killed(relay)
             files = sorted(f for f in relay.data_dir.glob("histories/**/*") if f.is_file())
             done = [_damage(self.rng, files) for _ in range(self.rng.choice([1, 1, 2]))]
-            if not files:
-                relay.start()
-                raise MissedError("nothing is stored yet")
             for node in (relay, *world.below(relay)):
                 world.ledger.excuse(node, "a store was damaged")
             for kind in done:
                 world.damaged(relay, kind.partition(":")[0])
             linger(self.rng, 0, 0.3)
-            world.revive(relay)
-        return f"{relay.name}: {'; '.join(done)}"
+            try:
+                world.revive(relay)
+            finally:
+                for node in empty:
+                    node.start()
+        read = "".join(f"; {node.name} reads all of it" for node in empty)
+        return f"{relay.name}: {'; '.join(done)}{read}"
 
 
 class Wipe(Fault):
-    """The data directory is lost."""
+    """The data directory is lost; the new snapshot may break off on its way, once or twice."""
 
     name = "wipe a store"
-    weight = 2
+    weight = 4
     legitimate = "the relay and everybody below it"
 
     def strike(self, world: World) -> str:
@@ -56,8 +64,11 @@ class Wipe(Fault):
             for node in (relay, *world.below(relay)):
                 world.ledger.excuse(node, "a store was wiped")
             world.wipe(relay)
+            places = draw_transfer_places(self.rng) if self.rng.random() < 0.7 else []
+            world.wire_above(relay).faults.extend(places)
             world.revive(relay)
-        return relay.name
+            linger(self.rng, 0, 1.5)
+        return f"{relay.name}: {describe(places)}"
 
 
 def _damage(rng: random.Random, files: list[Path]) -> str:
@@ -71,7 +82,8 @@ def _damage(rng: random.Random, files: list[Path]) -> str:
         by_kind.setdefault(_kind(file), []).append(file)
     if not by_kind:
         return "nothing"
-    kind = rng.choice(sorted(by_kind))
+    # Most of what is stored is stream: most of what a disk damages.
+    kind = rng.choice([*sorted(by_kind), *["segment"] * (4 if "segment" in by_kind else 0)])
     found = by_kind[kind]
     how = rng.choice(["flip", "flip", "cut", "delete"])
     # A crash tears the end of what was written last; other damage is anywhere.
