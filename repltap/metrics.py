@@ -24,6 +24,7 @@ from repltap.status import (
     Counters,
     JournalStatus,
     LinkState,
+    RefreshReason,
     RelayStatus,
     ReplicaState,
     ReplicaStatus,
@@ -131,10 +132,16 @@ def _resyncs(counters: Counters) -> Iterator[Metric]:
 
 
 def _snapshots(status: RelayStatus) -> Iterator[Metric]:
-    yield _counter(
+    yield _by_reason(
         "snapshot_refreshes",
         "Snapshots fetched over a second connection.",
-        status.counters.snapshot_refreshes,
+        RefreshReason,
+        status.counters.snapshot_refreshes_by_reason,
+    )
+    yield _counter(
+        "snapshot_refresh_failures",
+        "Tries to fetch a snapshot over a second connection that came to nothing.",
+        status.counters.snapshot_refresh_failures,
     )
     if status.upstream.sync is not None:
         yield _gauge(

@@ -53,6 +53,8 @@ def test_a_relay_at_work() -> None:
         upstream_sync_full=1,
         upstream_sync_partial_ok=3,
         snapshot_refreshes=4,
+        snapshot_refreshes_by_reason={"tail": 3, "age": 1},
+        snapshot_refresh_failures=7,
         net_repl_input_bytes=1000,
         upstream_snapshot_bytes=400,
         journal_fsyncs=9,
@@ -72,7 +74,7 @@ def test_a_relay_at_work() -> None:
         "upstream_connects_total": 3,
         "snapshot_size_bytes": 123_456_789,
         "snapshot_age_seconds": 7200,
-        "snapshot_refreshes_total": 4,
+        "snapshot_refresh_failures_total": 7,
         "journal_first_offset_bytes": 50,
         "journal_end_offset_bytes": 5050,
         "journal_disk_bytes": 8192,
@@ -91,6 +93,8 @@ def test_a_relay_at_work() -> None:
     assert one(found, "partial_resyncs_denied_total", side="downstream") == 1
     assert one(found, "downstream_disconnects_total", reason="lag_bytes") == 2
     assert one(found, "upstream_disconnects_total", reason="timeout") == 6
+    assert one(found, "snapshot_refreshes_total", reason="tail") == 3
+    assert one(found, "snapshot_refreshes_total", reason="schedule") == 0
 
 
 def test_states_and_reasons_are_all_there() -> None:

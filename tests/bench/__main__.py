@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tests.bench import acks, attach, latency, restart, throughput
+from tests.bench import acks, attach, herd, latency, restart, throughput
 from tests.bench.report import Row, document, print_table
 from tests.bench.stage import Plan, choose_server
 
@@ -30,6 +30,7 @@ _PARTS: dict[str, Callable[[Plan, Callable[[str], None]], Iterator[Row]]] = {
     "attach": attach.measure,
     "acks": acks.measure,
     "restart": restart.measure,
+    "herd": herd.measure,
 }
 
 
@@ -70,6 +71,7 @@ def main(
         samples=500 if quick else 3_000,
         keys=300_000 if quick else 3_000_000,
         spacing_seconds=0.5 if quick else 2.0,
+        herd_bytes=100 << 20 if quick else 1 << 30,
         sync_delay=sync_delay,
         profile=profile.absolute() if profile else None,
     )

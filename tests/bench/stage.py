@@ -36,6 +36,7 @@ class Plan:
         counts: Numbers of replicas for the stream of `writes` SETs.
         samples, per_second: Paced writes for the latency.
         keys, spacing_seconds: For the four replicas that attach one after the other.
+        herd_bytes: For the hundred that attach at once.
         sync_delay: The servers' `repl-diskless-sync-delay`, in seconds.
         profile: Where the relay writes a cProfile, if anywhere; it is several times slower then.
     """
@@ -49,6 +50,7 @@ class Plan:
     per_second: int = 1_000
     keys: int = 3_000_000
     spacing_seconds: float = 2.0
+    herd_bytes: int = 1 << 30
     sync_delay: int = 0
     profile: Path | None = None
 

@@ -226,7 +226,7 @@ def test_a_herd_of_a_hundred(lab: Lab) -> None:
     load = Load(master, features=master.flavour.features, seed=41)
     load.write(200)
     _fill(master, 3)
-    relay = lab.relay(master, listen_max_transfers=8, listen_total_rate_bytes="150mb")
+    relay = lab.relay(master, listen_max_transfers=8, listen_total_rate_bytes="80mb")
     wait_for("the first snapshot", relay.snapshots)
     with Crowd() as crowd:
         with load:
@@ -244,7 +244,7 @@ def test_a_herd_of_a_hundred(lab: Lab) -> None:
         crowd.wait_offset(master.offset, 30)
         found = crowd.status()
     assert most_sent <= 8
-    assert most_waiting > 50
+    assert most_waiting > 30
     assert len({(r["offset"], r["snapshot_bytes"], r["checksum"]) for r in found}) == 1
     assert [replica.full_syncs_received for replica in real] == [1] * 5
     assert master.syncs.full == 1
