@@ -330,6 +330,7 @@ class Relay:
             upstream_sync_full=link.full_resyncs,
             upstream_sync_partial_ok=link.partial_resyncs,
             snapshot_refreshes=self._refresher.counts.total(),
+            sync_partial_err_by_reason=dict(self._service.denials),
             snapshot_refreshes_by_reason=dict(self._refresher.counts),
             snapshot_refresh_failures=self._refresher.failures,
             net_input_bytes=received,

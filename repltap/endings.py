@@ -1,4 +1,4 @@
-"""Why connections end: one bounded list for the replicas' side, one for the master's.
+"""Why connections end, and why a resync is not partial: bounded lists of reasons.
 
 The values are labels of metrics and keys of `/api/status`: they are never made up at run time, and
 one that has been published keeps its name.
@@ -41,6 +41,16 @@ class Ending:
 
 
 PEER_CLOSED = Ending(DisconnectReason.CLOSED)
+
+
+class DenialReason(enum.Enum):
+    """Why a replica that asked for a partial resync was given a full one."""
+
+    NO_HISTORY = "no_history"  # nothing is stored yet
+    UNKNOWN_REPLID = "unknown_replid"
+    PAST_REPLID = "past_replid"  # it went on under a replid that had ended
+    NOT_RETAINED = "not_retained"  # its offset is older than the journal
+    AHEAD = "ahead"  # it holds what this master never sent
 
 
 class FailureReason(enum.Enum):

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from repltap.endings import DisconnectReason, FailureReason
+from repltap.endings import DenialReason, DisconnectReason, FailureReason
 from repltap.status import (
     Counters,
     JournalStatus,
@@ -125,9 +125,11 @@ def _resyncs(counters: Counters) -> Iterator[Metric]:
     denied = _counter(
         "partial_resyncs_denied",
         "Partial resyncs that were asked for and not granted.",
-        labels=("side",),
+        labels=("side", "reason"),
     )
-    denied.add_metric(["downstream"], counters.sync_partial_err)
+    for reason in DenialReason:
+        count = counters.sync_partial_err_by_reason.get(reason.value, 0)
+        denied.add_metric(["downstream", reason.value], count)
     yield denied
 
 
@@ -140,14 +142,15 @@ def _snapshots(status: RelayStatus) -> Iterator[Metric]:
     )
     yield _counter(
         "snapshot_refresh_failures",
-        "Tries to fetch a snapshot over a second connection that came to nothing.",
+        "Tries to fetch one that came to nothing.",
         status.counters.snapshot_refresh_failures,
     )
-    if status.upstream.sync is not None:
+    arriving = status.upstream.sync or status.refresh
+    if arriving is not None:
         yield _gauge(
             "snapshot_bytes",
             "What has arrived of the snapshot that is arriving.",
-            status.upstream.sync.received_bytes,
+            arriving.received_bytes,
         )
     if status.journal is None or not status.journal.snapshots:
         return

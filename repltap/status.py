@@ -224,6 +224,8 @@ class Counters:
     Attributes:
         upstream_snapshot_bytes: What of `net_repl_input_bytes` were snapshots.
         journal_fsyncs, journal_fsync_seconds: How many there were, and how long they took.
+        sync_partial_err_by_reason: Partial resyncs not granted, by
+            `repltap.endings.DenialReason`.
         replica_disconnects: Replicas that went, by `repltap.endings.DisconnectReason`.
         upstream_disconnects: Links to the master that ended and attempts that failed, by
             `repltap.endings.FailureReason`.
@@ -250,6 +252,7 @@ class Counters:
     upstream_snapshot_bytes: int = 0
     journal_fsyncs: int = 0
     journal_fsync_seconds: float = 0.0
+    sync_partial_err_by_reason: Mapping[str, int] = field(default_factory=dict)
     replica_disconnects: Mapping[str, int] = field(default_factory=dict)
     upstream_disconnects: Mapping[str, int] = field(default_factory=dict)
     snapshot_refreshes_by_reason: Mapping[str, int] = field(default_factory=dict)

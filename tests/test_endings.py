@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from repltap.endings import PEER_CLOSED, DisconnectReason, FailureReason
+from repltap.endings import PEER_CLOSED, DenialReason, DisconnectReason, FailureReason
 
 
-@pytest.mark.parametrize("reasons", [DisconnectReason, FailureReason])
+@pytest.mark.parametrize("reasons", [DenialReason, DisconnectReason, FailureReason])
 def test_every_reason_is_a_label_of_its_own(
-    reasons: type[DisconnectReason] | type[FailureReason],
+    reasons: type[DenialReason] | type[DisconnectReason] | type[FailureReason],
 ) -> None:
     values = [reason.value for reason in reasons]
     assert len(set(values)) == len(values)

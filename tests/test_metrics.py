@@ -55,6 +55,7 @@ def test_a_relay_at_work() -> None:
         snapshot_refreshes=4,
         snapshot_refreshes_by_reason={"tail": 3, "age": 1},
         snapshot_refresh_failures=7,
+        sync_partial_err_by_reason={"not_retained": 1},
         net_repl_input_bytes=1000,
         upstream_snapshot_bytes=400,
         journal_fsyncs=9,
@@ -90,7 +91,9 @@ def test_a_relay_at_work() -> None:
     assert one(found, "full_resyncs_total", side="downstream") == 2
     assert one(found, "partial_resyncs_total", side="upstream") == 3
     assert one(found, "partial_resyncs_total", side="downstream") == 5
-    assert one(found, "partial_resyncs_denied_total", side="downstream") == 1
+    denied = "partial_resyncs_denied_total"
+    assert one(found, denied, side="downstream", reason="not_retained") == 1
+    assert one(found, denied, side="downstream", reason="ahead") == 0
     assert one(found, "downstream_disconnects_total", reason="lag_bytes") == 2
     assert one(found, "upstream_disconnects_total", reason="timeout") == 6
     assert one(found, "snapshot_refreshes_total", reason="tail") == 3

@@ -9,9 +9,11 @@ replica a byte that is not its master's at that offset.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Protocol
 
 from repltap.boundary import last_boundary
+from repltap.endings import DenialReason
 from repltap.errors import NotRetainedError, StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
@@ -19,7 +21,6 @@ from repltap.net.departures import ending_of
 from repltap.net.owner import SyncWait
 from repltap.net.session import Session
 from repltap.net.transfers import TransferSlots
-from repltap.position import Position
 from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
@@ -81,6 +82,7 @@ class SyncService:
 
     Attributes:
         full, partial, denied: Granted full and partial resyncs; partial requests not granted.
+        denials: The latter by `DenialReason`.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class SyncService:
         self.full = 0
         self.partial = 0
         self.denied = 0
+        self.denials: Counter[str] = Counter()
 
     def consider(self, session: Session) -> None:
         """Serve the session's request if that is possible now, else hold it."""
@@ -119,6 +122,7 @@ class SyncService:
             return
         position = None if wait.legacy else wait.request.position
         reason = "it has nothing yet"
+        denial = None if position is None else DenialReason.NO_HISTORY
         history = self._feed.history
         if position is not None and history is not None:
             journal = history.journal
@@ -130,8 +134,8 @@ class SyncService:
                 return
             if decision.verdict is Verdict.WAIT and self._hold_ahead(session, wait):
                 return
-            reason = decision.reason
-        self._serve_full(session, wait, position, reason)
+            reason, denial = decision.reason, decision.denial
+        self._serve_full(session, wait, reason, denial)
 
     def _hold_ahead(self, session: Session, wait: SyncWait) -> bool:
         """Hold a replica that is ahead of the journal; False when it has been long enough."""
@@ -149,7 +153,7 @@ class SyncService:
         return True
 
     def _serve_full(
-        self, session: Session, wait: SyncWait, position: Position | None, reason: str
+        self, session: Session, wait: SyncWait, reason: str, denial: DenialReason | None
     ) -> None:
         choice = self._choose(session, wait)
         if choice is None:
@@ -175,8 +179,9 @@ class SyncService:
             self._feed.shelf.lost(choice, str(failure))
             return  # the feed tells of the change, and the request is looked at again
         self.full += 1
-        if position is not None:
+        if denial is not None:
             self.denied += 1
+            self.denials[denial.value] += 1
 
     def _choose(self, session: Session, wait: SyncWait) -> Intake | Snapshot | None:
         """Pick what to send, None when nothing can be sent yet."""

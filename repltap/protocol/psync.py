@@ -11,6 +11,7 @@ import enum
 import re
 from dataclasses import dataclass
 
+from repltap.endings import DenialReason
 from repltap.errors import RemoteProtocolError
 from repltap.position import MAX_OFFSET, History, Offset, Position, parse_replid
 
@@ -91,10 +92,11 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict and, for the log, why."""
+    """A verdict and, for the log, why; `denial` names what speaks against a partial resync."""
 
     verdict: Verdict
     reason: str
+    denial: DenialReason | None = None
 
 
 def decide(
@@ -116,20 +118,21 @@ def decide(
     if position is None:
         return Decision(Verdict.FULL, "the replica asked for a full sync")
     if history is None:
-        return Decision(Verdict.FULL, "no history is stored yet")
+        return Decision(Verdict.FULL, "no history is stored yet", DenialReason.NO_HISTORY)
     offset = position.offset
     if not history.covers(position):
         known = [p.until for p in history.predecessors if p.replid == position.replid]
         if known:
             reason = f"offset {offset} is past {known[0]}, where replid {position.replid} ended"
-        else:
-            reason = f"unknown replid {position.replid}"
-        return Decision(Verdict.FULL, reason)
+            return Decision(Verdict.FULL, reason, DenialReason.PAST_REPLID)
+        reason = f"unknown replid {position.replid}"
+        return Decision(Verdict.FULL, reason, DenialReason.UNKNOWN_REPLID)
     if offset < first:
         reason = f"offset {offset} is older than the journal, which begins at {first}"
-        return Decision(Verdict.FULL, reason)
+        return Decision(Verdict.FULL, reason, DenialReason.NOT_RETAINED)
     if offset > end:
-        return Decision(Verdict.WAIT, f"offset {offset} is ahead of the journal's end, {end}")
+        reason = f"offset {offset} is ahead of the journal's end, {end}"
+        return Decision(Verdict.WAIT, reason, DenialReason.AHEAD)
     return Decision(Verdict.CONTINUE, f"the journal holds the bytes from {offset} to {end}")
 
 

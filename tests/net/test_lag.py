@@ -106,6 +106,23 @@ def test_without_a_limit_nothing_is_looked_up(
     assert Lag(5.0).exceeded(journal, journal.end, 0.0) is None  # nor when all is acknowledged
 
 
+def test_nothing_is_read_for_who_keeps_up(
+    journal: Journal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lag = Lag(5.0)
+    assert lag.exceeded(journal, START, 0.0) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "time_of", None)
+        for second in range(1, 10):
+            had = journal.end
+            grow(journal, clock)
+            assert lag.exceeded(journal, had, float(second)) is None
+    had = journal.end
+    grow(journal, clock)
+    clock.wall += 7
+    assert lag.exceeded(journal, had, 17.0) == 7  # armed by having kept up
+
+
 def test_a_clock_that_jumps_ahead_makes_nobody_late(journal: Journal, clock: Clock) -> None:
     lag = Lag(5.0)
     acked = Offset(START + 300)

@@ -97,6 +97,7 @@ async def test_a_replica_goes_on_under_the_old_replid(path: Path) -> None:
             await replica.ask(REPLID, END + 1)
             assert (await replica.snapshot())[:2] == (OTHER, START)
         assert (it.service.partial, it.service.full, it.service.denied) == (2, 1, 1)
+        assert sum(it.service.denials.values()) == 1
 
 
 async def test_requests_while_the_history_shifts(path: Path) -> None:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from repltap.endings import DenialReason
 from repltap.errors import RemoteProtocolError
 from repltap.position import History, Offset, Position, ReplId
 from repltap.protocol.psync import (
@@ -207,3 +208,18 @@ def test_the_first_boundary_is_not_inside_a_value() -> None:
 
 def test_a_piece_full_of_false_beginnings_ends_the_search() -> None:
     assert first_boundary(b"\r\n*1\r\n$1" * 5000 + b"x", Offset(0)) is None
+
+
+def test_what_is_denied_is_named() -> None:
+    """Its reason is a label of a metric; who asks for everything is denied nothing."""
+
+    def denial(at: Position | None, history: History | None = SHIFTED) -> DenialReason | None:
+        return decide(at, history, Offset(100), Offset(200)).denial
+
+    assert denial(None) is None
+    assert denial(position(B, 150)) is None
+    assert denial(position(A, 150), None) is DenialReason.NO_HISTORY
+    assert denial(position(ReplId("c" * 40), 150)) is DenialReason.UNKNOWN_REPLID
+    assert denial(position(A, 151)) is DenialReason.PAST_REPLID
+    assert denial(position(B, 99)) is DenialReason.NOT_RETAINED
+    assert denial(position(B, 201)) is DenialReason.AHEAD
