@@ -178,15 +178,18 @@ class Store:
             DataDirError: Something could not be deleted.
         """
 
-        def counted() -> bool:
+        def recount() -> None:
             for history in self._published:
                 history.snapshots.count_broken()
+
+        def counted() -> bool:
+            recount()
             return enough()
 
         try:
             return self._broken.drop(counted)
         finally:
-            counted()
+            recount()
 
     def others(self) -> list[HistoryStore]:
         """The published histories before the current one, oldest first."""
