@@ -82,6 +82,42 @@ def test_snapshot_larger_than_the_quota(lab: Lab) -> None:
     relay.wait_link()
 
 
+def test_a_refresh_that_would_not_fit_is_not_asked_for(lab: Lab) -> None:
+    """Two snapshots are more than the quota: the first is kept, and the stream goes on."""
+    master = lab.master(PROGRAM, rdbcompression="no")
+    _write(master, 10, keys=160)
+    relay = lab.relay(
+        master,
+        store_quota_bytes="18mb",
+        store_segment_bytes="1mb",
+        store_min_free_bytes=0,
+        snapshot_refresh_seconds=1,
+    )
+    replica = lab.server(PROGRAM, "replica", upstream=relay)
+    replica.wait_link()
+    _write(master, 1, keys=160)  # a snapshot that nothing follows is not fetched again
+    time.sleep(2)  # real time: the schedule asks for one each second
+    _write(master, 1, keys=160)
+    wait_same(master, replica)
+    assert len(relay.snapshots()) == 1
+    assert _stored_bytes(relay) <= (18 << 20) + 4096
+    new = lab.server(PROGRAM, "new", upstream=relay)
+    new.wait_link()
+    wait_same(master, replica, new)
+    assert replica.full_syncs_received == 1
+    assert master.syncs.full == 1
+    assert relay.is_healthy()
+    assert "Traceback" not in relay.log
+
+
+def _stored_bytes(relay: Relay) -> int:
+    total = 0
+    for path in (relay.data_dir / "histories").rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
 def test_small_file_system(lab: Lab) -> None:
     """On a file system that fills up it pauses, and goes on by itself when there is room."""
     master = lab.master(PROGRAM)
