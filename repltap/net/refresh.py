@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.5
 _MAX_REQUESTS = 16
 """Different versions of Valkey that may wait for a snapshot at once."""
 
-_LAPSE_SECONDS = 5.0
+_LAPSE_SECONDS = 3.0
 """Who waits asks again each second; who has not for so long has gone."""
 
 _WHY = {
@@ -49,7 +49,7 @@ class _Request:
     wanted: Wanted
     reason: RefreshReason
     since: float
-    waiters: dict[str, float] = field(default_factory=dict)  # name -> when it last asked
+    waiters: dict[int, float] = field(default_factory=dict)  # id -> when it last asked
 
     def count(self, now: float) -> int:
         """Count those who still wait."""
@@ -116,13 +116,13 @@ class SnapshotRefresher:
         """Tell whether a snapshot like this can be fetched soon, as far as is known."""
         return self._may_ask and not self._set_back(wanted)
 
-    def request(self, wanted: Wanted, reason: RefreshReason, waiter: str) -> None:
+    def request(self, wanted: Wanted, reason: RefreshReason, waiter: int) -> None:
         """Ask for a snapshot; to be called again each second for as long as it is wanted.
 
         Args:
             wanted: Who must be able to load it.
             reason: Why no stored one is sent.
-            waiter: Who waits, by name.
+            waiter: Who waits, by connection id: several may announce the same name.
         """
         now = _now()
         request = self._requests.get(wanted)

@@ -67,7 +67,7 @@ class Refresher(Protocol):
     def hopeful(self, wanted: Wanted) -> bool:
         """Tell whether one like this can be fetched soon."""
 
-    def request(self, wanted: Wanted, reason: RefreshReason, waiter: str) -> None:
+    def request(self, wanted: Wanted, reason: RefreshReason, waiter: int) -> None:
         """Ask for one; many may ask, again and again."""
 
 
@@ -206,10 +206,10 @@ class SyncService:
             if objection is None or not self._refresher.hopeful(wanted):
                 return snapshot  # an old one joins the journal all the same: its tail is long
             reason = objection
-        self._refresher.request(wanted, reason, session.name)
         arriving = self._refresher.arriving
         if arriving is not None and _will_do(arriving, wanted, takes_mark=takes_mark):
             return arriving
+        self._refresher.request(wanted, reason, session.id)
         return None
 
     def _serve_empty(self, session: Session) -> None:

@@ -80,7 +80,7 @@ class StubRefresher:
     def hopeful(self, wanted: Wanted) -> bool:
         return self.is_hopeful
 
-    def request(self, wanted: Wanted, reason: RefreshReason, waiter: str) -> None:
+    def request(self, wanted: Wanted, reason: RefreshReason, waiter: int) -> None:
         assert waiter
         self.requests.append((wanted, reason))
 

@@ -400,8 +400,8 @@ async def test_a_replica_that_left_costs_at_most_one_refresh(
 async def test_requests_are_bounded(path: Path, master: FakeMaster) -> None:
     async with relay(path, master.port) as it:
         for number in range(100):
-            for name in ("one", "two"):
-                it.refresher.request(Wanted(f"9.0.{number}"), RefreshReason.FORMAT, name)
+            for waiter in (1, 2):
+                it.refresher.request(Wanted(f"9.0.{number}"), RefreshReason.FORMAT, waiter)
         assert len(it.refresher._requests) <= 16
 
 
@@ -428,10 +428,12 @@ async def test_a_long_tail_is_not_sent_while_another_can_be_had(
         main = await up(it, master)
         replicas = [await it.replica() for _ in range(3)]
         for replica in replicas:
-            await replica.ask()
+            await replica.ask(None, 0, b"listening-port 6379")  # all behind one address
             await replica.newline()
         second, _ = await master.asked()
-        status = await until("the refresh", it.refresher.status)
+        await until("all three", lambda: it.refresher._count_waiters() == 3)
+        status = it.refresher.status()
+        assert status is not None
         assert (status.reason, status.waiters, status.receivers) == (RefreshReason.TAIL, 3, 0)
         assert status.offset is None
         second.say(b"+FULLRESYNC %b %d\r\n$%d\r\n" % (REPLID.encode(), END, len(NEW)))
