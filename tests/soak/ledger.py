@@ -7,6 +7,8 @@ Faults state beforehand whom they excuse and why. What is not excused by name is
 - when the real server above says in its log that the one who asked is ahead of the place where its
   history forked (`masterTryPartialResynchronization`, "Requested offset for second ID was"), each
   such line for one full sync. A relay's word is not taken for that;
+- when it says that it does not know the replid, and the history was renamed twice in the round: a
+  server remembers the last two replids, and who was away in between has an older one;
 - below a relay that was killed in a round in which the history was renamed: the journal's last
   moments are lost, its replicas hold them, and under the new replid nobody can tell any more that
   they are right. A chained server that loses its memory does worse;
@@ -28,6 +30,7 @@ from tests.servers.relay import Relay
 from tests.servers.server import Server
 
 _FORKED = re.compile(r"Requested offset for second ID was (\d+), but I can reply up to (\d+)")
+_FORGOTTEN = re.compile(r"not accepted: Replication ID mismatch")
 _REASONS = re.compile(
     r"[^\n]*(?:resynchronization not accepted|lack of backlog|gets a full sync|waits: it needs|"
     r"fetching another|Full resync|full resync)[^\n]*"
@@ -61,7 +64,7 @@ class Ledger:
         self._strangers: set[Node] = set()
         self._still: set[Node] = set()
         self._killed: set[Node] = set()
-        self._forked = False
+        self._renames = 0
 
     def open(self, nodes: list[Node], above: dict[Node, Node]) -> None:
         """Begin a round with quiet nodes.
@@ -75,7 +78,7 @@ class Ledger:
         self._refresh_excuses.clear()
         for noted in (self._strangers, self._still, self._killed):
             noted.clear()
-        self._forked = False
+        self._renames = 0
         self._above.clear()
         for node, upstream in above.items():
             self._above[node].add(upstream)
@@ -102,7 +105,7 @@ class Ledger:
 
     def forked(self) -> None:
         """Note that the history gets a new replid."""
-        self._forked = True
+        self._renames += 1
 
     def strange_sync(self, node: Node) -> None:
         """Note that somebody who is none of ours asks this node for full syncs."""
@@ -117,11 +120,7 @@ class Ledger:
         full = {
             node: _full_received(node) - mark.full_received for node, mark in self._marks.items()
         }
-        forks = {
-            node: len(_FORKED.findall(node.log[mark.log_bytes :]))
-            for node, mark in self._marks.items()
-            if isinstance(node, Server)
-        }
+        denials = {node: self._denials(node) for node in self._marks if isinstance(node, Server)}
         granted = {node: reason for node in full if (reason := self._excuses.get(node))}
         problems = []
         for node in sorted(full, key=self._depth):
@@ -129,10 +128,8 @@ class Ledger:
                 continue
             reason = granted.get(node) or self._inherited(node, full, granted) or self._ahead(node)
             if not reason:
-                source = next((up for up in self._above[node] if forks.get(up)), None)
-                if source is not None:
-                    forks[source] -= 1
-                    reason = "ahead of the promoted master"
+                source = next((up for up in self._above[node] if denials.get(up)), None)
+                reason = denials[source].pop() if source is not None else ""
             if reason:
                 granted[node] = reason
                 self.reasons[reason] += full[node]
@@ -142,6 +139,14 @@ class Ledger:
         if not any(full.values()):
             problems += self._check_counters()
         return problems
+
+    def _denials(self, server: Server) -> list[str]:
+        """Return why a server has denied partial resyncs in this round, where it had to."""
+        said = server.log[self._marks[server].log_bytes :]
+        reasons = ["ahead of the promoted master"] * len(_FORKED.findall(said))
+        if self._renames > 1:
+            reasons += ["away while the history was renamed twice"] * len(_FORGOTTEN.findall(said))
+        return reasons
 
     def explanations(self) -> str:
         """Return what the logs of this round say about syncs, for a failure's report."""
@@ -169,7 +174,7 @@ class Ledger:
         for relay in relays:
             chain = self._chain(relay)
             killed = bool(chain & self._killed)
-            if killed and self._forked:
+            if killed and self._renames:
                 return "the relay had lost its tail when the history was renamed"
             if (killed or len(self._above[node]) > 1) and chain & self._still:
                 return "ahead of a relay that stood still"
