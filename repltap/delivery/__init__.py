@@ -1,0 +1,1 @@
+"""Turning the stored stream into records for sinks: decoding, filtering, rendering."""
