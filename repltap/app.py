@@ -315,6 +315,7 @@ class Relay:
                 )
                 for snapshot in history.snapshots.all
             ),
+            check=self._feed.scrub.status(),
         )
 
     def _counters(self) -> Counters:

@@ -27,6 +27,7 @@ from repltap.errors import (
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
 from repltap.retention import Reader, Retention
+from repltap.scrub import BackgroundCheck
 from repltap.shelf import SnapshotShelf
 from repltap.store.history import HistoryStore
 from repltap.store.journal import Journal
@@ -85,6 +86,10 @@ class Feed:
         """The stored snapshots, checked before they are served."""
         self.checks = SegmentChecks(self._tasks)
         """The checks of journal segments from before the start."""
+        self.scrub = BackgroundCheck(
+            self.history, self.shelf, self.checks, config.check_bytes_per_second, self._served
+        )
+        """The check of everything from before the start."""
         self._publishing = asyncio.Lock()
         self._failure: BaseException | None = None
 
@@ -256,6 +261,7 @@ class Feed:
         """
         for old in self._store.others():
             await self._remove(old)
+        self._tasks.spawn("background check", self.scrub.run())
         # On its own: a slow disk must not keep old journal from making room.
         syncing = asyncio.get_running_loop().create_task(self.syncing.run(), name="sync")
         syncing.add_done_callback(lambda _: self._work.set())  # it ends when the disk fails
@@ -272,6 +278,9 @@ class Feed:
             syncing.cancel()
             await asyncio.wait([syncing])
 
+    def _served(self) -> HistoryStore | None:
+        return self.history
+
     async def _retain(self) -> None:
         history = self.history
         if history is None or self.shifting:
@@ -286,6 +295,7 @@ class Feed:
     async def close(self) -> None:
         """Wait for publications, drop an unfinished intake, sync and close the store."""
         self._closing.set()
+        self.scrub.stop()
         self.abandon_intake("repltap is shutting down")
         await self._tasks.join()
         if self._index_timer is not None:

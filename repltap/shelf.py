@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from repltap.errors import OpenFilesError, StoreError
+from repltap.errors import NotRetainedError, OpenFilesError, StoreError
+from repltap.pace import Pace, PaceStoppedError
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
 from repltap.tasks import OwnedTasks
@@ -31,6 +32,7 @@ class SnapshotShelf:
 
     Attributes:
         history: The one that is served now; its owner keeps it right.
+        damaged: How many were found to be.
     """
 
     def __init__(
@@ -39,14 +41,21 @@ class SnapshotShelf:
         self.history = history
         self._tasks = tasks
         self._changed = changed
+        self.damaged = 0
         self._unverified = set(history.snapshots.all) if history else set()
-        self._verifying: set[Snapshot] = set()
+        self._verifying: dict[Snapshot, Pace | None] = {}  # in the background where there is one
         self._reminded_at = float("-inf")
 
     @property
     def verifying(self) -> bool:
         """A snapshot is being checked: whether it can be served will be known soon."""
-        return bool(self._verifying)
+        return any(pace is None or pace.hurried for pace in self._verifying.values())
+
+    @property
+    def unverified(self) -> list[Snapshot]:
+        """Those that have not been checked, newest first."""
+        stored = self.history.snapshots.all if self.history is not None else ()
+        return [snapshot for snapshot in stored if snapshot in self._unverified]
 
     def newest(self, accepts: Callable[[str], bool]) -> Snapshot | None:
         """Find the newest snapshot whose journal tail is still held.
@@ -66,10 +75,28 @@ class SnapshotShelf:
             if snapshot not in self._unverified:
                 return snapshot
             if snapshot not in self._verifying:
-                self._verifying.add(snapshot)
-                self._tasks.spawn("verify snapshot", self._verify(history, snapshot))
+                self._verifying[snapshot] = None
+                self._tasks.spawn("verify snapshot", self._verify_for_readers(history, snapshot))
+            elif (pace := self._verifying[snapshot]) is not None:
+                pace.hurry()
             return None
         return None
+
+    async def check(self, snapshot: Snapshot, pace: Pace) -> bool | None:
+        """Check a snapshot in the background; a damaged one is set aside.
+
+        Args:
+            snapshot: Of `unverified`.
+            pace: How fast.
+
+        Returns:
+            Whether it is sound; None when that has to be asked again later: it is being checked
+            already, or can't be opened just now.
+        """
+        if snapshot in self._verifying or self.history is None:
+            return None
+        self._verifying[snapshot] = pace
+        return await self._verify(self.history, snapshot, pace)
 
     def lost(self, snapshot: Snapshot, reason: str) -> None:
         """A snapshot can't be read any more: forget it; another is fetched when it is wanted."""
@@ -78,19 +105,32 @@ class SnapshotShelf:
         if history is not None and snapshot in history.snapshots.all:
             self._tasks.spawn("forget snapshot", self._forget(history, snapshot))
 
-    async def _verify(self, history: HistoryStore, snapshot: Snapshot) -> None:
+    async def _verify_for_readers(self, history: HistoryStore, snapshot: Snapshot) -> None:
+        await self._verify(history, snapshot, None)
+
+    async def _verify(
+        self, history: HistoryStore, snapshot: Snapshot, pace: Pace | None
+    ) -> bool | None:
+        sound = True
         try:
-            await asyncio.to_thread(snapshot.verify)
-        except OpenFilesError as failure:
-            self._remind(failure)
-            self._verifying.discard(snapshot)
-            return
+            await asyncio.to_thread(
+                snapshot.verify, None if pace is None else lambda chunk: pace.read(len(chunk))
+            )
+        except (OpenFilesError, PaceStoppedError) as failure:
+            if isinstance(failure, OpenFilesError):
+                self._remind(failure)
+            del self._verifying[snapshot]
+            return None
         except StoreError as failure:
+            sound = False
+            if not isinstance(failure, NotRetainedError):
+                self.damaged += 1
             log.error("%s; it is set aside, the next full sync fetches another", failure)
             await self._withdraw(history.snapshots.set_aside, snapshot)
         self._unverified.discard(snapshot)
-        self._verifying.discard(snapshot)
+        del self._verifying[snapshot]
         self._changed()
+        return sound
 
     def _remind(self, failure: OpenFilesError) -> None:
         """Say that a check waits; whoever wants the snapshot asks for it each second."""

@@ -153,6 +153,20 @@ class SnapshotStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStatus:
+    """How far the check of what was stored before the start is.
+
+    Attributes:
+        checked_bytes, total_bytes: Of journal and snapshots; equal when it is done.
+        damaged: How many segments and snapshots were, and are served no longer.
+    """
+
+    checked_bytes: int
+    total_bytes: int
+    damaged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalStatus:
     """The journal of the history that is served.
 
@@ -163,6 +177,7 @@ class JournalStatus:
         retain_bytes: How much is kept at least, once there is that much (`repl_backlog_size`).
         disk_bytes: What it takes on the disk, indexes included.
         snapshots: What is stored, newest first.
+        check: Of what was stored before the start; None where nothing was, or it is off.
     """
 
     replid: ReplId
@@ -174,6 +189,7 @@ class JournalStatus:
     retain_bytes: int
     disk_bytes: int
     snapshots: tuple[SnapshotStatus, ...] = ()
+    check: CheckStatus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

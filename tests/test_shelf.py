@@ -121,7 +121,7 @@ async def test_want_of_file_descriptors_is_no_damage(
 ) -> None:
     """It is asked for each second while they are short, and said once."""
 
-    def none_left(snapshot: Snapshot) -> None:
+    def none_left(snapshot: Snapshot, _: object = None) -> None:
         raise OpenFilesError("too many open files", path=tmp_path)
 
     with monkeypatch.context() as patch:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repltap.position import NO_REPLID
-from repltap.status import LinkState, RelayStatus, ReplicaState, ReplicaStatus
+from repltap.status import CheckStatus, LinkState, RelayStatus, ReplicaState, ReplicaStatus
 
 NOTHING = "-"
 
@@ -175,7 +175,18 @@ def _journal(status: RelayStatus) -> Section:
         ),
         ("synced", f"{journal.durable_offset} ({human_size(max(0, waiting))} to go)"),
         ("on disk", human_size(journal.disk_bytes)),
+        *_check(journal.check),
     )
+
+
+def _check(check: CheckStatus | None) -> list[tuple[str, Cell]]:
+    """The background check, while it runs and when it has found something."""
+    if check is None or (check.checked_bytes == check.total_bytes and not check.damaged):
+        return []
+    text = f"{human_size(check.checked_bytes)} of {human_size(check.total_bytes)}"
+    if check.damaged:
+        return [("checked", Cell(f"{text}, {check.damaged} damaged, given up", "bad"))]
+    return [("checked", Cell(text))]
 
 
 def _snapshots(status: RelayStatus) -> Section:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from repltap.errors import CorruptStoreError, NotRetainedError
@@ -98,10 +99,13 @@ class Segment:
         self.end = at
         self.index_bytes = index_bytes
 
-    def verify(self) -> None:
+    def verify(self, checked: Callable[[int], None] | None = None) -> None:
         """Read all bytes that the index covers and check them; blocking, for a thread.
 
         Sets `verified`, unless the segment is cut meanwhile: then nothing is said about it.
+
+        Args:
+            checked: Told of each number of bytes that is right; may raise to end it.
 
         Raises:
             CorruptStoreError: They do not match; says from which offset on.
@@ -114,7 +118,7 @@ class Segment:
         try:
             index_fd = os.open(index_path(self.path.parent, self.start), os.O_RDONLY)
             try:
-                offset, damage = check_records(self.fd, index_fd, self.start, count)
+                offset, damage = check_records(self.fd, index_fd, self.start, count, checked)
             finally:
                 os.close(index_fd)
         except FileNotFoundError as exc:

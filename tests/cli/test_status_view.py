@@ -8,6 +8,7 @@ from rich.console import Console
 from repltap.cli.status_view import as_tables, as_text, human_age, human_size, sections
 from repltap.position import NO_REPLID, Offset
 from repltap.status import (
+    CheckStatus,
     Counters,
     DisconnectStatus,
     LinkState,
@@ -202,3 +203,23 @@ def test_a_refresh() -> None:
     assert "refresh       1.0 MiB; tail; 2 wait, 1 receive it\n" in text(
         relay_status(refresh=refresh)
     )
+
+
+@pytest.mark.parametrize(
+    ("check", "shown"),
+    [
+        (None, ""),
+        (CheckStatus(checked_bytes=5 << 30, total_bytes=5 << 30, damaged=0), ""),
+        (CheckStatus(checked_bytes=1 << 20, total_bytes=5 << 30, damaged=0), "1.0 MiB of 5.0 GiB"),
+        (CheckStatus(checked_bytes=1, total_bytes=1, damaged=2), "1 B of 1 B, 2 damaged, given up"),
+    ],
+)
+def test_the_background_check_while_it_says_something(
+    check: CheckStatus | None, shown: str
+) -> None:
+    found = [
+        line
+        for line in text(relay_status(journal=journal(check=check))).splitlines()
+        if "checked" in line
+    ]
+    assert found == ([f"  checked  {shown}"] if shown else [])

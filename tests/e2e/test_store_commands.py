@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.raw import RawReplica
@@ -195,6 +196,44 @@ def test_follow_beside_a_relay_that_trims(lab: Lab) -> None:
         following.stdout.close()
         assert following.wait(20) == 141
     assert relay.status()["journal"]["first_offset"] > 500_000
+
+
+def test_damage_is_found_without_any_reader(lab: Lab) -> None:
+    """The background check gives up what is damaged, through a restart; nobody asked for it."""
+    master = lab.master("redis-7.0")
+    relay = lab.relay(master, store_segment_bytes="64kb", store_check_bytes_per_second="64kb")
+    replica = lab.server("redis-7.0", "replica", upstream=relay)
+    replica.wait_link()
+    Load(master, features=master.flavour.features).write(1500)
+    wait_for("all is stored", lambda: relay.offset == master.offset)
+    assert relay.stop() == 0
+    segments = sorted(relay.data_dir.glob("histories/*/journal/*.seg"))
+    flip(segments[1], 5000)
+    relay.start()
+    relay.wait_ready()
+    wait_for("it has begun", lambda: checked(relay)["checked_bytes"] > 0)
+    relay.kill()  # in the middle of the check: the next start does it again
+    relay.options["store_check_bytes_per_second"] = "1gb"
+    relay.start()
+    relay.wait_ready()
+    wait_for("it is found", lambda: checked(relay)["damaged"] == 1)
+    wait_for("all is checked", lambda: is_done(checked(relay)))
+    assert f"{segments[1]}: damaged at offset " in relay.log
+    assert relay.status()["journal"]["first_offset"] == int(segments[2].stem)
+    assert not segments[1].exists()
+    wait_for("the links are up", lambda: relay.link_up and replica.link_up)
+    Load(master, features=master.flavour.features).write(50)
+    wait_same(master, replica)
+    assert (master.syncs.full, replica.full_syncs_received) == (1, 1)
+    repltap(relay, "journal", "verify")
+
+
+def checked(relay: Relay) -> dict[str, int]:
+    return dict(relay.status()["journal"]["check"])
+
+
+def is_done(check: dict[str, int]) -> bool:
+    return check["checked_bytes"] == check["total_bytes"]
 
 
 def covered(relay: Relay) -> int:

@@ -85,10 +85,12 @@ def test_verify_what_has_been_trimmed(closed: Segment, suffix: str) -> None:
 def test_verify_is_overtaken_by_a_cut(closed: Segment, monkeypatch: pytest.MonkeyPatch) -> None:
     real = module.check_records
 
-    def cut_first(data: int, index: int, start: Offset, count: int) -> tuple[Offset, str]:
+    def cut_first(
+        data: int, index: int, start: Offset, count: int, _: object
+    ) -> tuple[Offset, str]:
         closed.cut(Offset(104), 24)
         os.truncate(closed.path, 4)
-        return real(data, index, start, count)
+        return real(data, index, start, count, None)
 
     monkeypatch.setattr(module, "check_records", cut_first)
     closed.verify()

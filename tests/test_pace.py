@@ -1,0 +1,66 @@
+"""Reading slowly, until somebody waits."""
+
+import threading
+
+import pytest
+
+from repltap.pace import Pace, PaceStoppedError
+
+
+class Clock:
+    """Notes how long is waited, and does not wait."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waited: list[float] = []
+        monkeypatch.setattr(threading.Event, "wait", self.wait)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.waited.append(timeout)
+        return False
+
+
+def test_it_waits_as_long_as_the_rate_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    pace = Pace(1_000_000)
+    for _ in range(100):
+        pace.read(50_000)
+    assert sum(clock.waited) == pytest.approx(5.0)
+    assert pace.done_bytes == 5_000_000
+
+
+def test_small_steps_are_gathered_and_count_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    pace = Pace(4096 * 1000)
+    for _ in range(1000):
+        pace.read(10)
+    assert sum(clock.waited) == pytest.approx(1.0, abs=0.03)
+    assert min(clock.waited) >= 0.02
+    assert pace.done_bytes == 10_000
+
+
+def test_who_waits_makes_it_hurry() -> None:
+    """With a byte a second nothing would end here otherwise."""
+    pace = Pace(1)
+    waiting = threading.Thread(target=lambda: [pace.read(1 << 20) for _ in range(100)])
+    waiting.start()
+    pace.hurry()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert pace.hurried
+
+
+def test_stop_ends_the_reading() -> None:
+    pace = Pace(1)
+    ended: list[bool] = []
+
+    def read() -> None:
+        with pytest.raises(PaceStoppedError):
+            pace.read(1 << 20)
+        ended.append(True)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    pace.stop()
+    reading.join(20)
+    assert ended
