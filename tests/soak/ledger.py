@@ -163,7 +163,7 @@ class Ledger:
 
     def _inherited(self, node: Node, full: dict[Node, int], granted: dict[Node, str]) -> str:
         for upstream in self._above[node]:
-            if isinstance(upstream, Relay) and upstream in granted and full.get(upstream):
+            if upstream in granted and full.get(upstream):
                 return f"below a full sync: {granted[upstream]}".replace(
                     "below a full sync: below", "below"
                 )

@@ -92,6 +92,7 @@ class World:
         self.above: dict[Node, Node] = {}
         self._wires: dict[tuple[Node, Node], Proxy] = {}
         self._wires_lock = threading.Lock()
+        self._above_lock = threading.Lock()
         self._locks: dict[Node, threading.Lock] = {}
         self._newcomers = 0
         self._throne = threading.Lock()
@@ -205,7 +206,9 @@ class World:
 
     def place(self, follower: Node, upstream: Node) -> None:
         """Set whom a follower follows from its next start on."""
-        self.above[follower] = upstream
+        with self._above_lock:
+            # Another dictionary each time: faults in other threads look through it.
+            self.above = {**self.above, follower: upstream}
         self.ledger.moved(follower, upstream)
         port = self.wire(follower, upstream).port
         if isinstance(follower, Relay):
@@ -222,13 +225,19 @@ class World:
     def crown(self, server: Server) -> None:
         """Let the native replica be the master from now on, and the master the native replica."""
         assert server is self.native
+        self.place(self.master, server)
         self.master, self.native = self.native, self.master
-        del self.above[self.master]
-        self.master.upstream = None
+        with self._above_lock:
+            self.above = {node: above for node, above in self.above.items() if node is not server}
+        server.upstream = None
 
     def reconcile(self) -> None:
         """Point everybody where they belong: a fault may have met them when they did not listen."""
         for follower, upstream in list(self.above.items()):
+            if upstream not in (self.master, *self.relays):
+                # It was moved to a master that was replaced at that moment.
+                upstream = self.master
+                self.place(follower, upstream)
             wanted = self.wire(follower, upstream)
 
             def points(follower: Node = follower, wanted: Proxy = wanted) -> bool:

@@ -26,8 +26,10 @@ class Garbage(Fault):
         # Its own counter of full syncs grows by the fakes among them.
         world.ledger.strange_sync(relay)
         if world.topology.master.rdb_version == VALKEY_RDB:
-            # They don't say that they are Valkey, and so need Redis's format.
-            world.ledger.excuse_refresh(relay, "a stranger asked for another format")
+            # They don't say that they are Valkey, and so need Redis's format; a relay asks the
+            # relay above for it.
+            for asked in world.relays:
+                world.ledger.excuse_refresh(asked, "a stranger asked for another format")
         count = self.rng.randint(1, 12)
         with ExitStack() as stack:
             for _ in range(count):

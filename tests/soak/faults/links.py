@@ -9,7 +9,7 @@ from typing import ClassVar
 from tests.servers.node import Node
 from tests.servers.proxy import Action, Direction, Proxy
 from tests.servers.proxy import Fault as Place
-from tests.soak.faults.fault import Fault
+from tests.soak.faults.fault import Fault, MissedError
 from tests.soak.topology import REPL_TIMEOUT_SECONDS
 from tests.soak.world import World, linger
 
@@ -23,7 +23,9 @@ class _LinkFault(Fault):
 
     def strike(self, world: World) -> str:
         follower = self.rng.choice(world.followers)
-        upstream = world.above[follower]
+        upstream = world.above.get(follower)
+        if upstream is None:
+            raise MissedError(f"{follower.name} has become the master")
         wire = world.wire(follower, upstream)
         done = self.hit(world, follower, wire)
         return f"{follower.name} -> {upstream.name}: {done}"

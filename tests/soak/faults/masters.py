@@ -49,7 +49,6 @@ class Failover(Fault):
             for follower in [f for f, upstream in world.above.items() if upstream is old]:
                 world.point(follower, new)
                 linger(self.rng, 0, 0.2)
-            world.place(old, new)
             linger(self.rng, 0, 0.5)
             old.start()
             old.wait_ready()

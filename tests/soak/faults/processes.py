@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.servers.server import Server
-from tests.soak.faults.fault import Fault
+from tests.soak.faults.fault import Fault, MissedError
 from tests.soak.faults.links import describe, draw_transfer_places
 from tests.soak.topology import REPL_TIMEOUT_SECONDS
 from tests.soak.world import World, linger
@@ -62,6 +62,7 @@ class KillReplica(Fault):
     def strike(self, world: World) -> str:
         replica = self.rng.choice(_leaves(world))
         with world.held(replica):
+            _check_follows(world, replica)
             replica.kill()
             world.ledger.excuse(replica, "the replica was killed")
             linger(self.rng, 0, 0.5)
@@ -80,6 +81,7 @@ class CutInTransfer(Fault):
         replica = self.rng.choice(_leaves(world))
         places = draw_transfer_places(self.rng)
         with world.held(replica):
+            _check_follows(world, replica)
             replica.kill()
             world.ledger.excuse(replica, "the replica was killed")
             world.wire_above(replica).faults.extend(places)
@@ -114,6 +116,12 @@ class LongFreeze(Freeze):
     name = "freeze beyond the timeout"
     weight = 2
     _SECONDS = (REPL_TIMEOUT_SECONDS + 0.5, REPL_TIMEOUT_SECONDS + 2.5)
+
+
+def _check_follows(world: World, replica: Server) -> None:
+    """A failover may have made it the master while it was waited for."""
+    if replica is world.master:
+        raise MissedError(f"{replica.name} has become the master")
 
 
 def _leaves(world: World) -> list[Server]:
