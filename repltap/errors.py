@@ -13,6 +13,9 @@
     ├── ProtocolError
     │   ├── RemoteProtocolError     the peer broke the protocol; its connection is closed
     │   └── LocalProtocolError      we did: a bug in repltap
+    ├── RdbError                an RDB file; carries `offset` and `key`
+    │   ├── CorruptRdbError         it is cut off or damaged (exit 5)
+    │   └── UnsupportedRdbError     it holds, or a target needs, what repltap does not know
     ├── UpstreamError           the link to the master failed; retried with backoff
     └── StatusUnavailableError  a running relay could not be asked for its status (exit 6)
 
@@ -110,6 +113,35 @@ class RemoteProtocolError(ProtocolError):
 
 class LocalProtocolError(ProtocolError):
     """We broke the protocol: a bug in repltap."""
+
+
+class RdbError(ReplTapError):
+    """An RDB can't be read, or not be written in another form.
+
+    Args:
+        message: One line: what is wrong.
+        offset: The byte of the RDB at which it was noticed.
+        key: The key whose value it is in, if any.
+        hint: What the operator can do.
+    """
+
+    def __init__(
+        self, message: str, *, offset: int, key: bytes | None = None, hint: str = ""
+    ) -> None:
+        of_key = "" if key is None else f" of key {key!r}"
+        super().__init__(f"at byte {offset}{of_key}: {message}", hint=hint)
+        self.offset = offset
+        self.key = key
+
+
+class CorruptRdbError(RdbError):
+    """The bytes are not those of an RDB, or end too early."""
+
+    exit_code = 5
+
+
+class UnsupportedRdbError(RdbError):
+    """It is no damage, but something that this version can't read or write."""
 
 
 class UpstreamError(ReplTapError):
