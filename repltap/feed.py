@@ -328,12 +328,15 @@ class Feed:
     async def drop_broken(self, wanted_bytes: int) -> None:
         """Delete what was found damaged and kept, until this much more may be stored.
 
-        Raises:
-            StoreError: The disk failed.
+        What can't be deleted stays: there is just no room then.
         """
-        dropped = await asyncio.to_thread(
-            self._store.drop_broken, lambda: self.has_room(wanted_bytes)
-        )
+        try:
+            dropped = await asyncio.to_thread(
+                self._store.drop_broken, lambda: self.has_room(wanted_bytes)
+            )
+        except StoreError as failure:
+            log.warning("%s; what is kept of damaged files may be in the way", failure)
+            return
         for path in dropped:
             log.warning("%s: deleted to make room; it was damaged, and kept to look at", path)
 

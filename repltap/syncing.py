@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from repltap.config import FsyncPolicy
-from repltap.errors import DiskFullError
+from repltap.errors import DiskFullError, OpenFilesError
 from repltap.store.journal import Journal
 from repltap.tasks import wait_at_most
 
@@ -23,7 +23,7 @@ SYNC_SECONDS = 1.0
 """How often the journal is forced to the disk with `everysec`, as Redis's `appendfsync`."""
 
 _RETRY_SECONDS = 1.0
-"""After a sync that found no room for its index record, whoever asks waits this long."""
+"""After a sync that could not be begun, whoever asks waits this long."""
 
 
 class JournalSync:
@@ -79,7 +79,8 @@ class JournalSync:
         """Make everything appended so far durable.
 
         Returns:
-            False when there was no room for the index record that it needs.
+            False when there was no room for the index record that it needs, or no more files
+            could be opened: to be tried again.
 
         Raises:
             StoreError: The disk failed.
@@ -90,8 +91,9 @@ class JournalSync:
         began = time.monotonic()
         try:
             job = journal.prepare_sync()
-        except DiskFullError as failure:
-            # The link pauses for want of room, and says so.
+        except (DiskFullError, OpenFilesError) as failure:
+            # Nothing of it has been tried, so nothing is in doubt. The link pauses for want of
+            # room, and says so; descriptors are given back.
             log.warning("not synced: %s", failure)
             return False
         await asyncio.to_thread(job.run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -532,3 +533,18 @@ async def test_damaged_files_go_before_reading_stops(
     assert not broken.exists()
     assert "deleted to make room" in caplog.text
     await feed.close()
+
+
+async def test_damaged_files_that_can_not_be_deleted_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found in review: the link that pauses for want of descriptors ended the process here."""
+
+    def out_of_files(path: Path, pattern: str) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with opened(tmp_path) as feed:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "glob", out_of_files)
+            await feed.drop_broken(1 << 60)
+    assert "Too many open files" in caplog.text

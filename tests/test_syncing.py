@@ -11,7 +11,7 @@ import pytest
 
 from repltap import syncing
 from repltap.config import FsyncPolicy
-from repltap.errors import DataDirError, DiskFullError
+from repltap.errors import DataDirError, DiskFullError, OpenFilesError, StoreError
 from repltap.store.journal import Journal
 from repltap.store.sync import SyncJob
 from repltap.syncing import JournalSync
@@ -115,13 +115,18 @@ async def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.Mon
             assert journal.durable_end == START
 
 
-async def test_a_sync_without_room_is_put_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("failure", [DiskFullError, OpenFilesError])
+async def test_a_sync_that_can_not_begin_is_put_off(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failure: type[StoreError],
 ) -> None:
+    """Found in review: one EMFILE at the start of an fsync ended the process."""
     async with journal_and_sync(tmp_path, FsyncPolicy.NO) as (journal, sync):
 
         def full() -> None:
-            raise DiskFullError("no room for an index record", path=tmp_path)
+            raise failure("no room, or no descriptor", path=tmp_path)
 
         append(journal, sync)
         with monkeypatch.context() as patched:

@@ -95,7 +95,10 @@ class SnapshotRefresher:
         fetch = self._fetch
         if fetch is None or fetch.intake is None or not fetch.same:
             return None
-        return fetch.intake if fetch.intake.started else None
+        # One that was broken off is still being deleted: who began to read it now would never be
+        # told that no more of it comes.
+        going_on = fetch.intake.started and not fetch.intake.failed
+        return fetch.intake if going_on else None
 
     def objection(self, snapshot: Snapshot, since: float) -> RefreshReason | None:
         """Say why a stored snapshot should not be sent while a newer one can be had.

@@ -198,6 +198,39 @@ async def test_the_journal_behind_a_refresh_is_kept(
             await until("the refresh", lambda: it.refresher.counts.total() == 1)
 
 
+async def test_a_snapshot_that_was_broken_off_is_given_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: who asked while its file was deleted waited for its end, with a slot."""
+    held(tmp_path, snapshot=b"")
+    discard = SnapshotWriter.discard
+    with closed_gate() as gate:
+
+        def slow(writer: SnapshotWriter) -> None:
+            gate.wait()
+            discard(writer)
+
+        monkeypatch.setattr(SnapshotWriter, "discard", slow)
+        async with FakeMaster() as master, relay(tmp_path, master.port) as it:
+            main, _ = await master.asked()
+            main.say(b"+CONTINUE\r\n")
+            with await it.replica() as first, await it.replica() as second:
+                await first.ask(None, 0, b"capa eof")
+                other, _ = await master.asked()
+                whole = rdb(b"x" * 4000)
+                other.say(b"+FULLRESYNC %b %d\r\n" % (REPLID.encode(), END))
+                other.say(b"$%d\r\n%b" % (len(whole), whole[:2000]))
+                assert (await first.line()).startswith(b"+FULLRESYNC")
+                other.close()
+                await first.rest()
+                await second.ask(None, 0, b"capa eof")
+                await second.newline()  # it is held
+                gate.set()
+                other, _ = await master.asked()
+                other.full(REPLID, END, whole)
+                assert await second.snapshot() == (REPLID, END, whole)
+
+
 # -- the feed --------------------------------------------------------------------------------------
 
 
