@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from repltap.config import FsyncPolicy
 from repltap.feed import Feed
@@ -21,6 +22,40 @@ Acknowledged = Callable[[HistoryStore], Iterable[Offset]]
 """Lists what each replica that streams this history, whole, has acknowledged."""
 
 _NOTHING = Offset(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What a replica has acknowledged on one connection.
+
+    Attributes:
+        name: Of the replica: its announced address.
+        connected_at, heard_at: When it connected and was last heard of, event loop's clock.
+        offset: Everything below it has been acknowledged.
+    """
+
+    name: str
+    connected_at: float
+    heard_at: float
+    offset: Offset
+
+
+def each_once(said: Iterable[Acknowledgement]) -> list[Offset]:
+    """List what the replicas have acknowledged, each replica once.
+
+    One whose host or network failed and that came back may still have its old connection here,
+    until that times out: with the new one it would make up a quorum of two. Replicas behind one
+    address translation can share a name too, but they go on acknowledging.
+
+    Args:
+        said: In the order of connecting.
+    """
+    by_name: dict[str, list[Acknowledgement]] = {}
+    for one in said:
+        before = by_name.get(one.name, [])
+        alive = [other for other in before if other.heard_at > one.connected_at]
+        by_name[one.name] = [*alive, one]
+    return [one.offset for same in by_name.values() for one in same]
 
 
 class AckLimit:

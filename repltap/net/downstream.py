@@ -16,6 +16,7 @@ from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason, Ending
 from repltap.errors import ListenError
 from repltap.feed import Feed
+from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import DEFAULT_USER, ClientKind, ClientView
 from repltap.net.departures import Departures
 from repltap.net.serve import SyncService
@@ -184,8 +185,8 @@ class Downstream:
 
     def acknowledged(self, history: HistoryStore) -> list[Offset]:
         """List what each replica that streams this history has acknowledged."""
-        found = (session.acknowledged_in(history) for session in self._sessions.values())
-        return [offset for offset in found if offset is not None]
+        said = (session.acknowledged_in(history) for session in self._sessions.values())
+        return each_once(found for found in said if found is not None)
 
     def traffic(self) -> tuple[int, int, int]:
         """Count bytes: received, sent as replies, sent as snapshots and stream."""

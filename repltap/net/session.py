@@ -17,6 +17,7 @@ from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.errors import StoreError
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
+from repltap.net.acknowledge import Acknowledgement
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
@@ -81,7 +82,7 @@ class Session:
         self.state = ClientState(authenticated=not owner.password_required)
         self.wait: SyncWait | None = None
         self._lag = Lag(max_lag_seconds)
-        self._active_at = self._loop.time()
+        self._connected_at = self._active_at = self._loop.time()
         self._asked_to_sync = False
         self._turn_queued = False
         self.protocol = DownstreamProtocol(
@@ -140,11 +141,16 @@ class Session:
         """It is streamed to, and has not been sent all there is."""
         return self.outflow.behind
 
-    def acknowledged_in(self, history: HistoryStore) -> Offset | None:
+    def acknowledged_in(self, history: HistoryStore) -> Acknowledgement | None:
         """Give what it has acknowledged of this history, if it holds all of its data."""
-        whole = self.outflow.history is history and self.protocol.replica.filter is None
+        replica, sent = self.protocol.replica, self.outflow.sent_offset
+        whole = self.outflow.history is history and replica.filter is None
         streaming = self.protocol.role is Role.STREAM and not self.connection.closed
-        return self.protocol.replica.acked if whole and streaming else None
+        if not whole or not streaming or replica.acked is None or sent is None:
+            return None
+        # Whatever it says: it can't hold what it has not been sent.
+        offset = min(replica.acked, sent)
+        return Acknowledgement(self.name, self._connected_at, replica.last_ack_at or 0.0, offset)
 
     def replica_status(
         self, now: float, end: Offset, queue_position: int | None = None

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from repltap.config import FsyncPolicy
-from repltap.net.acknowledge import AckLimit
+from repltap.net.acknowledge import AckLimit, Acknowledgement, each_once
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from repltap.values import AckKind, AckPolicy, ack_policy
-from tests.net.peers import FakeMaster, ack
-from tests.net.relay import open_feed, relay
-from tests.stored import REPLID, SET, START, hold, until
+from tests.net.peers import FakeMaster, FakeReplica, ack
+from tests.net.relay import open_feed, port, relay
+from tests.stored import REPLID, SET, START, hold, open_store, until
 
 END = START + len(SET)
 
@@ -117,3 +117,57 @@ async def test_a_master_hears_of_the_quorum_as_soon_as_it_is_there(tmp_path: Pat
             await peer.acked(END)
             assert it.link.status().acked_offset == END
             await replica.send(ack(END + len(getack)))
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ([("a", 1, 9, 50), ("b", 2, 9, 60)], [50, 60]),
+        ([("a", 1, 4, 50), ("a", 5, 9, 60)], [60]),  # the first is silent since the second
+        ([("a", 1, 9, 50), ("a", 5, 9, 60)], [50, 60]),  # two behind one address
+        ([("a", 1, 2, 50), ("a", 3, 4, 60), ("a", 5, 6, 70)], [70]),
+    ],
+)
+def test_a_replica_counts_once(
+    said: list[tuple[str, float, float, int]], counted: list[int]
+) -> None:
+    assert each_once(Acknowledgement(*one[:3], Offset(one[3])) for one in said) == counted
+
+
+async def test_a_replica_and_its_old_connection_are_no_quorum(tmp_path: Path) -> None:
+    """Found in review: a replica that had lost its network made up a quorum of two alone."""
+    store = open_store(tmp_path)
+    hold(store, SET)
+    store.close()
+    async with port(tmp_path) as it:
+
+        async def stream(replica: FakeReplica) -> None:
+            await replica.ask(REPLID, START, b"listening-port 7000")
+            await replica.line()
+            await replica.exactly(len(SET))
+            await replica.send(ack(END))
+
+        with await it.replica() as lost:
+            await stream(lost)
+            await until("its ACK", lambda: it.downstream.acknowledged(it.history) == [END])
+            with await it.replica() as back:
+                await stream(back)
+                sessions = it.sessions
+                await until("its ACK", lambda: sessions[1].acknowledged_in(it.history))
+                assert it.downstream.acknowledged(it.history) == [END]
+                await lost.send(ack(END))  # so these are two, behind one address
+                await until("both", lambda: len(it.downstream.acknowledged(it.history)) == 2)
+
+
+async def test_no_more_is_acknowledged_than_was_sent(tmp_path: Path) -> None:
+    """Found in review: an ACK past what a replica had been sent counted as it stood."""
+    store = open_store(tmp_path)
+    hold(store, SET)
+    store.close()
+    async with port(tmp_path) as it:
+        with await it.replica() as replica:
+            await replica.ask(REPLID, START)
+            await replica.line()
+            await replica.exactly(len(SET))
+            await replica.send(ack(END + 1000))
+            await until("the ACK", lambda: it.downstream.acknowledged(it.history) == [END])
