@@ -127,13 +127,15 @@ class Retention:
     def _sort_snapshots(
         history: HistoryStore, floor: Offset
     ) -> tuple[list[Snapshot], list[Snapshot]]:
-        """Keep only the newest snapshot of each format, if its tail is within the limit.
+        """Keep only the newest snapshot of each format, if its tail is held and within the limit.
 
         Returns:
             What stays, and what is to be removed.
         """
         kept: dict[str, Snapshot] = {}
         superseded = []
+        # Journal that was found damaged is given up, whatever needs it; nothing joins it there.
+        floor = max(floor, history.journal.start)
         for snapshot in history.snapshots.all:
             if snapshot.format not in kept and snapshot.offset >= floor:
                 kept[snapshot.format] = snapshot

@@ -58,7 +58,10 @@ class SnapshotShelf:
         return [snapshot for snapshot in stored if snapshot in self._unverified]
 
     def newest(self, accepts: Callable[[str], bool]) -> Snapshot | None:
-        """Find the newest snapshot whose journal tail is still held.
+        """Find the newest snapshot that the journal goes on from.
+
+        Its tail may be gone, and after a power failure the journal may end below it until the
+        master has sent the rest again: what follows it could not be sent.
 
         Where that is one that has not been checked yet, the check begins and the answer is None
         for now; `changed` is called when it is known to be good, or gone.
@@ -70,7 +73,9 @@ class SnapshotShelf:
         if history is None:
             return None
         for snapshot in history.snapshots.all:
-            if snapshot.offset < history.journal.start or not accepts(snapshot.format):
+            journal = history.journal
+            joins = journal.start <= snapshot.offset <= journal.end
+            if not joins or not accepts(snapshot.format):
                 continue
             if snapshot not in self._unverified:
                 return snapshot

@@ -74,6 +74,16 @@ async def test_a_snapshot_whose_tail_is_too_long_is_removed(store: Store) -> Non
     assert history.journal.start == START + 2000
 
 
+async def test_a_snapshot_whose_tail_was_given_up_holds_nothing(store: Store) -> None:
+    """Found in review: it held all journal that came, up to the limit, and was of no use."""
+    history = hold(store, bytes(4000))
+    retention = Retention(store, store_config(store.path, retain_bytes=1000, pin_limit_bytes=8000))
+    history.journal.trim(Offset(START + 1000)).delete()  # as for a damaged segment
+    await retention.apply(history, list, list)
+    assert history.snapshots.all == ()
+    assert history.journal.start == START + 3000
+
+
 async def test_the_newest_snapshot_of_each_format_stays(store: Store) -> None:
     history = hold(store, bytes(3000), snapshot=b"")
     for offset in (500, 1000, 1500):

@@ -80,6 +80,19 @@ async def test_a_snapshot_without_its_tail_will_not_do(bench: Bench) -> None:
     assert bench.newest() is None
 
 
+async def test_a_snapshot_that_the_journal_has_not_come_to_will_not_do(bench: Bench) -> None:
+    """Found in review: after a power failure it was sent, and its replica then closed, for ever."""
+    end = bench.history.journal.end
+    add_snapshot(bench.history, rdb(), offset=end + 10)
+    found = bench.newest()
+    assert found is not None
+    assert found.offset == START
+    bench.history.journal.append(bytes(10), 1)
+    found = bench.newest()
+    assert found is not None
+    assert found.offset == end + 10
+
+
 async def test_nothing_is_found_where_there_is_no_history(bench: Bench) -> None:
     bench.shelf.history = None
     assert bench.newest() is None

@@ -15,6 +15,7 @@ from repltap.net.connection import Progress
 from repltap.net.transfers import Pace
 from repltap.position import Offset
 from repltap.store.journal import Journal
+from repltap.store.metadata import storage_error
 from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot
 
@@ -162,9 +163,17 @@ class SnapshotSource:
         on_finished: Callable[[], None],
         pace: Pace | None = None,
     ) -> SnapshotSource:
-        """Send a snapshot while it arrives."""
+        """Send a snapshot while it arrives.
+
+        Raises:
+            OpenFilesError: No more files can be opened just now.
+        """
+        try:
+            fd = os.dup(intake.writer.fd)
+        except OSError as exc:
+            raise storage_error(exc, intake.writer.path) from exc
         return cls(
-            os.dup(intake.writer.fd),
+            fd,
             visible=lambda: intake.visible,
             finished=lambda: intake.released,
             on_idle=on_idle,

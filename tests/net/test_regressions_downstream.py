@@ -73,6 +73,7 @@ async def test_who_can_not_be_sent_a_file_is_granted_nothing(
                 monkeypatch.setattr(os, "dup", no_copy)
                 await replica.ask()
             assert await replica.rest() == b""
+            assert [gone.reason for gone in it.downstream.departures.recent][:1] == ["store_error"]
             monkeypatch.undo()
 
 
