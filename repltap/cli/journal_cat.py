@@ -14,7 +14,7 @@ import click
 
 from repltap.cli.command_text import as_json, as_line
 from repltap.cli.output import progress, stdout_closed
-from repltap.errors import NotRetainedError
+from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.excerpt import CommandParser, StoredCommand, command_end, command_start, database_at
 from repltap.position import MAX_OFFSET, Offset
 from repltap.store.history import load_metadata
@@ -121,12 +121,20 @@ class Excerpt:
 
     def _blocks(self) -> Iterator[Block]:
         position = self.start
+        doubted: Offset | None = None
         while True:
             view = self._history.journal()
             self._require_same(view, position)
-            for block in view.blocks(position, Offset(min(self.end, view.end()))):
-                position = Offset(block.offset + len(block.data))
-                yield block
+            try:
+                for block in view.blocks(position, Offset(min(self.end, view.end()))):
+                    position = Offset(block.offset + len(block.data))
+                    yield block
+            except (CorruptStoreError, NotRetainedError):
+                # So looks what a failover has cut off meanwhile, in a view from before: look again.
+                if doubted == position:
+                    raise
+                doubted = position
+                continue
             if not self._follow or position >= self.end:
                 return
             sys.stdout.flush()
@@ -170,8 +178,11 @@ class Excerpt:
             said = load_metadata(self._history.path).history
         except FileNotFoundError as exc:
             raise NotRetainedError("the history has ended", path=self._history.path) from exc
-        if said.replid != self._metadata.history.replid and said.predecessors:
-            kept = min(kept, said.predecessors[0].until)
+        names = (said.replid, *(before.replid for before in said.predecessors))
+        for name, before in zip(names, said.predecessors, strict=False):
+            if name == self._metadata.history.replid:
+                break
+            kept = min(kept, before.until)
         if kept < position and position > self.start:
             raise NotRetainedError(
                 f"a failover has taken back what came after offset {kept}",

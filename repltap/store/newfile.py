@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from types import TracebackType
 
@@ -27,8 +28,9 @@ class NewFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0
-        # With the process's id: two that write the same file don't write into each other's.
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        # Two that write the same file don't write into each other's; a name that one killed has
+        # left behind is in nobody's way, while in a container all have the same process id.
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             self._fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as exc:

@@ -102,7 +102,8 @@ def _recover(directory: Path) -> Recovered:
     if hole is not None:
         last, damage = hole, "the journal before it was not written out"
     scan = _scan(segments[last])
-    if scan.resumes and scan.end < mark:
+    # A segment that has successors goes on behind its damage, if only in those.
+    if (scan.resumes or hole is not None) and scan.end < mark:
         raise _corrupt(segments[last].path, scan.end, scan.damage)
 
     # From here on things are changed.

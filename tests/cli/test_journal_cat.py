@@ -16,7 +16,7 @@ from repltap.cli.journal_cat import Excerpt, Place, parse_place
 from repltap.cli.main import main
 from repltap.errors import NotRetainedError
 from repltap.excerpt import StoredCommand
-from repltap.position import Offset
+from repltap.position import Offset, ReplId
 from repltap.store.history import HistoryStore
 from repltap.store.reader import StoreReader
 from repltap.store.store import Store
@@ -24,6 +24,7 @@ from tests.cli.stored import COMMANDS, FIRST, OPTIONS, STREAM, fill, flip
 from tests.stored import REPLID
 
 END = FIRST + len(STREAM)
+THIRD = ReplId("3" * 40)
 
 
 @pytest.fixture
@@ -153,9 +154,9 @@ def growing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store.open(tmp_path, OPTIONS)
 
 
-def excerpt(path: Path, end: Place, *, raw: bool = True) -> Excerpt:
+def excerpt(path: Path, end: Place, *, raw: bool = True, follow: bool = True) -> Excerpt:
     history = StoreReader(path).history(None)
-    return Excerpt(history, Place(), end, raw=raw, follow=True)
+    return Excerpt(history, Place(), end, raw=raw, follow=follow)
 
 
 def test_follow_over_rolls(growing: Store, tmp_path: Path) -> None:
@@ -193,6 +194,35 @@ def test_follow_ends_when_a_failover_takes_back_what_was_printed(
     job.run()
     with pytest.raises(NotRetainedError, match=f"taken back what came after offset {END - 50}"):
         next(following)
+    growing.close()
+
+
+def test_two_failovers_between_two_looks(growing: Store, tmp_path: Path) -> None:
+    """Found in review: only the last cut was looked at, so it went on behind bytes taken back."""
+    history = growing.current
+    assert history is not None
+    following = excerpt(tmp_path, Place()).raw()
+    got = b""
+    while len(got) < len(STREAM):
+        got += next(following)
+    history.shift(REPLID, Offset(END - 500))
+    history.journal.append(bytes(1000), 10**15)
+    history.shift(THIRD, Offset(END + 200))
+    with pytest.raises(NotRetainedError, match=f"taken back what came after offset {END - 500}"):
+        next(following)
+    growing.close()
+
+
+def test_what_a_failover_cuts_off_is_not_taken_for_damage(growing: Store, tmp_path: Path) -> None:
+    """Found in review: cut while it was read, the journal was said to be damaged."""
+    history = growing.current
+    assert history is not None
+    kept = Offset(END - 150)
+    reading = excerpt(tmp_path, Place(), follow=False).raw()
+    data = next(reading)
+    history.shift(REPLID, kept)
+    data += b"".join(reading)
+    assert data == STREAM[: kept - FIRST]
     growing.close()
 
 

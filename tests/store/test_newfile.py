@@ -48,3 +48,15 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(StoreError, match="can't be written"):
             new.write(b"REDIS")
     assert names(tmp_path) == []
+
+
+def test_what_one_that_was_killed_left_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: in a container the next process has the same id, and failed for ever."""
+    killed = NewFile(tmp_path / "dump.rdb")
+    os.close(killed._fd)
+    with NewFile(tmp_path / "dump.rdb") as new:
+        new.write(b"REDIS")
+        new.publish()
+    assert "dump.rdb" in names(tmp_path)

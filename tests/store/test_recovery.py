@@ -12,7 +12,7 @@ from repltap.errors import CorruptStoreError
 from repltap.position import Offset
 from repltap.store import recovery
 from repltap.store.budget import Budget
-from repltap.store.format import RECORD_BYTES
+from repltap.store.format import MARK_NAME, RECORD_BYTES, pack_mark
 from repltap.store.journal import Journal
 from repltap.store.options import StoreOptions
 from tests.journals import sparse_store
@@ -325,3 +325,16 @@ def test_damaged_mark_makes_recovery_strict(path: Path, reopen: Reopen) -> None:
     with pytest.raises(CorruptStoreError):
         reopen()
     assert Offset(8310) < last(path, ".seg").stat().st_size + 8000
+
+
+def test_durable_bytes_before_whole_segments_are_refused(path: Path, reopen: Reopen) -> None:
+    """Found in review: they were cut off, and all behind them, although the mark promised them."""
+    (path / MARK_NAME).write_bytes(pack_mark(7500))
+    closed = path / f"{7000:020d}.seg"
+    raw = bytearray(closed.read_bytes())
+    raw[200:] = bytes(byte ^ 1 for byte in raw[200:])  # to its end, so that no record matches
+    closed.write_bytes(raw)
+    before = listing(path)
+    with pytest.raises(CorruptStoreError, match="damaged at offset 7200"):
+        reopen()
+    assert listing(path) == before
