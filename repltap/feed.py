@@ -296,6 +296,7 @@ class Feed:
         """Wait for publications, drop an unfinished intake, sync and close the store."""
         self._closing.set()
         self.scrub.stop()
+        self.shelf.stop()
         self.abandon_intake("repltap is shutting down")
         await self._tasks.join()
         if self._index_timer is not None:

@@ -18,6 +18,9 @@ from repltap.tasks import OwnedTasks
 
 log = logging.getLogger("repltap.journal")
 
+_ANY_RATE = 1
+"""Of what is read as fast as it goes, in bytes a second."""
+
 _REMIND_SECONDS = 60.0
 """How often it is said that a check still waits for a file descriptor."""
 
@@ -43,13 +46,13 @@ class SnapshotShelf:
         self._changed = changed
         self.damaged = 0
         self._unverified = set(history.snapshots.all) if history else set()
-        self._verifying: dict[Snapshot, Pace | None] = {}  # in the background where there is one
+        self._verifying: dict[Snapshot, Pace] = {}
         self._reminded_at = float("-inf")
 
     @property
     def verifying(self) -> bool:
         """A snapshot is being checked: whether it can be served will be known soon."""
-        return any(pace is None or pace.hurried for pace in self._verifying.values())
+        return any(pace.hurried for pace in self._verifying.values())
 
     @property
     def unverified(self) -> list[Snapshot]:
@@ -79,13 +82,18 @@ class SnapshotShelf:
                 continue
             if snapshot not in self._unverified:
                 return snapshot
-            if snapshot not in self._verifying:
-                self._verifying[snapshot] = None
-                self._tasks.spawn("verify snapshot", self._verify_for_readers(history, snapshot))
-            elif (pace := self._verifying[snapshot]) is not None:
-                pace.hurry()
+            pace = self._verifying.get(snapshot)
+            if pace is None:
+                pace = self._verifying[snapshot] = Pace(_ANY_RATE)
+                self._tasks.spawn("verify snapshot", self._verify_now(history, snapshot, pace))
+            pace.hurry()
             return None
         return None
+
+    def stop(self) -> None:
+        """End the checks that run: a snapshot may take minutes to read."""
+        for pace in self._verifying.values():
+            pace.stop()
 
     async def check(self, snapshot: Snapshot, pace: Pace) -> bool | None:
         """Check a snapshot in the background; a damaged one is set aside.
@@ -110,17 +118,13 @@ class SnapshotShelf:
         if history is not None and snapshot in history.snapshots.all:
             self._tasks.spawn("forget snapshot", self._forget(history, snapshot))
 
-    async def _verify_for_readers(self, history: HistoryStore, snapshot: Snapshot) -> None:
-        await self._verify(history, snapshot, None)
+    async def _verify_now(self, history: HistoryStore, snapshot: Snapshot, pace: Pace) -> None:
+        await self._verify(history, snapshot, pace)
 
-    async def _verify(
-        self, history: HistoryStore, snapshot: Snapshot, pace: Pace | None
-    ) -> bool | None:
+    async def _verify(self, history: HistoryStore, snapshot: Snapshot, pace: Pace) -> bool | None:
         sound = True
         try:
-            await asyncio.to_thread(
-                snapshot.verify, None if pace is None else lambda chunk: pace.read(len(chunk))
-            )
+            await asyncio.to_thread(snapshot.verify, lambda chunk: pace.read(len(chunk)))
         except (OpenFilesError, PaceStoppedError) as failure:
             if isinstance(failure, OpenFilesError):
                 self._remind(failure)

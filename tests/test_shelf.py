@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,6 +143,26 @@ async def test_want_of_file_descriptors_is_no_damage(
             assert restarted.newest() is None
             await restarted.tasks.join()
     assert caplog.text.count("too many open files") == 1
+    assert restarted.newest() is None
+    await until("the check", lambda: restarted.changes)
+    assert restarted.newest() is not None
+
+
+async def test_a_check_that_is_stopped_ends_soon(
+    restarted: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in review: a shutdown waited until all of a large snapshot had been read."""
+
+    def endless(_: Snapshot, each: Callable[[bytes], object]) -> None:
+        while True:
+            each(b"R")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshot, "verify", endless)
+        assert restarted.newest() is None
+        assert restarted.shelf.verifying
+        restarted.shelf.stop()
+        await restarted.tasks.join()
     assert restarted.newest() is None
     await until("the check", lambda: restarted.changes)
     assert restarted.newest() is not None
