@@ -1,5 +1,6 @@
 # make demo    everything on one screen: master, relay, two replicas, traffic (ctrl-C stops all)
 # make test    all checks and all tests, as CI runs them
+# make compiled  the decoder's tests on its compiled form, installed elsewhere (needs a C compiler)
 # make soak    random faults on real servers under load: DURATION=120 (seconds), ROUNDS=, SEED=
 #
 # Needed: Python >= 3.11, make, and a network to the package registry for the first run. No root,
@@ -19,7 +20,7 @@ ROUNDS ?=
 SEED ?=
 SOAK_ARGS ?=
 
-.PHONY: demo test soak lint format types bench servers clean help
+.PHONY: demo test compiled soak lint format types bench servers clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,15 @@ format: $(VENV)/.test-installed
 # Which real servers the end-to-end tests will use; what is absent is reported, not failed.
 servers: $(VENV)/.test-installed
 	@if [ -f tests/servers/find.py ]; then $(BIN)/python -m tests.servers.find; fi
+
+# The real installation, elsewhere: compiled modules beside the sources would be used instead of
+# them, changed or not.
+compiled: $(VENV)/.test-installed
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/compiled .
+	cp -r pyproject.toml tests build/compiled
+	cd build/compiled && REPLTAP_COMPILED=1 $(abspath $(BIN))/python -m pytest -q \
+		tests/test_version.py tests/test_sink.py tests/delivery tests/e2e/test_records.py
 
 soak: $(VENV)/.test-installed
 	$(BIN)/python -m tests.soak --duration $(DURATION) $(if $(SEED),--seed $(SEED)) \

@@ -15,7 +15,7 @@ from repltap.cli.run import run
 from repltap.cli.snapshot import snapshot
 from repltap.cli.status import status
 from repltap.errors import ReplTapError
-from repltap.version import VERSION
+from repltap.version import VERSION, is_compiled
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -24,7 +24,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 @click.version_option(
     VERSION,
     prog_name="repltap",
-    message=f"%(prog)s %(version)s (Python {platform.python_version()}, {sys.platform})",
+    message=f"%(prog)s %(version)s (Python {platform.python_version()}, {sys.platform}, "
+    f"decoder: {'compiled' if is_compiled() else 'Python'})",
 )
 def cli() -> None:
     """A replication relay and tap for Redis and Valkey."""

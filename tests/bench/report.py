@@ -23,7 +23,7 @@ class Row:
         unit: As printed; "" for counts.
         direct, chained, relay: By variant; None where it makes no sense.
         max_ratio: The goal as a share of the chained server's value.
-        max_value: The goal as a value.
+        max_value, min_value: The goal as a value.
     """
 
     group: str
@@ -34,6 +34,7 @@ class Row:
     relay: float | None = None
     max_ratio: float | None = None
     max_value: float | None = None
+    min_value: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -49,6 +50,8 @@ class Row:
             return None
         if self.max_ratio is not None:
             return self.ratio is not None and self.ratio <= self.max_ratio
+        if self.min_value is not None:
+            return self.relay >= self.min_value
         return self.relay <= self.max_value if self.max_value is not None else None
 
 
@@ -107,4 +110,5 @@ def _goal(row: Row) -> str:
     if row.met is None:
         return ""
     limit = f"ratio {row.max_ratio:g}" if row.max_ratio is not None else _number(row.max_value)
-    return f"<= {limit} " + ("[green]met[/green]" if row.met else "[red]missed[/red]")
+    limit = f"<= {limit}" if row.min_value is None else f">= {_number(row.min_value)}"
+    return f"{limit} " + ("[green]met[/green]" if row.met else "[red]missed[/red]")

@@ -91,7 +91,7 @@ class JsonLines:
     def _name(self, cmd: str) -> bytes:
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
-        name = orjson.dumps(cmd)
+        name: bytes = orjson.dumps(cmd)
         self._names[cmd] = name
         return name
 
