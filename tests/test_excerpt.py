@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
-from repltap.errors import RemoteProtocolError
-from repltap.excerpt import CommandParser, command_end, command_start, database_at
+from repltap.excerpt import command_end, command_start, database_at
 from repltap.position import Offset
 from repltap.store.options import StoreOptions
-from repltap.store.reader import Block, HistoryReader, JournalReader, StoreReader
+from repltap.store.reader import HistoryReader, JournalReader, StoreReader
 from repltap.store.store import Store
 from tests.stored import START, command, hold
 
@@ -29,30 +26,6 @@ def look(path: Path, *commands: bytes, trimmed: int = 0) -> tuple[HistoryReader,
     store.close()
     found = StoreReader(path).history(None)
     return found, found.journal()
-
-
-def test_commands_however_they_are_cut() -> None:
-    stream = SELECT + SET + TRICK + SET
-    for size in (1, 7, 1000):
-        parser = CommandParser(Offset(50), None)
-        found = [
-            one
-            for at in range(0, len(stream), size)
-            for one in parser.feed(Block(Offset(50 + at), stream[at : at + size], at))
-        ]
-        assert [one.db for one in found] == [None, 3, 3, 3]
-        assert [one.args[0] for one in found] == [b"SELECT", b"SET", b"SET", b"SET"]
-        assert [stream[one.start - 50 : one.end - 50] for one in found] == [
-            SELECT, SET, TRICK, SET,
-        ]  # fmt: skip
-        assert found[-1].time_ns == (len(stream) - 1) // size * size
-
-
-@pytest.mark.parametrize("wrong", [b"PING\r\n", b"*1\r\n:1\r\n", b"*x\r\n"])
-def test_what_is_no_command(wrong: bytes) -> None:
-    parser = CommandParser(Offset(0), 0)
-    with pytest.raises(RemoteProtocolError, match=f"no command at offset {len(SET)}: "):
-        list(parser.feed(Block(Offset(0), SET + wrong, 0)))
 
 
 def test_beginning_inside_a_command(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import base64
 
 import orjson
 
-from repltap.excerpt import StoredCommand
+from repltap.delivery.listing import StoredCommand
 
 _ESCAPES = {
     ord("\\"): "\\\\",

@@ -14,8 +14,9 @@ import click
 
 from repltap.cli.command_text import as_json, as_line
 from repltap.cli.output import progress, stdout_closed
+from repltap.delivery.listing import CommandListing, StoredCommand
 from repltap.errors import CorruptStoreError, NotRetainedError
-from repltap.excerpt import CommandParser, StoredCommand, command_end, command_start, database_at
+from repltap.excerpt import command_end, command_start, database_at
 from repltap.position import MAX_OFFSET, Offset
 from repltap.store.history import load_metadata
 from repltap.store.reader import Block, HistoryReader, JournalReader
@@ -101,9 +102,9 @@ class Excerpt:
             StoreError: As for `JournalReader.blocks`.
         """
         db, blocks = self._begin(self._align)
-        parser = CommandParser(self.start, db)
+        listing = CommandListing(self.start, db)
         for block in blocks:
-            yield len(block.data), list(parser.feed(block))
+            yield len(block.data), list(listing.feed(block))
 
     def _begin(self, prepare: Callable[[], int | None]) -> tuple[int | None, Iterator[Block]]:
         """Get hold of the first block, before a relay trims it."""

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from repltap.cli.command_text import as_json, as_line, quoted
-from repltap.excerpt import StoredCommand
+from repltap.delivery.listing import StoredCommand
 from repltap.position import Offset
 
 TIME = 1_700_000_000_123_456_789

@@ -14,8 +14,8 @@ import pytest
 from repltap.cli import journal_cat
 from repltap.cli.journal_cat import Excerpt, Place, parse_place
 from repltap.cli.main import main
+from repltap.delivery.listing import StoredCommand
 from repltap.errors import NotRetainedError
-from repltap.excerpt import StoredCommand
 from repltap.position import Offset, ReplId
 from repltap.store.history import HistoryStore
 from repltap.store.reader import StoreReader

@@ -240,9 +240,10 @@ class StreamDecoder:
 
     def _refused(self, position: int, reason: str) -> RemoteProtocolError:
         offset = self._at + position
-        begun = f" (in the command at {self._start})" if self._missing else ""
+        start = self._start if self._missing else offset
+        where = "" if start == offset else f", at offset {offset}"
         return RemoteProtocolError(
-            f"there is no command at offset {offset}{begun}: {reason}",
+            f"there is no command at offset {start}: {reason}{where}",
             hint="see it with `repltap journal cat --format raw`",
         )
 
