@@ -107,7 +107,8 @@ class UpstreamLink:
         self._room_wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
         self._last_error = ""
         self._logged_at = float("-inf")
-        self._pauses = 0  # times in a row that the disk was full
+        self._pauses = 0  # times in a row that the disk was full, or no file could be opened
+        self._lacks_files = False  # the last of them was for want of file descriptors
         self._up_at: float | None = None
         self._down_at: float | None = None
         self._next_try_at: float | None = None
@@ -121,7 +122,7 @@ class UpstreamLink:
     @property
     def disk_full(self) -> bool:
         """Reading has stopped for want of room."""
-        return self.state is LinkState.PAUSED
+        return self.state is LinkState.PAUSED and not self._lacks_files
 
     async def run(self) -> None:
         """Keep the link up until cancelled.
@@ -161,6 +162,7 @@ class UpstreamLink:
         )
         self._attempts = 0
         self._room_wanted_bytes = self._pauses = 0
+        self._start_afresh = self._lacks_files = False  # what the other master called for
         self._again.set()
         if self._conversation is not None:
             self._conversation.fail(_RepointedError())
@@ -288,6 +290,7 @@ class UpstreamLink:
         except (DiskFullError, OpenFilesError) as failure:
             self._room_wanted_bytes = self._room_for(self._intake)
             self._pauses += 1
+            self._lacks_files = isinstance(failure, OpenFilesError)
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
             self._start_afresh |= isinstance(failure, RemoteProtocolError)
@@ -353,11 +356,12 @@ class UpstreamLink:
         await self._feed.drop_broken(wanted)
         self.state = LinkState.PAUSED
         self._log.error(
-            "no room in %s: %d bytes free, %d wanted; reading has stopped, what is stored "
-            "is still served, and reading goes on by itself when there is room",
-            self._feed.data_dir,
-            self._feed.free_bytes(),
-            wanted,
+            "%s; reading has stopped, what is stored is still served, and reading goes on by "
+            "itself when that has changed",
+            "no more files can be opened"
+            if self._lacks_files
+            else f"no room in {self._feed.data_dir}: {self._feed.free_bytes()} bytes free, "
+            f"{wanted} wanted",
         )
         # The disk said it was full: let it be for a moment, whatever it says of its room now.
         await self._wait(
@@ -368,7 +372,8 @@ class UpstreamLink:
         if self._again.is_set():
             return
         self._room_wanted_bytes = 0
-        self._log.info("there is room in %s again: reading goes on", self._feed.data_dir)
+        self._lacks_files = False
+        self._log.info("reading goes on: there is room in %s", self._feed.data_dir)
 
     @staticmethod
     def _room_for(intake: Intake | None) -> int:

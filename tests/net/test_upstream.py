@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from repltap.endings import FailureReason
-from repltap.errors import DataDirError, DiskFullError
+from repltap.errors import (
+    DataDirError,
+    DiskFullError,
+    OpenFilesError,
+    RemoteProtocolError,
+)
 from repltap.feed import Feed
 from repltap.net import upstream as upstream_module
 from repltap.status import LinkState
@@ -274,6 +279,30 @@ async def test_reading_stops_before_the_disk_is_full(
         assert asked == asks_for(START)
 
 
+async def test_files_that_can_not_be_opened_are_not_called_a_full_disk(
+    tmp_path: Path,
+    master: FakeMaster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Found by reading: the status said that the disk was full when descriptors had run out."""
+    monkeypatch.setattr(upstream_module, "_ROOM_POLL_SECONDS", 60.0)
+    async with link(tmp_path, master.port) as it:
+        peer = await synced(it, master)
+
+        def none_left(data: bytes) -> None:
+            raise OpenFilesError("too many open files", path=tmp_path)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(it.feed, "append", none_left)
+            peer.say(SET)
+            await peer.gone()
+        await until("the pause", lambda: it.link.state is LinkState.PAUSED)
+        assert not it.link.disk_full
+        assert "no more files can be opened; reading has stopped" in caplog.text
+        assert "bytes free" not in caplog.text
+
+
 async def test_a_snapshot_larger_than_the_room(
     tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,6 +454,30 @@ async def test_a_repoint_while_the_stream_runs(tmp_path: Path, master: FakeMaste
         assert it.link.counters.ends == {FailureReason.REPOINTED: 1}
         assert it.link.peer == f"127.0.0.1:{other.port}"
         assert master.accepted == 1
+
+
+async def test_a_repoint_forgets_what_the_other_master_did(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by reading: a master that lied cost a full sync of the one that came after it."""
+    held(tmp_path, SET)
+    async with link(tmp_path, master.port, backoff_min_seconds=60, backoff_max_seconds=60) as it:
+        peer, asked = await master.asked()
+        peer.say(b"+CONTINUE\r\n" + SET)
+        await it.holds(START + 2 * len(SET))
+
+        def other_bytes(data: bytes) -> None:
+            raise RemoteProtocolError("other bytes than before")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(it.feed, "append", other_bytes)
+            peer.say(SET)
+            await peer.gone()
+        await until("a wait", lambda: it.link.status().next_try_at)
+        async with FakeMaster() as other:
+            it.link.repoint("127.0.0.1", other.port)
+            _, asked = await other.asked()
+            assert asked == asks_for(START + 2 * len(SET))
 
 
 async def test_a_repoint_ends_the_wait(tmp_path: Path, master: FakeMaster) -> None:
