@@ -207,7 +207,10 @@ class SnapshotRefresher:
         history = self._feed.history
         if history is None or self._feed.intake is not None or self._feed.settling is not None:
             return None
-        newest = max((s.created_at for s in history.snapshots.all), default=None)
+        stored = history.snapshots.all
+        if any(s.offset == history.journal.end for s in stored):
+            return None  # nothing was written since: another would be the same
+        newest = max((s.created_at for s in stored), default=None)
         if not self._staleness.due(newest, time.time()):
             return None
         announced = self._link.config.announce_version
@@ -233,6 +236,7 @@ class SnapshotRefresher:
     async def _refresh(self, request: _Request) -> None:
         history = self._feed.history
         assert history is not None
+        before = {s.format: s.offset for s in reversed(history.snapshots.all)}  # the newest of each
         logger = self._logger()
         logger.info(
             "fetching another snapshot: %s; %d replicas wait for it",
@@ -263,6 +267,9 @@ class SnapshotRefresher:
             time.time() - fetch.started_at,
             fetch.intake.followed,
         )
+        if snapshot.offset <= before.get(snapshot.format, -1):
+            # A relay gives the one that it has stored. Asked again it would give it again.
+            raise UpstreamError("what came is no newer than what was stored before")
         self._setbacks.clear(request.wanted.announce)
         self._check_use(request)
         self._setbacks.clear(request.wanted)

@@ -56,6 +56,8 @@ class Staleness:
         limit = max(self._config.max_tail_bytes, _WORTH * self._written_bytes)
         if end - snapshot.offset > limit:
             return RefreshReason.TAIL
+        if end == snapshot.offset:
+            return None  # nothing was written since: another would be the same
         age = self._config.max_age_seconds
         if age is not None and now - snapshot.created_at > age:
             return RefreshReason.AGE

@@ -555,6 +555,45 @@ async def test_on_schedule(stale: Path, master: FakeMaster) -> None:
         assert master.accepted == 2
 
 
+async def test_nothing_is_fetched_on_schedule_while_nothing_is_written(
+    tmp_path: Path, master: FakeMaster
+) -> None:
+    """Found by attack: a master that sent no pings was made to fork ten times a second."""
+    store = open_store(tmp_path)
+    hold(store, b"")
+    store.close()
+    async with relay(tmp_path, master.port, snapshot=SnapshotConfig(refresh_seconds=60)) as it:
+        peer, _ = await master.asked()
+        peer.say(b"+CONTINUE\r\n")
+        await until("the link", lambda: it.link.streaming_since is not None)
+        (stored,) = it.history.snapshots.all
+        it.history.snapshots.all = (replace(stored, created_at=time.time() - 3800),)
+        assert it.refresher._next() is None
+        peer.say(SET)
+        await it.holds(END)
+        second, _ = await master.asked()
+        second.close()
+
+
+async def test_a_master_that_has_none_that_is_newer_is_left_alone(
+    stale: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by attack: a relay was asked for its stored snapshot without a pause by one below."""
+    monkeypatch.setattr(setbacks, "RETRY_SECONDS", (1000.0,))
+    async with relay(stale, master.port, snapshot=SnapshotConfig(refresh_seconds=60)) as it:
+        await up(it, master)
+        (stored,) = it.history.snapshots.all
+        it.history.snapshots.all = (replace(stored, created_at=time.time() - 3800),)
+        second, _ = await master.asked()
+        second.full(REPLID, START, rdb())
+        await until("the failure", lambda: it.refresher.failures)
+        assert it.refresher._next() is None
+        with await it.replica() as replica:
+            await replica.ask()
+            assert (await replica.snapshot())[1] == START
+        assert master.accepted == 2
+
+
 async def test_a_schedule_that_fails_waits(
     stale: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,11 +32,16 @@ def test_the_tail() -> None:
 
 
 def test_the_age() -> None:
-    assert judge(SnapshotConfig(), 500, age=1e9) is None
+    assert judge(SnapshotConfig(), 501, age=1e9) is None
     config = SnapshotConfig(max_age_seconds=60.0)
-    assert judge(config, 500, age=60.0) is None
-    assert judge(config, 500, age=61.0) is RefreshReason.AGE
-    assert judge(config, 500, age=-61.0) is None  # the clock was set back
+    assert judge(config, 501, age=60.0) is None
+    assert judge(config, 501, age=61.0) is RefreshReason.AGE
+    assert judge(config, 501, age=-61.0) is None  # the clock was set back
+
+
+def test_one_with_no_tail_is_as_good_as_another_would_be() -> None:
+    """Found by attack: an idle master was made to fork for each replica."""
+    assert judge(SnapshotConfig(max_age_seconds=60.0), 500, age=61.0) is None
 
 
 def test_a_tail_that_the_next_one_would_have_too_is_no_reason() -> None:
