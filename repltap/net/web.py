@@ -6,6 +6,8 @@ anything but look at itself.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -13,6 +15,7 @@ from typing import cast
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -22,6 +25,13 @@ from repltap.status import LinkState, RelayStatus
 
 _SHUTDOWN_SECONDS = 1.0
 """How long a request may go on after the server stops listening: answers are made at once."""
+
+_MAX_CONNECTIONS = 32
+"""Many times what monitoring needs. They come out of the files that are reserved beside those of
+the clients (`repltap.files`): without a limit they could leave none for the journal."""
+
+_BACKLOG = 16
+"""That many may be accepted in one go, before they are counted."""
 
 Document = dict[str, object]
 
@@ -80,7 +90,7 @@ def create_app(status: Callable[[], RelayStatus], registry: CollectorRegistry) -
 
     async def metrics(request: web.Request) -> web.Response:
         # OpenMetrics for who asks for it, as Prometheus does.
-        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+        encoder, content_type = _choose_encoder(request.headers.get("Accept", ""))
         headers = {"Cache-Control": "no-store", "Content-Type": content_type}
         return web.Response(body=encoder(registry), headers=headers)
 
@@ -89,6 +99,13 @@ def create_app(status: Callable[[], RelayStatus], registry: CollectorRegistry) -
     app.router.add_get("/api/status", api_status)
     app.router.add_get("/metrics", metrics)
     return app
+
+
+def _choose_encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")  # it stumbles over versions that are none
 
 
 def _json(document: Document) -> web.Response:
@@ -109,15 +126,17 @@ class WebServer:
     """
 
     port: int
+    _listening: asyncio.Server
     _runner: web.AppRunner
 
     async def close(self) -> None:
         """Stop listening, and end what is being answered within a second."""
+        self._listening.close()
         await self._runner.cleanup()
 
 
 async def start_web(app: web.Application, host: str, port: int) -> WebServer:
-    """Serve an application.
+    """Serve an application, on `_MAX_CONNECTIONS` connections at most: the oldest go.
 
     Args:
         app: From `create_app`.
@@ -130,10 +149,24 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
     Raises:
         ListenError: The address can't be listened on.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = web.AppRunner(
+        app, access_log=None, logger=_logger(), shutdown_timeout=_SHUTDOWN_SECONDS
+    )
     await runner.setup()
+    server = runner.server
+    assert server is not None
+
+    def accept() -> web.RequestHandler:
+        # Not the newest: who keeps connections open and asks nothing must not shut others out.
+        open_now = [c.transport for c in server.connections if c.transport is not None]
+        for transport in open_now[: max(0, len(open_now) - _MAX_CONNECTIONS + 1)]:
+            transport.abort()
+        return server()
+
     try:
-        await web.TCPSite(runner, host, port).start()
+        listening = await asyncio.get_running_loop().create_server(
+            accept, host, port, backlog=_BACKLOG
+        )
     except OSError as exc:
         await runner.cleanup()
         raise ListenError(
@@ -143,4 +176,16 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
     except BaseException:
         await runner.cleanup()
         raise
-    return WebServer(runner.addresses[0][1], runner)
+    return WebServer(listening.sockets[0].getsockname()[1], listening, runner)
+
+
+def _logger() -> logging.Logger:
+    """Give the log of the HTTP server: a request that is no HTTP is no error of ours."""
+    logger = logging.getLogger("repltap.http")
+    if not logger.filters:
+        logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -1,6 +1,9 @@
 """The HTTP side through aiohttp's own client."""
 
+import asyncio
+import os
 import socket
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -94,6 +97,52 @@ async def test_listen_answer_and_close() -> None:
     await server.close()
     with socket.create_server(("127.0.0.1", server.port)):
         pass
+
+
+async def test_connections_that_ask_nothing_shut_nobody_out() -> None:
+    """Found by attack: 2200 of them took every file descriptor, and that ended the relay."""
+    server = await start_web(create_app(relay_status, CollectorRegistry()), "127.0.0.1", 0)
+    files = len(os.listdir("/proc/self/fd"))
+    idle = []
+    for _ in range(200):
+        idle.append(await asyncio.open_connection("127.0.0.1", server.port))
+        idle[-1][1].write(b"GET /metrics HTTP/1.1\r\nX-Never-Ends: ")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}/healthz") as answer,
+    ):
+        assert answer.status == 200
+    for reader, _ in idle[:150]:
+        with suppress(ConnectionError):
+            assert await reader.read() == b""  # the oldest have been closed
+    assert len(os.listdir("/proc/self/fd")) - files < 200 + 64
+    for _, writer in idle:
+        writer.close()
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"\x00\xff\xfe\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", b"400"),
+        (
+            b"GET /metrics HTTP/1.0\r\nAccept: application/openmetrics-text;version=a\r\n\r\n",
+            b"200",
+        ),
+    ],
+)
+async def test_a_senseless_request_is_no_error_of_ours(
+    request_: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by attack: each filled the log with a traceback, the last was answered with 500."""
+    server = await start_web(create_app(relay_status, CollectorRegistry()), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(request_)
+    assert (await reader.readline()).split()[1] == status
+    writer.close()
+    await server.close()
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_busy_port() -> None:
