@@ -144,7 +144,7 @@ class Session:
     def acknowledged_in(self, history: HistoryStore) -> Acknowledgement | None:
         """Give what it has acknowledged of this history, if it holds all of its data."""
         replica, sent = self.protocol.replica, self.outflow.sent_offset
-        whole = self.outflow.history is history and replica.filter is None
+        whole = self.outflow.history is history and replica.filter is None and not replica.rdb_only
         streaming = self.protocol.role is Role.STREAM and not self.connection.closed
         if not whole or not streaming or replica.acked is None or sent is None:
             return None

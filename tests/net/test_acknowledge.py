@@ -171,3 +171,20 @@ async def test_no_more_is_acknowledged_than_was_sent(tmp_path: Path) -> None:
             await replica.exactly(len(SET))
             await replica.send(ack(END + 1000))
             await until("the ACK", lambda: it.downstream.acknowledged(it.history) == [END])
+
+
+async def test_a_client_that_wants_the_snapshot_alone_holds_nothing(tmp_path: Path) -> None:
+    """Found by attack: with a partial resync it counted as a replica."""
+    async with FakeMaster() as master, relay(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        peer.full(REPLID, START)
+        await it.holds(START)
+        with await it.replica() as replica:
+            await replica.ask(REPLID, START, b"rdb-only 1")
+            assert (await replica.line()).startswith(b"+CONTINUE")
+            peer.say(SET)
+            assert await replica.exactly(len(SET)) == SET
+            await replica.send(ack(END))
+            (session,) = it.downstream._sessions.values()
+            await until("its ACK", lambda: session.protocol.replica.acked == END)
+            assert session.acknowledged_in(it.history) is None
