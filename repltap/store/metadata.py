@@ -129,7 +129,7 @@ def load_json(path: Path) -> dict[str, object]:
         raise storage_error(exc, path) from exc
     try:
         fields = json.loads(content)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise corrupt_metadata(path, "is not JSON") from exc
     if not isinstance(fields, dict):
         raise corrupt_metadata(path, "is not a JSON object")

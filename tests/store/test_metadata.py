@@ -34,7 +34,7 @@ def test_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
             assert loaded == fields  # white space
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}', b"\xff\xfe", b"[" * 9999])
 def test_what_it_did_not_write_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
