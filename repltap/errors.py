@@ -133,6 +133,10 @@ class RdbError(ReplTapError):
         self.offset = offset
         self.key = key
 
+    def add_file(self, name: str) -> None:
+        """Say which file it is about: the reader sees bytes alone."""
+        self.message = f"{name}: {self.message}"
+
 
 class CorruptRdbError(RdbError):
     """The bytes are not those of an RDB, or end too early."""

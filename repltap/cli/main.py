@@ -13,6 +13,8 @@ from repltap.cli.journal import journal
 from repltap.cli.output import stdout_closed
 from repltap.cli.run import run
 from repltap.cli.snapshot import snapshot
+from repltap.cli.snapshot_cat import cat
+from repltap.cli.snapshot_memory import memory
 from repltap.cli.status import status
 from repltap.errors import ReplTapError
 from repltap.version import VERSION, is_compiled
@@ -35,6 +37,8 @@ cli.add_command(run)
 cli.add_command(status)
 cli.add_command(journal)
 cli.add_command(snapshot)
+snapshot.add_command(cat)
+snapshot.add_command(memory)
 cli.add_command(demo)
 
 

@@ -153,7 +153,7 @@ def fetch(
             raise click.UsageError("--upstream goes with none of --data-dir, --offset, --history")
         document = fetch_from_master(load_upstream(flags, os.environ, file), output)
     else:
-        document = fetch_stored(_choose(open_store(flags, file), number, offset), output)
+        document = fetch_stored(choose(open_store(flags, file), number, offset), output)
     if as_json:
         show_json(document)
     else:
@@ -162,7 +162,7 @@ def fetch(
         )
 
 
-def _choose(store: StoreReader, number: int | None, offset: int | None) -> Found:
+def choose(store: StoreReader, number: int | None, offset: int | None) -> Found:
     """Find the stored snapshot that is meant.
 
     Raises:

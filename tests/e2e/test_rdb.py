@@ -22,6 +22,7 @@ from repltap.rdb.entries import (
     Strings,
     expand,
 )
+from repltap.rdb.memory import MemoryReport
 from repltap.rdb.reader import RdbReader
 from repltap.rdb.restore import RestoreWriter, dump_payload
 from repltap.rdb.stream import entries_of
@@ -112,6 +113,25 @@ def test_restore_rebuilds_the_keys(saved: tuple[Server, Path], lab: Lab) -> None
             for words in (("OBJECT", "ENCODING", key), ("TYPE", key)):
                 assert one.call(*words) == other.call(*words), key
             assert abs(one.call("PTTL", key) - other.call("PTTL", key)) < 10_000
+
+
+def test_memory_is_about_what_the_server_says(lab: Lab) -> None:
+    """Key by key within a third, and in all within a tenth: it is an estimate."""
+    master = lab.master("redis-7.0")
+    with master.client() as client:
+        fill(client, master.flavour)
+        client.call("DEBUG", "RELOAD")  # what is just written has room to grow
+        report = MemoryReport(0)
+        items = reading(master.directory / "dump.rdb")
+        sizes = [size for item in items for size in report.add(item)]  # type: ignore[arg-type]
+        said = estimated = 0
+        for size in sizes:
+            client.call("SELECT", size.db)
+            used = client.call("MEMORY", "USAGE", size.key, "SAMPLES", 0)
+            said += used
+            estimated += size.memory_bytes
+            assert 0.66 * used - 50 < size.memory_bytes < 1.5 * used + 50, (size, used)
+    assert 0.9 < estimated / said < 1.1
 
 
 def reading(path: Path, **options: object) -> Iterator[object]:
