@@ -53,6 +53,8 @@ def unpack(packed: bytes, size: int) -> bytes:
             if position >= end:
                 raise FaultError("packed data ends in a reference", position)
             have = len(out)
+            if have > size:  # what literals add can't be more than there is
+                raise FaultError(f"unpacks to more than {size} bytes", position)
             start = have - ((control & 31) << 8 | packed[position]) - 1
             position += 1
             if start < 0:
@@ -63,8 +65,6 @@ def unpack(packed: bytes, size: int) -> bytes:
                 pattern = out[start:have]
                 whole, rest = divmod(count, have - start)
                 out += pattern * whole + pattern[:rest]
-        if len(out) > size:
-            raise FaultError(f"unpacks to more than {size} bytes", position)
     if len(out) != size:
         raise FaultError(f"unpacks to {len(out)} bytes instead of {size}", position)
     return bytes(out)

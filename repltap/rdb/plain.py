@@ -7,6 +7,7 @@ on from there and comes back.
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from repltap.rdb.source import Source
@@ -30,7 +31,7 @@ def take_strings(source: Source) -> list[StringKey]:  # noqa: PLR0915 - one loop
     """
     if source.position + _LONGEST > source.end:
         source.fill(_LONGEST)
-    found: list[StringKey] = []
+    found: list[StringKey] = _take_alike(source)
     data, position = source.data, source.position
     safe_end = source.end - _LONGEST
     append = found.append
@@ -69,4 +70,32 @@ def take_strings(source: Source) -> list[StringKey]:  # noqa: PLR0915 - one loop
             append((key, value, expire))
         position = stop
     source.position = position
+    return found
+
+
+def _take_alike(source: Source) -> list[StringKey]:
+    """Take the first key, and those behind it whose key and value are as long and do not expire.
+
+    Datasets of fixed-size records are long runs of such, and are half the work this way.
+    """
+    data, position = source.data, source.position
+    found: list[StringKey] = []
+    if position + _LONGEST > source.end or data[position] or data[position + 1] >= 0x40:
+        return found
+    middle = position + 2 + data[position + 1]
+    size = data[middle]
+    start = middle + 1
+    if size >= 0x40:
+        if size >= 0x80:
+            return found
+        size = (size & 0x3F) << 8 | data[start]
+        start += 1
+    before_key, before_value = data[position : position + 2], data[middle:start]
+    shape = struct.Struct(f"2s{middle - position - 2}s{start - middle}s{size}s")
+    room = (source.end - position) // shape.size * shape.size
+    for one, key, other, value in shape.iter_unpack(memoryview(data)[position : position + room]):
+        if one != before_key or other != before_value:
+            break
+        found.append((key, value, None))
+    source.position = position + len(found) * shape.size
     return found

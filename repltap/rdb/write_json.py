@@ -51,26 +51,26 @@ class JsonWriter:
     def write(self, item: Item) -> bytes:
         """Write an item as a line, or several; b"" for what is a hint to a server alone."""
         if isinstance(item, Strings):
-            return b"".join([_string(item.db, *one) for one in item.items])
+            return _strings(item)
         if isinstance(item, Entry):
             return _encode(lambda text: _entry(item, text))
         return _encode(lambda text: _other(item, text))
 
 
-def _string(db: int, key: bytes, value: bytes, expire_at_ms: int | None) -> bytes:
-    record: _Record = {"v": ENVELOPE_VERSION, "kind": "snapshot", "db": db}
-    try:
-        record["keys"] = [key.decode()]
-        record["type"] = "string"
-        record["value"] = value.decode()
-    except UnicodeDecodeError:
-        record["keys"] = [_base64(key)]
-        record["type"] = "string"
-        record["value"] = _base64(value)
-        record["enc"] = "base64"
-    if expire_at_ms is not None:
-        record["expire_at_ms"] = expire_at_ms
-    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+def _strings(run: Strings) -> bytes:
+    """Write a run of strings; put together here, that takes a third of what a dict does."""
+    head = b'{"v":%d,"kind":"snapshot","db":%d,"keys":[' % (ENVELOPE_VERSION, run.db)
+    dumps = orjson.dumps
+    lines = []
+    for key, value, expire_at_ms in run.items:
+        tail = b"" if expire_at_ms is None else b',"expire_at_ms":%d' % expire_at_ms
+        try:
+            name, text = dumps(key.decode()), dumps(value.decode())
+        except UnicodeDecodeError:
+            name, text = dumps(_base64(key)), dumps(_base64(value))
+            tail += b',"enc":"base64"'
+        lines.append(b'%b%b],"type":"string","value":%b%b}\n' % (head, name, text, tail))
+    return b"".join(lines)
 
 
 def _encode(build: Callable[[_Text], _Record | None]) -> bytes:

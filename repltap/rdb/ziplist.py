@@ -40,7 +40,9 @@ def begin(data: bytes) -> int:
     return data[8] | data[9] << 8
 
 
-def read(data: bytes, position: int, limit: int, out: list[bytes]) -> int:
+def read(  # noqa: PLR0915 - one loop: a call per entry would double its time
+    data: bytes, position: int, limit: int, out: list[bytes]
+) -> int:
     """Read items.
 
     Args:
@@ -56,8 +58,15 @@ def read(data: bytes, position: int, limit: int, out: list[bytes]) -> int:
         FaultError: An entry is damaged.
     """
     end = len(data) - 1
+    append = out.append
     while limit > 0 and position < end:
         limit -= 1
+        first = data[position + 1]
+        if first < 0x40 and data[position] != 0xFE:  # most of them: a short text
+            start = position + 2
+            position = start + first
+            append(data[start:position])
+            continue
         position += 5 if data[position] == 0xFE else 1
         if position >= end:
             raise FaultError("a ziplist entry is cut off", end)

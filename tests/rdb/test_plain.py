@@ -58,3 +58,25 @@ def test_the_end_is_left_to_others() -> None:
     found = source(b"\x00\x01a\x01x" * 10)
     assert take_strings(found) == []
     assert found.offset == 0
+
+
+@pytest.mark.parametrize("count", [1, 7, 5000])
+@pytest.mark.parametrize(
+    ("key_size", "value_size"), [(0, 0), (16, 64), (63, 63), (5, 16383), (64, 3)]
+)
+def test_records_that_are_alike(count: int, key_size: int, value_size: int) -> None:
+    count = min(count, 100_000 // (value_size + 1))
+    expected: list[tuple[bytes, bytes, int | None]] = []
+    records = b""
+    for number in range(count):
+        pair = (b"%063d" % number * 2)[-key_size:] if key_size else b"", b"%d" % number * value_size
+        key, value = pair[0], pair[1][:value_size].ljust(value_size)
+        records += b"\x00" + string(key) + string(value)
+        expected.append((key, value, None))
+    for tail in (b"", b"\x00\x01k" + b"\x01x", b"\x01\x01k\x01\x01x", b"\xff"):
+        found = source(records + tail + FILL)
+        taken: list[tuple[bytes, bytes, int | None]] = []
+        while more := take_strings(found):
+            taken += more
+        assert taken[:count] == expected
+        assert len(taken) == count + tail.startswith(b"\x00")
