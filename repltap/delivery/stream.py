@@ -58,7 +58,7 @@ class StreamLimits:
     Attributes:
         command_bytes: One command, on the wire.
         args: The words of one command.
-        hold_bytes: An open transaction that is held back until its EXEC.
+        hold_bytes: The records of an open transaction, which are held until its EXEC.
     """
 
     command_bytes: int = MAX_COMMAND_BYTES

@@ -11,6 +11,7 @@ from repltap.sink import Record
 
 _MULTI = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC = b"*1\r\n$4\r\nEXEC\r\n"
+_DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
 
 
 class RespForm:
@@ -65,6 +66,11 @@ class RespForm:
 
     def _frame(self, record: Record, parts: list[bytes]) -> None:
         """Write what has to stand before a record."""
+        if self._tx_id >= 0 and (record.tx is None or record.tx.id != self._tx_id):
+            # Its EXEC never came: the history has ended within it, and no replica has executed it.
+            parts.append(_DISCARD)
+            self._tx_id = -1
+            self._db = None  # what was selected before it
         if record.tx is not None and record.tx.id != self._tx_id:
             parts.append(_MULTI)
             self._tx_id = record.tx.id

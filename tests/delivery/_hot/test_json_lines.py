@@ -41,8 +41,9 @@ def test_a_line() -> None:
 def test_what_is_not_known_is_absent() -> None:
     (line,) = lines(command(b"SELECT", b"x") + SET)
     assert "db" not in line
-    (line,) = lines(command(b"SELECT", b"1234") + SET)
-    assert line["db"] == 1234
+    for db in (1, 63, 64, 1234):
+        (line,) = lines(command(b"SELECT", b"%d" % db) + SET)
+        assert line["db"] == db
 
 
 def test_a_value_that_is_no_text_turns_all_into_base64() -> None:
@@ -64,10 +65,12 @@ def test_transactions_and_what_was_changed() -> None:
 
 def test_names_and_sources_are_escaped() -> None:
     (record,) = records_of(command(b'"\x01', b"a"))
-    written = JsonLines().write([record._replace(source='a "b"'), record._replace(replid=OTHER)])
-    first, second = (json.loads(line) for line in written.splitlines())
+    named = record._replace(source='a "b"')
+    written = JsonLines().write([named, named._replace(replid=OTHER), record])
+    first, second, third = (json.loads(line) for line in written.splitlines())
     assert (first["source"], first["cmd"]) == ('a "b"', '"\x01')
-    assert (second["source"], second["id"]) == ("master", f"{OTHER}:{record.offset_end}")
+    assert (second["replid"], second["id"]) == (OTHER, f"{OTHER}:{record.offset_end}")
+    assert (third["source"], third["replid"]) == ("master", REPLID)
 
 
 def test_names_take_bounded_memory() -> None:

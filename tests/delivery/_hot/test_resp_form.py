@@ -81,3 +81,21 @@ def test_a_command_at_offset_0_that_was_torn() -> None:
     assert tap.feed(SET[:7], REPLID, 0) == []
     records = tap.feed(SET[7:] + SET, REPLID, 0)
     assert form.write(records, *tap.window) == SET + SET
+
+
+def test_a_transaction_whose_end_never_comes() -> None:
+    """It had been given out in part when its history ended: nobody executes it."""
+    limits = StreamLimits(hold_bytes=1)
+    cut, form = stream(limits=limits), RespForm(0)
+    raw = MULTI + command(b"SELECT", b"4") + SET + SET
+    out = form.write(cut.feed(raw, REPLID, 0), *cut.window)
+    assert out == MULTI + command(b"SELECT", b"4") + SET
+    discard, select = command(b"DISCARD"), command(b"SELECT", b"0")
+    other = stream(StreamState(5000, 0))
+    assert form.write(other.feed(SET, REPLID, 0), *other.window) == discard + select + SET
+    other, form = stream(StreamState(5000, 0)), RespForm(0)
+    form.write(stream(limits=limits).feed(raw, REPLID, 0), b"", 0)
+    whole = MULTI + SET + EXEC
+    assert form.write(other.feed(whole, REPLID, 0), *other.window) == (
+        discard + MULTI + select + SET + EXEC
+    )

@@ -94,7 +94,7 @@ def test_a_transaction_that_is_cut_is_dropped() -> None:
 
 def test_a_transaction_too_large_to_hold_comes_in_parts() -> None:
     """Always one behind, so that the last one says so; and it is gone on with where it was."""
-    limits = StreamLimits(hold_bytes=2 * len(SET))
+    limits = StreamLimits(hold_bytes=2 * (len(SET) + 550))
     tap = stream(limits=limits)
     body = [SET] * 7
     got = [tap.feed(MULTI, REPLID, TIME_MS)]
@@ -125,7 +125,7 @@ _PARTS = st.sampled_from(
 )
 
 
-@given(st.lists(_PARTS, max_size=30), st.integers(0, 30), st.sampled_from([1 << 20, 300, 40]))
+@given(st.lists(_PARTS, max_size=30), st.integers(0, 30), st.sampled_from([1 << 20, 1500, 40]))
 def test_resumed_anywhere(parts: list[bytes], cut: int, hold_bytes: int) -> None:
     """What was given out, and what a new one gives out from the state on, is the whole."""
     raw = b"".join(parts)
@@ -136,8 +136,24 @@ def test_resumed_anywhere(parts: list[bytes], cut: int, hold_bytes: int) -> None
     state = first.state()
     assert StreamState.from_dict(state.as_dict()) == state
     second = stream(state, limits=limits)
+    assert second.state() == state
     records += second.feed(raw[state.offset - START :], REPLID, TIME_MS)
     assert records == stream(limits=limits).feed(raw, REPLID, TIME_MS)
+
+
+def test_the_state_within_a_large_transaction_that_selects() -> None:
+    """What is held back comes first when it is gone on, under the database it was written to."""
+    tap = stream(limits=StreamLimits(hold_bytes=1))
+    assert len(tap.feed(MULTI + SET + SET + select(7), REPLID, TIME_MS)) == 1
+    state = tap.state()
+    assert state == StreamState(START + 15 + len(SET), 0, START, 1)
+    rest = stream(state).feed(SET + select(7) + SET + EXEC, REPLID, TIME_MS)
+    assert seen(rest) == [(0, "SET", START, 1, False), (7, "SET", START, 2, True)]
+
+
+def test_each_transaction_counts_for_itself() -> None:
+    raw = MULTI + SET + SET + EXEC
+    assert [r.tx and r.tx.ordinal for r in records_of(raw + raw)] == [0, 1, 0, 1]
 
 
 def test_names_in_every_spelling_take_bounded_memory() -> None:
