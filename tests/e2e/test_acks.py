@@ -32,6 +32,8 @@ def _quorum(lab: Lab, replicas: int) -> tuple[Server, Relay, list[Server]]:
     below = [lab.server("redis-7.0", f"replica-{n}", upstream=relay) for n in range(replicas)]
     for node in (relay, *below):
         node.wait_link()
+    # What is not published yet is gone with a kill, and the master gives another full sync.
+    wait_for("the history is stored", lambda: list(relay.data_dir.rglob("history.json")))
     return master, relay, below
 
 
