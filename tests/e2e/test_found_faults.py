@@ -75,11 +75,17 @@ def test_psync_and_a_command_in_one_packet(scene: _Scene) -> None:
 
 def test_psync_ahead_behind_unread_answers_and_then_noise(scene: _Scene) -> None:
     """Found by attack: one client that reads nothing ended the relay, seconds after its noise."""
-    with RawReplica(scene.relay.port, read_buffer_bytes=2048) as client:
+    # How much the kernel takes is its own affair: sometimes it has taken all by then.
+    assert any(_asks_behind_unread_answers_and_makes_noise(scene) for _ in range(10))
+
+
+def _asks_behind_unread_answers_and_makes_noise(scene: _Scene) -> bool:
+    relay = scene.relay
+    with RawReplica(relay.port, read_buffer_bytes=2048) as client:
         address = "addr={}:{} ".format(*client.socket.getsockname())
 
         def listed() -> dict[str, str]:
-            lines = scene.relay.call("CLIENT", "LIST").decode().splitlines()
+            lines = relay.call("CLIENT", "LIST").decode().splitlines()
             found = [line for line in lines if address in line]
             return dict(pair.split("=", 1) for pair in found[0].split()) if found else {}
 
@@ -90,14 +96,15 @@ def test_psync_ahead_behind_unread_answers_and_then_noise(scene: _Scene) -> None
 
         while not stuck():
             client.send(b"INFO\r\n" * 16)
-        relay = scene.relay
         client.send(b"PSYNC %b %d\r\n" % (relay.replid.encode(), relay.offset + 5_000))
         while (now := listed())["cmd"] != "psync":
             if int(now["omem"]) > 256 << 10:  # so much that nothing more is read from it
                 client.socket.recv(4096)
-        assert int(listed()["omem"]) > 0
+        unread = int(listed()["omem"])
         client.send(b"*abc\r\n")
-        wait_for("it is closed", lambda: not listed())
+        if unread:
+            wait_for("it is closed", lambda: not listed())
+        return unread > 0
 
 
 def test_a_flood_of_commands_leaves_the_others_their_turns(scene: _Scene) -> None:
