@@ -334,7 +334,9 @@ def _store(values: Mapping[str, Any]) -> StoreConfig:
             "upstream: ack_policy durable: with fsync no, nothing is ever known to be durable",
             hint="set fsync to always or everysec",
         )
-    if made.quota_bytes is not None and made.quota_bytes < made.segment_bytes:
+    # The default segment gives way to a small quota, one that was asked for doesn't (`app`).
+    asked = "segment_bytes" in plain
+    if asked and made.quota_bytes is not None and made.quota_bytes < made.segment_bytes:
         raise ConfigError(
             f"store: quota_bytes {made.quota_bytes} is less than one segment "
             f"({made.segment_bytes} bytes)",

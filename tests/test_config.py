@@ -168,7 +168,10 @@ def test_foreign_and_empty_variables_are_ignored() -> None:
         ({"upstream_username": "u"}, "no password for user 'u'"),
         ({"upstream": "redis://u@m"}, "no password for user 'u'"),
         ({"upstream_backoff_min_seconds": "9"}, "backoff_min_seconds 9 is more than"),
-        ({"store_quota_bytes": "1mb"}, "quota_bytes 1048576 is less than one segment"),
+        (
+            {"store_quota_bytes": "1mb", "store_segment_bytes": "2mb"},
+            "quota_bytes 1048576 is less than one segment",
+        ),
     ],
 )
 def test_a_wrong_flag_is_named(flags: dict[str, object], message: str) -> None:
@@ -295,3 +298,8 @@ def test_a_part_of_it_for_commands_that_need_no_more(tmp_path: Path) -> None:
     assert found == UpstreamConfig(host="m", port=7, password="word")
     with pytest.raises(ConfigError, match="--upstream is missing"):
         load_upstream({}, {}, None)
+
+
+def test_a_small_quota_needs_no_segment_size() -> None:
+    """Found by attack: the README said that segments become smaller, and 12mb was refused."""
+    assert load(LEAST | {"store_quota_bytes": "12mb"}, {}, None).store.quota_bytes == 12 << 20
