@@ -166,7 +166,12 @@ class Source:
         Raises:
             CorruptRdbError: A special string is here, or an encoding that nobody writes.
         """
-        first = self.byte()
+        position = self.position
+        if position < self.end:
+            first = self.data[position]
+            self.position = position + 1
+        else:
+            first = self.byte()
         if first < 0x40:
             return first
         if first < 0x80:
@@ -184,6 +189,23 @@ class Source:
             CorruptRdbError: It is cut off, or damaged.
             UnsupportedRdbError: It is longer than the limit.
         """
+        position, end = self.position, self.end
+        if position + 2 <= end:  # most of them: short, and there
+            data = self.data
+            first = data[position]
+            start = stop = 0
+            if first < 0x40:
+                start = position + 1
+                stop = start + first
+            elif first < 0x80:
+                start = position + 2
+                stop = start + ((first & 0x3F) << 8 | data[position + 1])
+            if 0 < stop <= end:
+                self.position = stop
+                return data[start:stop]
+        return self._other_string()
+
+    def _other_string(self) -> bytes:
         if self.position >= self.end:
             self.need(1)
         first = self.data[self.position]
@@ -222,6 +244,26 @@ class Source:
             self.skip(packed_size)
         else:
             raise self.corrupt(f"{first:#x} begins no string")
+
+    def skip_strings(self, count: int) -> None:
+        """Pass over strings without holding them."""
+        data, position, end = self.data, self.position, self.end
+        while count > 0:
+            count -= 1
+            if position + 2 <= end:
+                first = data[position]
+                stop = end + 1
+                if first < 0x40:
+                    stop = position + 1 + first
+                elif first < 0x80:
+                    stop = position + 2 + ((first & 0x3F) << 8 | data[position + 1])
+                if stop <= end:
+                    position = stop
+                    continue
+            self.position = position
+            self.skip_string()
+            data, position, end = self.data, self.position, self.end
+        self.position = position
 
     def strings(self, limit: int, budget_bytes: int, out: list[bytes]) -> int:
         """Take strings until there are `limit` or they have more than `budget_bytes`.

@@ -312,12 +312,6 @@ def read_module(source: Source, _key: bytes) -> Parts:
     return (Part(ModuleValue(name, version, source.offset - start), True, 1, 0),)
 
 
-def skip_strings(source: Source, count: int) -> None:
-    """Pass over strings."""
-    for _ in range(count):
-        source.skip_string()
-
-
 class Type(NamedTuple):
     """A type number.
 
@@ -395,7 +389,7 @@ def skip_value(source: Source, kind: Type, key: bytes) -> None:
     if kind.strings == ONE:
         source.skip_string()
     elif kind.strings:
-        skip_strings(source, kind.strings * source.length())
+        source.skip_strings(kind.strings * source.length())
     else:
         for _ in kind.read(source, key):
             pass

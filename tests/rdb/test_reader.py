@@ -1,4 +1,6 @@
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -202,6 +204,26 @@ def test_without_values_and_with_payloads() -> None:
     assert (part.payload, last.payload) == (None, b"\x01" + value)
     with pytest.raises(UnsupportedRdbError, match="serialized"):
         entries(data, limits=Limits(payload_bytes=2), payloads={"list"})
+
+
+@pytest.mark.parametrize("options", [{}, {"values": False}, {"wanted": lambda *_: False}])
+def test_a_large_set_takes_little_memory(options: dict[str, Any]) -> None:
+    """A tenth of what its members would take, while they come and go."""
+    count = 200_000
+    data = rdb(key(2, b"set", length(count) + b"".join(b"\x10%016d" % n for n in range(count))))
+    read = RdbReader(reading(data), **options)
+    tracemalloc.start()
+    try:
+        members = sum(
+            len(item.value.items)
+            for item in read
+            if isinstance(item, Entry) and isinstance(item.value, Members)
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert members == (0 if options else count)
+    assert peak < 3 << 20
 
 
 def test_the_offset_moves() -> None:

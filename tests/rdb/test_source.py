@@ -42,6 +42,9 @@ def test_strings(raw: bytes, value: bytes, step: int | None) -> None:
     several: list[bytes] = []
     assert found.strings(3, 1 << 20, several) == 3
     assert several == [value] * 3
+    found = source(data, step=step)
+    found.skip_strings(3)
+    assert found.take(4) == b"rest"
 
 
 def test_strings_stop_at_the_budget() -> None:
