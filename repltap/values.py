@@ -146,7 +146,7 @@ def seconds(low: float, high: float) -> Callable[[object], float]:
         except (TypeError, ValueError):
             number = math.nan
         if not low <= number <= high:
-            raise ValueError(f"{raw!r} is not a number of seconds from {low:g} to {high:g}")
+            raise ValueError(f"{raw!r} is not a number of seconds from {low:.10g} to {high:.10g}")
         return number
 
     return read

@@ -170,6 +170,8 @@ def test_seconds() -> None:
     for raw in ("0.4", "11", "x", "nan", "inf", True, None, [1]):
         with pytest.raises(ValueError, match="number of seconds from 0.5 to 10"):
             read(raw)
+    with pytest.raises(ValueError, match="from 1 to 315360000$"):
+        seconds(1, 315_360_000)("1h")
 
 
 def test_boolean() -> None:

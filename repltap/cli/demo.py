@@ -29,9 +29,10 @@ import click
     help="Keep logs and data here.  [default: a temporary directory, removed at the end]",
 )
 def demo(server: str | None, rate: int, seconds: float | None, directory: Path | None) -> int:
-    """Start a master, the relay, two replicas and traffic; ctrl-C stops all.
+    """Start a master, the relay, two replicas and traffic.
 
-    Needs no set-up: the embedded Valkey server is used, or one that is found on PATH.
+    ctrl-C stops all. Needs no set-up: the embedded Valkey server is used, or one that is
+    found on PATH.
     """
     from repltap.demo.stage import DemoSettings, run_demo
 

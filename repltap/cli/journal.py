@@ -30,7 +30,7 @@ history_option = click.option(
 
 @click.group()
 def journal() -> None:
-    """Look at the stored stream; a relay may be running on it meanwhile."""
+    """Look at the stored stream, also beside a running relay."""
 
 
 @journal.command(name="ls")

@@ -18,7 +18,7 @@ config_file = click.option(
     metavar="FILE",
     envvar="REPLTAP_CONFIG",
     type=click.Path(path_type=Path),
-    help="A TOML file with the same options.",
+    help="A TOML file with the options of `repltap run`.",
 )
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -30,14 +30,14 @@ Found = tuple[HistoryReader, Snapshot]
 
 @click.group()
 def snapshot() -> None:
-    """Look at the stored snapshots; a relay may be running on them meanwhile."""
+    """Look at the stored snapshots, also beside a running relay."""
 
 
 @snapshot.command(name="ls")
 @table_options("data_dir")
 @json_flag
 def list_snapshots(file: Path | None, as_json: bool, **flags: object) -> int | None:
-    """List the stored snapshots: offset, format, size, when they came and from which server.
+    """List the stored snapshots: offset, format, size, time and server.
 
     \b
     repltap snapshot ls --data-dir ./data
@@ -67,7 +67,7 @@ def list_snapshots(file: Path | None, as_json: bool, **flags: object) -> int | N
 @history_option
 @json_flag
 def verify(file: Path | None, number: int | None, as_json: bool, **flags: object) -> int | None:
-    """Read the stored snapshots and compare them with their size, header and CRC-64.
+    """Compare the stored snapshots with their size, header and CRC-64.
 
     Says which file is damaged, goes on to the next, and exits with 5 when any is.
 
@@ -136,7 +136,7 @@ def fetch(
     as_json: bool,
     **flags: object,
 ) -> None:
-    """Get an RDB file: from a master or a relay, or one of the stored snapshots.
+    """Get an RDB file, from a server or from the stored snapshots.
 
     With --upstream on the command line the server there is asked for its dataset, as `redis-cli
     --rdb` does; else a stored one is copied. Either is compared with its CRC-64 before the file

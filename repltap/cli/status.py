@@ -37,7 +37,7 @@ _START_HINT = "is `repltap run` running with --http at this address?"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(address: str, as_json: bool) -> None:
-    """Show how a running relay is: its master, its journal, its replicas."""
+    """Show how a running relay is: its master, journal and replicas."""
     url = status_url(address)
     body = fetch(url)
     try:

@@ -160,7 +160,7 @@ class SyncService:
             session.hold(f"it needs a full sync ({reason}), and no snapshot for it is here yet")
             return
         if not self._slots.admit(session, wait.since):
-            session.hold(f"{self._slots.limit} snapshots are being sent, and others wait as well")
+            session.hold(f"max_transfers is {self._slots.limit}, and others are before it")
             return
         history = choice.history if isinstance(choice, Intake) else self._feed.history
         assert history is not None
