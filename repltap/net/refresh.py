@@ -18,7 +18,7 @@ from repltap.errors import ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
-from repltap.net.refresh_run import RefreshRun
+from repltap.net.refresh_run import AbandonedError, RefreshRun
 from repltap.net.setbacks import Setbacks
 from repltap.net.staleness import Staleness
 from repltap.net.upstream import UpstreamLink
@@ -167,6 +167,8 @@ class SnapshotRefresher:
                 continue
             try:
                 await self._refresh(request)
+            except AbandonedError as failure:
+                self._logger().info("snapshot refresh ended: %s", failure)
             except ReplTapError as failure:
                 self._failed(request, failure)
             # Whoever still waits asks again when the feed tells of the change.
@@ -250,6 +252,7 @@ class SnapshotRefresher:
             self._link,
             listening_port=self._listening_port,
             announce=request.wanted.announce,
+            wanted=lambda: request.reason is RefreshReason.SCHEDULE or self._count_waiters() > 0,
         )
         try:
             snapshot = await fetch.run()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from repltap.errors import DiskFullError, UpstreamError
 from repltap.feed import Feed
@@ -38,6 +39,10 @@ _CATCH_UP_SECONDS = 30.0
 snapshot has arrived; a link that is down that long makes the snapshot useless."""
 
 
+class AbandonedError(UpstreamError):
+    """Whoever wanted the snapshot has gone before it began to arrive."""
+
+
 class RefreshRun:
     """One refresh; run once.
 
@@ -47,6 +52,7 @@ class RefreshRun:
         link: The main link: its master is asked.
         listening_port: What to announce.
         announce: The version to announce, None for none.
+        wanted: Tells whether anybody still wants it.
 
     Attributes:
         started_at: Unix seconds.
@@ -61,6 +67,7 @@ class RefreshRun:
         *,
         listening_port: int,
         announce: str | None,
+        wanted: Callable[[], bool],
     ) -> None:
         self.started_at = time.time()
         self.intake: Intake | None = None
@@ -71,6 +78,7 @@ class RefreshRun:
         self._generation = feed.generation
         self._listening_port = listening_port
         self._announce = announce
+        self._wanted = wanted
 
     @property
     def same(self) -> bool:
@@ -90,6 +98,7 @@ class RefreshRun:
             The stored snapshot.
 
         Raises:
+            AbandonedError: It had not begun to arrive, and nobody wants it any more.
             UpstreamError, RemoteProtocolError: The master gave none that can be used.
             StoreError: It could not be stored.
         """
@@ -147,8 +156,13 @@ class RefreshRun:
             self.intake.verify(event.crc64)
 
     def tick(self) -> None:
-        """Give up when the disk has no room for more, or the history is no longer the same."""
+        """Give up when the history is no longer the same, nobody wants it, or there is no room.
+
+        A relay above may keep us waiting for as long as its own master can't give it.
+        """
         self._check_same()
+        if (self.intake is None or not self.intake.started) and not self._wanted():
+            raise AbandonedError("nobody waits for it any more")
         if not self._feed.has_room(self._feed.working_room_bytes):
             raise self._no_room()
 

@@ -626,3 +626,26 @@ async def test_who_has_gone_is_not_fetched_for(
         peer.say(b"+CONTINUE\r\n")
         await until("the link", lambda: it.link.streaming_since is not None)
         assert it.refresher._next() is None
+
+
+async def test_nobody_waits_for_it_any_more(
+    path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the soak: a stranger who had gone kept a relay above fetching, each five minutes."""
+    async with relay(path, master.port) as it:
+        await up(it, master)
+        with await it.replica() as stranger:
+            await stranger.ask()
+            second, asked = await master.asked()
+            assert asked == (b"?", b"-1")
+        monkeypatch.setattr(refresh_module, "_LAPSE_SECONDS", 0.01)
+        await second.gone()
+        await until("its end", lambda: it.refresher.status() is None)
+        assert it.refresher.failures == 0
+        assert it.link.streaming_since is not None
+        monkeypatch.undo()
+        with await it.replica() as replica:
+            await replica.ask()
+            third, _ = await master.asked()
+            third.full(REPLID, END, NEW)
+            assert await replica.snapshot() == (REPLID, END, NEW)

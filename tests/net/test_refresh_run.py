@@ -44,7 +44,14 @@ class Running:
     def __init__(self, it: Link, main: MasterLink) -> None:
         self.it = it
         self.main = main
-        self.fetch = RefreshRun(it.feed, it.history, it.link, listening_port=6380, announce="9.1.2")
+        self.fetch = RefreshRun(
+            it.feed,
+            it.history,
+            it.link,
+            listening_port=6380,
+            announce="9.1.2",
+            wanted=lambda: True,
+        )
         self.task: asyncio.Task[Snapshot]
         self.second: MasterLink
 
