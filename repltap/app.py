@@ -216,6 +216,8 @@ class Relay:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        # As redis-server: it goes on when the terminal that started it is closed.
+        loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP received: going on")
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():

@@ -153,12 +153,21 @@ _SHORT = {
 }
 
 
+def _or_none(parse: Callable[[object], object]) -> Callable[[object], object]:
+    """Let `none` be said too, to take back what a file or a variable says."""
+
+    def read(raw: object) -> object:
+        return None if raw == "none" else parse(raw)
+
+    return read
+
+
 def _options() -> tuple[Option, ...]:
     return tuple(
         Option(
             section=section,
             name=name,
-            parse=parse,
+            parse=_or_none(parse) if default == "none" else parse,
             metavar=metavar,
             default=default,
             help=help_text,

@@ -111,6 +111,21 @@ def test_a_signal_is_an_ordered_end(
     store.close()
 
 
+def test_a_hang_up_of_the_terminal_is_no_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a new user: the relay that the README starts with & died with its terminal."""
+
+    def hang_up(_relay: Relay, _port: int) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Relay, "_log_start", hang_up)
+    assert run(config(path)) == 0
+    assert caplog.text.index("SIGHUP received") < caplog.text.index("SIGTERM received")
+
+
 def test_a_port_in_use(path: Path) -> None:
     before = open_fds()
     with socket.create_server(("127.0.0.1", 0)) as busy:

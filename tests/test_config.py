@@ -303,3 +303,11 @@ def test_a_part_of_it_for_commands_that_need_no_more(tmp_path: Path) -> None:
 def test_a_small_quota_needs_no_segment_size() -> None:
     """Found by attack: the README said that segments become smaller, and 12mb was refused."""
     assert load(LEAST | {"store_quota_bytes": "12mb"}, {}, None).store.quota_bytes == 12 << 20
+
+
+def test_none_takes_back_what_the_file_says(tmp_path: Path) -> None:
+    """Found by a new user: `none` was shown as the default, and refused."""
+    file = toml(tmp_path, '[store]\nquota_bytes = "8gb"\n[snapshot]\nmax_age_seconds = "none"')
+    config = load(LEAST | {"store_quota_bytes": "none"}, {}, file)
+    assert config.store.quota_bytes is None
+    assert config.snapshot.max_age_seconds is None

@@ -39,10 +39,14 @@ def stdout_closed() -> int:
 def show(found: Sequence[Section]) -> None:
     """Print tables for people."""
     console = Console()
-    if console.is_terminal:
+    text = as_text(found)
+    # A border is a column more between columns; a table that is too wide would lose digits.
+    borders = 2 + max((len(section.columns) for section in found), default=0)
+    fits = max(map(len, text.splitlines()), default=0) + borders <= console.width
+    if console.is_terminal and fits:
         console.print(as_tables(found))
     else:
-        click.echo(as_text(found))
+        click.echo(text)
 
 
 def show_json(document: object) -> None:

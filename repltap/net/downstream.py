@@ -256,6 +256,8 @@ class Downstream:
         if self._sessions.pop(session.id, None) is not None:
             if session.kind is ClientKind.REPLICA:
                 self.departures.note(session.name, ending, session.protocol.replica.acked)
+                if self._service is not None:
+                    self._service.departed(session, ending)
             self.closed_input_bytes += session.connection.bytes_in
             self.closed_output_bytes += session.connection.bytes_out
             self.closed_replication_bytes += session.sent_stream_bytes

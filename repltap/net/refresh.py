@@ -270,11 +270,13 @@ class SnapshotRefresher:
             time.time() - fetch.started_at,
             fetch.intake.followed,
         )
-        if snapshot.offset <= before.get(snapshot.format, -1):
+        newer = snapshot.offset > before.get(snapshot.format, -1)
+        if newer:
+            self._setbacks.clear(request.wanted.announce)
+        self._check_use(request)
+        if not newer:
             # A relay gives the one that it has stored. Asked again it would give it again.
             raise UpstreamError("what came is no newer than what was stored before")
-        self._setbacks.clear(request.wanted.announce)
-        self._check_use(request)
         self._setbacks.clear(request.wanted)
 
     def _failed(self, request: _Request, failure: ReplTapError) -> None:

@@ -13,13 +13,14 @@ from collections import Counter
 from typing import Protocol
 
 from repltap.boundary import last_boundary
-from repltap.endings import DenialReason
+from repltap.endings import DenialReason, DisconnectReason, Ending
 from repltap.errors import NotRetainedError, StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.departures import ending_of
 from repltap.net.owner import SyncWait
 from repltap.net.session import Session
+from repltap.net.setbacks import Setbacks
 from repltap.net.transfers import TransferSlots
 from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
@@ -96,6 +97,7 @@ class SyncService:
         self._upstream = upstream
         self._refresher = refresher
         self._slots = slots
+        self._spurned = Setbacks(_now, lambda: feed.generation)
         self.full = 0
         self.partial = 0
         self.denied = 0
@@ -112,6 +114,22 @@ class SyncService:
             self._decide(session, wait)
         except StoreError as failure:
             session.connection.close(ending_of(failure, "it can't be served now"))
+
+    def departed(self, session: Session, ending: Ending) -> None:
+        """Take note of a replica that is gone.
+
+        One that can't load what it is sent asks for it again at once, and would for ever: Redis 7.0
+        below Valkey 8.1 did so 180 times a second. It is held back longer each time.
+        """
+        name = session.name
+        if ending.reason is DisconnectReason.CLOSED and session.spurned:
+            session.log.warning(
+                "left without acknowledging its snapshot: can it load that (its log says so)? It "
+                "gets another in %g s at the earliest",
+                self._spurned.add(name),
+            )
+        elif session.protocol.replica.acked is not None:
+            self._spurned.clear(name)
 
     def _decide(self, session: Session, wait: SyncWait) -> None:
         if self._feed.shifting:
@@ -155,6 +173,9 @@ class SyncService:
     def _serve_full(
         self, session: Session, wait: SyncWait, reason: str, denial: DenialReason | None
     ) -> None:
+        if self._spurned.running(session.name):
+            session.hold("it has just left a snapshot unacknowledged, and is to wait for another")
+            return
         choice = self._choose(session, wait)
         if choice is None:
             session.hold(f"it needs a full sync ({reason}), and no snapshot for it is here yet")
@@ -221,6 +242,10 @@ class SyncService:
         self.full += 1
         session.log.info("gets an empty snapshot, as it asked, and the stream from now on")
         session.send_empty_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _will_do(intake: Intake, wanted: Wanted, *, takes_mark: bool) -> bool:

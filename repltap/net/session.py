@@ -42,6 +42,9 @@ from repltap.store.snapshots import Snapshot
 _TURN_SECONDS = 0.002
 """How long one client's commands may run before the others have their turn."""
 
+_SPURNED_SECONDS = 10.0
+"""Who leaves a transfer so soon has not liked what it saw; later it may be the network."""
+
 _MARK_BYTES = 20  # forty hexadecimal characters
 
 
@@ -85,6 +88,8 @@ class Session:
         self._connected_at = self._active_at = self._loop.time()
         self._asked_to_sync = False
         self._turn_queued = False
+        self._granted_full_at: float | None = None  # a snapshot with data in it
+        self._snapshot_whole = False
         self.protocol = DownstreamProtocol(
             now=self._active_at, limits=InputLimits(), timeout_seconds=timeout_seconds
         )
@@ -140,6 +145,14 @@ class Session:
     def behind(self) -> bool:
         """It is streamed to, and has not been sent all there is."""
         return self.outflow.behind
+
+    @property
+    def spurned(self) -> bool:
+        """It was sent a snapshot, and left without a word: it may not be able to load it."""
+        if self._granted_full_at is None or self.protocol.replica.acked is not None:
+            return False
+        soon = self._loop.time() - self._granted_full_at < _SPURNED_SECONDS
+        return (soon or self._snapshot_whole) and not self.protocol.replica.rdb_only
 
     def acknowledged_in(self, history: HistoryStore) -> Acknowledgement | None:
         """Give what it has acknowledged of this history, if it holds all of its data."""
@@ -277,6 +290,7 @@ class Session:
         """
         self.outflow.prepare_snapshot(history, snapshot)
         self.wait = None
+        self._granted_full_at = self._loop.time()
         self.protocol.grant_full(history.history.replid, snapshot.offset)
         size = self.outflow.snapshot_size
         mark = None if size is not None else os.urandom(_MARK_BYTES).hex().encode()
@@ -298,6 +312,7 @@ class Session:
     def _snapshot_sent(self) -> None:
         """The whole RDB is with the kernel: go over to the stream, or close (rdb-only)."""
         self._owner.slots.leave(self)
+        self._snapshot_whole = True
         self.protocol.transfer_complete(self._loop.time())
         if self.protocol.replica.rdb_only:
             self._send_protocol()

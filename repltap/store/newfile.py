@@ -26,6 +26,9 @@ class NewFile:
     """
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve()  # a link's target is replaced, not the link
+        if path.name == "-" or (path.exists() and not path.is_file()):
+            raise StoreError("is no file to be replaced", path=path, hint="give a file's name")
         self.path = path
         self.size = 0
         # Two that write the same file don't write into each other's; a name that one killed has

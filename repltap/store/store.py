@@ -25,7 +25,7 @@ from repltap.position import Offset, ReplId
 from repltap.store.broken import BrokenFiles
 from repltap.store.budget import Budget
 from repltap.store.checkpoints import Checkpoints
-from repltap.store.history import HistoryStore
+from repltap.store.history import SNAPSHOTS_NAME, HistoryStore
 from repltap.store.metadata import fsync_dir, storage_error
 from repltap.store.options import StoreOptions
 from repltap.store.recovery import Repair
@@ -92,7 +92,8 @@ class Store:
         """
         try:
             if not path.is_dir():
-                path.mkdir(parents=True, exist_ok=True)
+                # It holds what the master holds: nobody else's to read.
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 fsync_dir(path.parent)
             lock_fd = _lock(path / LOCK_NAME)
         except OSError as exc:
@@ -267,12 +268,16 @@ class Store:
             except CorruptStoreError as exc:
                 if not self._published:
                     raise
-                self._set_aside(path, exc.message)
+                self._set_aside(path, f"no longer needed, and damaged: {exc.message}")
             else:
                 self._published = (history, *self._published)
                 self.repairs += history.repairs
         for path in unfinished:
-            self._remove_unfinished(path)
+            if any((path / SNAPSHOTS_NAME).glob("*.json")):
+                # Its metadata is written last, and gone: what is beside it may be wanted.
+                self._set_aside(path, "has no history.json, so what it is can't be known")
+            else:
+                self._remove_unfinished(path)
         if self._published:
             self.current = self._published[-1]
         self._broken.look()
@@ -309,7 +314,7 @@ class Store:
             fsync_dir(path.parent)
         except OSError as exc:
             raise storage_error(exc, path) from exc
-        self.repairs.append(Repair(path, None, 0, kept, f"no longer needed, and damaged: {reason}"))
+        self.repairs.append(Repair(path, None, 0, kept, reason))
 
     def _remove_unfinished(self, path: Path) -> None:
         try:

@@ -402,3 +402,18 @@ def test_a_host_name_that_can_not_be(lab: Lab) -> None:
     relay.follow(master)
     relay.wait_link()
     assert master.syncs.full == 1
+
+
+def test_a_replica_that_can_not_load_the_snapshot(lab: Lab) -> None:
+    """Found by a new user: it was sent 180 snapshots a second; now after 1, 5, 30, 300 seconds."""
+    master = lab.master("valkey-8.1")
+    relay = lab.relay(master)
+    relay.wait_link()
+    lab.server("redis-7.0", "too old", upstream=relay)
+    fine = lab.server("valkey-8.1", "fine", upstream=relay)
+    wait_for("the second wait", lambda: "gets another in 5 s" in relay.log, 30)
+    fine.wait_link()
+    wait_same(master, fine)
+    assert relay.syncs.full <= 3
+    assert fine.full_syncs_received == 1
+    assert master.syncs.full == 1

@@ -11,6 +11,7 @@ from repltap.feed import Feed
 from repltap.intake import HOLD_BACK_BYTES, Intake
 from repltap.net import downstream as downstream_module
 from repltap.net import serve as serve_module
+from repltap.net import setbacks as setbacks_module
 from repltap.position import Offset, ReplId
 from repltap.rdb.compatibility import Wanted
 from repltap.status import RefreshReason
@@ -533,3 +534,39 @@ async def test_a_replica_ahead_while_a_full_sync_arrives(path: Path) -> None:
         with await it.replica() as replica:
             await replica.ask(REPLID, END + 4)
             assert await replica.line() == b"+FULLRESYNC %b 500" % OTHER.encode()
+
+
+async def test_who_leaves_a_snapshot_unacknowledged_waits_longer_each_time(
+    path: Path,
+    fast_ticks: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Found by a new user: a replica that could not load it was sent 180 snapshots a second."""
+    monkeypatch.setattr(setbacks_module, "RETRY_SECONDS", (0.2, 3600.0))
+    async with port(path) as it:
+        for _ in range(2):
+            with await it.replica() as replica:
+                await replica.ask(None, 0, b"listening-port 7777")
+                assert (await replica.snapshot())[2] == rdb()
+            await until("its end", lambda: not it.sessions)
+        assert "gets another in 0.2 s" in caplog.text
+        assert "gets another in 3600 s" in caplog.text
+        with await it.replica() as again, await it.replica() as other:
+            await again.ask(None, 0, b"listening-port 7777")
+            await held(it)
+            await other.ask(None, 0, b"listening-port 7778")
+            assert (await other.snapshot())[2] == rdb()
+            assert it.service.full == 3
+
+
+async def test_who_acknowledged_is_served_at_once(path: Path, fast_ticks: None) -> None:
+    async with port(path) as it:
+        for _ in range(3):
+            with await it.replica() as replica:
+                await replica.ask(None, 0, b"listening-port 7777")
+                assert (await replica.snapshot())[2] == rdb()
+                await replica.send(ack(START))
+                await until("its ACK", lambda: it.sessions[0].protocol.replica.acked is not None)
+            await until("its end", lambda: not it.sessions)
+        assert it.service.full == 3

@@ -60,3 +60,21 @@ def test_what_one_that_was_killed_left_is_in_nobodys_way(
         new.write(b"REDIS")
         new.publish()
     assert "dump.rdb" in names(tmp_path)
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """Found by a new user: /dev/stdout was a file afterwards."""
+    (tmp_path / "link").symlink_to("/dev/null")
+    for target in (Path("/dev/null"), tmp_path / "link", tmp_path, Path("-")):
+        with pytest.raises(StoreError, match="is no file to be replaced"):
+            NewFile(target)
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "dump.rdb")
+    with NewFile(tmp_path / "link") as new:
+        new.write(b"REDIS")
+        new.publish()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "dump.rdb").read_bytes() == b"REDIS"

@@ -18,6 +18,7 @@ from repltap.position import Offset, ReplId
 from repltap.store.history import HistoryStore
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
+from tests.stored import SET, hold, open_store
 
 A, B = (ReplId(c * 40) for c in "ab")
 OPTIONS = StoreOptions(segment_bytes=1000, index_interval_bytes=100)
@@ -327,3 +328,23 @@ def test_regression_files_may_vanish_while_a_history_is_removed(
     assert os.listdir(tmp_path / "histories") == []
     store.discard(history)
     store.close()
+
+
+def test_a_history_without_its_metadata_is_kept(tmp_path: Path) -> None:
+    """Found by a new user: one missing file, and a start deleted the whole history."""
+    store = open_store(tmp_path)
+    history = hold(store, SET)
+    store.close()
+    (history.path / "history.json").unlink()
+    again = open_store(tmp_path)
+    assert again.current is None
+    assert "history.json" in again.repairs[0].reason
+    kept = history.path.with_name(history.path.name + ".broken")
+    assert list((kept / "snapshots").glob("*.rdb"))
+    assert list((kept / "journal").glob("*.seg"))
+    again.close()
+
+
+def test_the_data_directory_is_its_owners_alone(tmp_path: Path) -> None:
+    open_store(tmp_path / "data").close()
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
