@@ -60,6 +60,7 @@ class Ledger:
         self._marks: dict[Node, _Mark] = {}
         self._excuses: dict[Node, str] = {}
         self._refresh_excuses: dict[Node, str] = {}
+        self._owed: dict[Node, str] = {}  # refreshes that may come in a later round
         self._above: defaultdict[Node, set[Node]] = defaultdict(set)
         self._strangers: set[Node] = set()
         self._still: set[Node] = set()
@@ -86,6 +87,10 @@ class Ledger:
     def excuse(self, node: Node, reason: str) -> None:
         """Let a node have full syncs in this round."""
         self._excuses.setdefault(node, reason)
+
+    def owe_refresh(self, relay: Node, reason: str) -> None:
+        """Its snapshot may be lost by now: who needs one next, in any round, costs a refresh."""
+        self._owed[relay] = reason
 
     def excuse_refresh(self, relay: Node, reason: str) -> None:
         """Let a relay fetch a snapshot over a second connection in this round."""
@@ -197,6 +202,7 @@ class Ledger:
             if not count:
                 continue
             reason = self._refresh_excuses.get(node) or granted.get(node)
+            reason = reason or self._owed.pop(node, None)
             if reason:
                 self.reasons[f"snapshot refresh: {reason}"] += count
             else:

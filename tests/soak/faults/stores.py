@@ -38,6 +38,7 @@ class Damage(Fault):
             done = [_damage(self.rng, files) for _ in range(self.rng.choice([1, 1, 2]))]
             for node in (relay, *world.below(relay)):
                 world.ledger.excuse(node, "a store was damaged")
+                world.ledger.owe_refresh(node, "a store was damaged")
             for kind in done:
                 world.damaged(relay, kind.partition(":")[0])
             linger(self.rng, 0, 0.3)
