@@ -18,6 +18,7 @@ from repltap.status import CheckStatus
 from repltap.store.history import HistoryStore
 from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot
+from repltap.tasks import wait_at_most
 
 _RETRY_SECONDS = 1.0
 """How long it waits for what others check just then, and for file descriptors."""
@@ -107,8 +108,4 @@ class BackgroundCheck:
         return next(iter(self._left()), None)
 
     async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(_RETRY_SECONDS):
-                await self._stopped.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._stopped, _RETRY_SECONDS)

@@ -25,6 +25,7 @@ from repltap.net.upstream import UpstreamLink
 from repltap.rdb.compatibility import Wanted
 from repltap.status import RefreshReason, RefreshStatus
 from repltap.store.snapshots import Snapshot
+from repltap.tasks import wait_at_most
 
 _POLL_SECONDS = 0.5
 _MAX_REQUESTS = 16
@@ -178,11 +179,10 @@ class SnapshotRefresher:
     async def _pause(self) -> None:
         """Wait until something is wanted; look again now and then where something is due later."""
         later = bool(self._requests) or self._staleness.scheduled
-        try:
-            async with asyncio.timeout(_POLL_SECONDS if later else None):
-                await self._signal.wait()
-        except TimeoutError:
-            pass
+        if later:
+            await wait_at_most(self._signal, _POLL_SECONDS)
+        else:
+            await self._signal.wait()
         self._signal.clear()
 
     def _forget_requests(self) -> None:
