@@ -147,6 +147,23 @@ class SnapshotConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SinkConfig:
+    """A sink as it was configured; `repltap.delivery.settings` knows what the settings mean.
+
+    Attributes:
+        name: Letters, digits, `_` and `-`, at most 64.
+        type: The entry point that makes it.
+        settings: By name, as text or TOML values.
+        origin: Where it was configured, for errors: `repltap.toml: [sink.audit]`, `--sink ...`.
+    """
+
+    name: str
+    type: str
+    settings: Mapping[str, object] = field(repr=False)  # passwords may be among them
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """How much is logged, and as what."""
 
@@ -164,6 +181,7 @@ class Config:
     store: StoreConfig
     snapshot: SnapshotConfig
     log: LogConfig
+    sinks: tuple[SinkConfig, ...] = ()
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None) -> Config:

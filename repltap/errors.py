@@ -17,6 +17,7 @@
     │   ├── CorruptRdbError         it is cut off or damaged (exit 5)
     │   └── UnsupportedRdbError     it holds, or a target needs, what repltap does not know
     ├── UpstreamError           the link to the master failed; retried with backoff
+    ├── SinkError               a sink's target failed or refused; carries `kind`
     └── StatusUnavailableError  a running relay could not be asked for its status (exit 6)
 
 Every error is one line for the operator: what happened, to which peer or file; `hint` says what
@@ -25,6 +26,7 @@ can be done.
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 
 from repltap.endings import FailureReason
@@ -162,6 +164,42 @@ class UpstreamError(ReplTapError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+class SinkErrorKind(enum.Enum):
+    """What kind of failure a sink met; it is counted by this."""
+
+    AWAY = "away"  # the target can't be reached, or is starting
+    FULL = "full"  # it has no room
+    REFUSED = "refused"  # it does not let us: authentication, permissions
+    UNSUPPORTED = "unsupported"  # it does not know what it was given
+    SOURCE = "source"  # what is stored can't be read
+    OTHER = "other"
+    CRASH = "crash"  # the sink's process ended by itself
+
+
+class SinkError(ReplTapError):
+    """A sink can't deliver; it stops where it is, and nothing is skipped.
+
+    Args:
+        message: One line: what happened, to which target.
+        hint: What the operator can do.
+        kind: What it is counted as.
+        passes: Trying again may help without anybody doing anything; else it is tried again only
+            now and then, and the status says that somebody is needed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        kind: SinkErrorKind = SinkErrorKind.OTHER,
+        passes: bool = True,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
+        self.passes = passes
 
 
 class StatusUnavailableError(ReplTapError):

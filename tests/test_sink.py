@@ -1,5 +1,6 @@
 """What a sink is given."""
 
+from repltap.sink import Kind, SnapshotRecord
 from tests.delivery.wire import records_of
 from tests.stored import REPLID, command
 
@@ -9,3 +10,12 @@ def test_a_record_says_what_it_is() -> None:
     assert record.id == f"{REPLID}:{record.offset_end}"
     assert record.args == [b"a", b"1", b"b", b"2"]
     assert record.keys == [b"a", b"b"]
+
+
+def test_a_record_of_a_snapshot_has_the_same_id_whenever_it_is_delivered() -> None:
+    record = SnapshotRecord(
+        "master", REPLID, 1000, 7, 0, b"k", "string", b"v", None, 0, True, 5, None, False, ()
+    )
+    assert record.id == f"{REPLID}:1000:7"
+    assert record.kind is Kind.SNAPSHOT
+    assert record.keys == [b"k"]
