@@ -330,12 +330,16 @@ class Sink(ABC):
         snapshots: When it is given snapshots where nothing is configured.
         whole_transactions: `commit` is called between transactions only, never within one that is
             delivered in parts because it is large.
+        commit_seconds, commit_bytes: How long, and with how many bytes, records wait for `commit`
+            where nothing is configured. Less suits a target that takes a commit as one transaction.
     """
 
     options: ClassVar[tuple[Option, ...]] = ()
     target: ClassVar[str] = ""
     snapshots: ClassVar[SnapshotMode] = SnapshotMode.NEVER
     whole_transactions: ClassVar[bool] = False
+    commit_seconds: ClassVar[float] = 1.0
+    commit_bytes: ClassVar[int] = 64 << 20
 
     def __init__(self, settings: Mapping[str, Any]) -> None:  # Any: as the options parse
         self.settings = settings
