@@ -12,6 +12,7 @@ from repltap.cli.demo import demo
 from repltap.cli.journal import journal
 from repltap.cli.output import stdout_closed
 from repltap.cli.run import run
+from repltap.cli.sink import sink
 from repltap.cli.snapshot import snapshot
 from repltap.cli.snapshot_cat import cat
 from repltap.cli.snapshot_memory import memory
@@ -39,6 +40,7 @@ cli.add_command(journal)
 cli.add_command(snapshot)
 snapshot.add_command(cat)
 snapshot.add_command(memory)
+cli.add_command(sink)
 cli.add_command(demo)
 
 
