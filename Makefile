@@ -1,6 +1,6 @@
 # make demo    everything on one screen: master, relay, two replicas, traffic (ctrl-C stops all)
 # make test    all checks and all tests, as CI runs them
-# make compiled  the decoder's tests on its compiled form, installed elsewhere (needs a C compiler)
+# make compiled  the tests of what can be compiled, on that form, installed elsewhere (needs gcc)
 # make soak    random faults on real servers under load: DURATION=120 (seconds), ROUNDS=, SEED=
 #
 # Needed: Python >= 3.11, make, and a network to the package registry for the first run. No root,
@@ -55,7 +55,8 @@ compiled: $(VENV)/.test-installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/compiled .
 	cp -r pyproject.toml tests build/compiled
 	cd build/compiled && REPLTAP_COMPILED=1 $(abspath $(BIN))/python -m pytest -q \
-		tests/test_version.py tests/test_sink.py tests/delivery tests/e2e/test_records.py
+		tests/test_version.py tests/test_sink.py tests/delivery tests/rdb \
+		tests/e2e/test_records.py tests/e2e/test_rdb.py
 
 soak: $(VENV)/.test-installed
 	$(BIN)/python -m tests.soak --duration $(DURATION) $(if $(SEED),--seed $(SEED)) \

@@ -11,6 +11,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from repltap.errors import CorruptRdbError, RdbError, UnsupportedRdbError
+from repltap.rdb._hot.module import encoding_version, module_name, skip_opcodes
+from repltap.rdb._hot.plain import take_strings
+from repltap.rdb._hot.source import Limits, Source
+from repltap.rdb._hot.values import TYPES, UNKNOWN, Part, Type, skip_value
 from repltap.rdb.entries import (
     Aux,
     Database,
@@ -26,10 +30,6 @@ from repltap.rdb.entries import (
     SlotInfo,
     Strings,
 )
-from repltap.rdb.module import encoding_version, module_name, skip_opcodes
-from repltap.rdb.plain import take_strings
-from repltap.rdb.source import Limits, Source
-from repltap.rdb.values import TYPES, UNKNOWN, Part, Type, skip_value
 
 _MAGIC = re.compile(rb"(REDIS)(\d{4})|(VALKEY)(\d{3})")
 _MAGIC_BYTES: Final = 9

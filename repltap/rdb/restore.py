@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import anycrc
 
+from repltap.rdb._hot.values import TYPES
 from repltap.rdb.entries import Aux, Database, Entry, Function, Header, Item
 from repltap.rdb.losses import Losses
 from repltap.rdb.resp import command, number
-from repltap.rdb.values import TYPES
 
 _crc64 = anycrc.Model("CRC64-REDIS")
 

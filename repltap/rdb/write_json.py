@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import orjson
 
+from repltap.rdb._hot.stream import entries_of
 from repltap.rdb.entries import (
     Aux,
     Database,
@@ -37,7 +38,6 @@ from repltap.rdb.entries import (
     StreamSummary,
     Strings,
 )
-from repltap.rdb.stream import entries_of
 
 ENVELOPE_VERSION = 1
 

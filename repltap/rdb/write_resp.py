@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from repltap.errors import UnsupportedRdbError
+from repltap.rdb._hot.stream import entries_of
 from repltap.rdb.entries import (
     Aux,
     Database,
@@ -30,7 +31,6 @@ from repltap.rdb.entries import (
 from repltap.rdb.losses import Losses
 from repltap.rdb.resp import command, number
 from repltap.rdb.restore import restore_command
-from repltap.rdb.stream import entries_of
 from repltap.rdb.target import Target
 
 PAYLOADS = frozenset({"module"})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.rdb._hot.stream import entries_of
 from repltap.rdb.entries import (
     Entry,
     Fields,
@@ -25,7 +26,6 @@ from repltap.rdb.entries import (
 from repltap.rdb.memory import MemoryReport
 from repltap.rdb.reader import RdbReader
 from repltap.rdb.restore import RestoreWriter, dump_payload
-from repltap.rdb.stream import entries_of
 from repltap.rdb.write_resp import PAYLOADS, RespWriter
 from tests.servers.client import Client
 from tests.servers.find import Feature

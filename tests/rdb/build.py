@@ -8,9 +8,9 @@ from typing import Any
 
 import anycrc
 
+from repltap.rdb._hot.source import Limits, Source
 from repltap.rdb.entries import Entry, Item, Strings, expand
 from repltap.rdb.reader import RdbReader
-from repltap.rdb.source import Limits, Source
 
 _crc64 = anycrc.Model("CRC64-REDIS").calc
 

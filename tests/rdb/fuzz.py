@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 from repltap.errors import RdbError
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.reader import RdbReader
-from repltap.rdb.source import Limits
 from repltap.rdb.write_json import JsonWriter
 from repltap.rdb.write_resp import PAYLOADS, RespWriter
 from tests.rdb.build import length, reading

@@ -10,9 +10,9 @@ import pytest
 import rdbtools
 from rdbtools.encodehelpers import STRING_ESCAPE_RAW
 
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.callbacks import PAYLOADS, drive
 from repltap.rdb.reader import RdbReader
-from repltap.rdb.source import Limits
 from tests.rdb.build import items, key, listpack, lp_text, rdb, reading, string, strings, ziplist
 
 DATA = Path(__file__).parent / "data"

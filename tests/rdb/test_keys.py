@@ -1,5 +1,5 @@
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.keys import KeyWriter
-from repltap.rdb.source import Limits
 from tests.rdb.build import items, key, rdb, string, strings
 
 BODY = b"\xfe\x00" + key(0, b"a\xff", string(b"v")) + key(1, b"b", b"\x02" + strings(b"x", b"y"))

@@ -1,7 +1,7 @@
 import pytest
 
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.memory import KeySize, MemoryReport, allocated, string_bytes
-from repltap.rdb.source import Limits
 from tests.rdb.build import items, key, rdb, string, strings
 
 

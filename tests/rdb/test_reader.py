@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repltap.errors import CorruptRdbError, RdbError, UnsupportedRdbError
+from repltap.rdb._hot.source import Limits
+from repltap.rdb._hot.stream import entries_of
 from repltap.rdb.entries import (
     Aux,
     Database,
@@ -25,8 +27,6 @@ from repltap.rdb.entries import (
     Strings,
 )
 from repltap.rdb.reader import RdbReader
-from repltap.rdb.source import Limits
-from repltap.rdb.stream import entries_of
 from tests.rdb.build import entries, items, key, length, rdb, reading, string, strings
 
 DATA = Path(__file__).parent / "data"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from repltap.rdb.source import Limits
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.write_json import JsonWriter
 from tests.rdb.build import items, key, rdb, string, strings
 

@@ -1,6 +1,7 @@
 import pytest
 
 from repltap.errors import UnsupportedRdbError
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.entries import (
     Database,
     Entry,
@@ -16,7 +17,6 @@ from repltap.rdb.entries import (
 )
 from repltap.rdb.resp import command
 from repltap.rdb.restore import dump_payload
-from repltap.rdb.source import Limits
 from repltap.rdb.target import Target
 from repltap.rdb.write_resp import PAYLOADS, RespWriter
 from tests.rdb.build import items, key, rdb, string, strings

@@ -2,8 +2,8 @@ import struct
 
 import pytest
 
+from repltap.rdb._hot.intset import HEADER_BYTES, begin, read
 from repltap.rdb.fault import FaultError
-from repltap.rdb.intset import HEADER_BYTES, begin, read
 
 
 @pytest.mark.parametrize(("width", "form"), [(2, "h"), (4, "i"), (8, "q")])

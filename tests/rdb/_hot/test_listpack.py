@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repltap.rdb._hot.listpack import HEADER_BYTES, begin, read
 from repltap.rdb.fault import FaultError
-from repltap.rdb.listpack import HEADER_BYTES, begin, read
 from tests.rdb.build import listpack, lp_number, lp_text
 
 ENTRIES = {

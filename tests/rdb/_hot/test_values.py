@@ -4,9 +4,9 @@ import struct
 import pytest
 
 from repltap.errors import CorruptRdbError
+from repltap.rdb._hot.source import Limits
+from repltap.rdb._hot.values import TYPES, Part, skip_value
 from repltap.rdb.entries import Fields, Members, Scores
-from repltap.rdb.source import Limits
-from repltap.rdb.values import TYPES, Part, skip_value
 from tests.rdb.build import length, listpack, lp_number, lp_text, source, string, strings, ziplist
 
 FAR = 4_000_000_000_000

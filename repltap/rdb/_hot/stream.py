@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from repltap.errors import CorruptRdbError
-from repltap.rdb import listpack
+from repltap.rdb._hot import listpack
+from repltap.rdb._hot.source import Source
 from repltap.rdb.entries import (
     StreamConsumer,
     StreamGroup,
@@ -25,7 +26,6 @@ from repltap.rdb.entries import (
     StreamSummary,
 )
 from repltap.rdb.fault import FaultError
-from repltap.rdb.source import Source
 
 VERSIONS: Final = {15: 1, 19: 2, 21: 3, 26: 4, 27: 5}
 """The type numbers of Redis's stream versions; Valkey has the first three."""

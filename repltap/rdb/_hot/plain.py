@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from repltap.rdb.source import Source
+from repltap.rdb._hot.source import Source
 
 StringKey = tuple[bytes, bytes, int | None]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from repltap.errors import CorruptRdbError
-from repltap.rdb.module import encoding_version, module_name, skip_opcodes
+from repltap.rdb._hot.module import encoding_version, module_name, skip_opcodes
 from tests.rdb.build import length, source, string
 
 

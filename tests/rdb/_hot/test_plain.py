@@ -1,6 +1,6 @@
 import pytest
 
-from repltap.rdb.plain import take_strings
+from repltap.rdb._hot.plain import take_strings
 from tests.rdb.build import source, string
 
 FILL = b"\x00\x01k" + b"\x80" + bytes(40_000)  # not taken here; makes room behind what is

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repltap.rdb._hot.ziplist import HEADER_BYTES, begin, read, read_zipmap
 from repltap.rdb.fault import FaultError
-from repltap.rdb.ziplist import HEADER_BYTES, begin, read, read_zipmap
 from tests.rdb.build import ziplist
 
 ENTRIES = {

@@ -2,7 +2,7 @@ import anycrc
 import pytest
 
 from repltap.errors import CorruptRdbError, UnsupportedRdbError
-from repltap.rdb.source import CHUNK_BYTES, Limits
+from repltap.rdb._hot.source import CHUNK_BYTES, Limits
 from tests.rdb.build import length, source, string
 
 STEPS = [None, 1, 7]

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repltap.rdb._hot.lzf import MAX_RATIO, unpack
 from repltap.rdb.fault import FaultError
-from repltap.rdb.lzf import MAX_RATIO, unpack
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from collections.abc import Iterable
 import pytest
 
 from repltap.errors import CorruptRdbError
+from repltap.rdb._hot.stream import entries_of, read_group, read_node, read_producers, read_summary
 from repltap.rdb.entries import StreamNode
-from repltap.rdb.stream import entries_of, read_group, read_node, read_producers, read_summary
 from tests.rdb.build import listpack, lp_number, lp_text, source, string
 
 FIRST = (1000).to_bytes(8, "big") + (5).to_bytes(8, "big")

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from repltap.errors import CorruptRdbError
-from repltap.rdb.packed import INTSET, LISTPACK, ZIPLIST, ZIPMAP, Form, Window, windows
-from repltap.rdb.source import Limits
+from repltap.rdb._hot.packed import INTSET, LISTPACK, ZIPLIST, ZIPMAP, Form, Window, windows
+from repltap.rdb._hot.source import Limits
 from tests.rdb.build import listpack, lp_text, source, string, ziplist
 
 LETTERS = [b"%c" % code for code in b"abcdefgh"]

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import anycrc
 
 from repltap.errors import CorruptRdbError, UnsupportedRdbError
+from repltap.rdb._hot.lzf import unpack
 from repltap.rdb.fault import FaultError
-from repltap.rdb.lzf import unpack
 
 CHUNK_BYTES: Final = 1 << 18
 """How much is read at a time: large enough that the work per chunk vanishes, small enough to stay

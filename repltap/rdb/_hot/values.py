@@ -10,11 +10,11 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from repltap.rdb._hot.module import encoding_version, module_name, skip_opcodes
+from repltap.rdb._hot.packed import INTSET, LISTPACK, ZIPLIST, ZIPMAP, Form, Window, windows
+from repltap.rdb._hot.source import Source
+from repltap.rdb._hot.stream import VERSIONS, read_group, read_node, read_producers, read_summary
 from repltap.rdb.entries import Fields, Members, ModuleValue, Scores, Value
-from repltap.rdb.module import encoding_version, module_name, skip_opcodes
-from repltap.rdb.packed import INTSET, LISTPACK, ZIPLIST, ZIPMAP, Form, Window, windows
-from repltap.rdb.source import Source
-from repltap.rdb.stream import VERSIONS, read_group, read_node, read_producers, read_summary
 
 
 class Part(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from repltap.rdb.source import Source
+from repltap.rdb._hot.source import Source
 
 _CHARACTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _NAME_CHARACTERS: Final = 9

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from repltap.errors import CorruptRdbError
-from repltap.rdb import intset, listpack, ziplist
+from repltap.rdb._hot import intset, listpack, ziplist
+from repltap.rdb._hot.source import Source
 from repltap.rdb.fault import FaultError
-from repltap.rdb.source import Source
 
 
 class Form(NamedTuple):
