@@ -393,7 +393,7 @@ def _password(section: str, layers: list[dict[str, object]]) -> str | None:
         if isinstance(word := layer.get(f"{section}_password"), str):
             given.append(word)
         if isinstance(file := layer.get(f"{section}_password_file"), Path):
-            given.append(_read_password(file))
+            given.append(read_password(file))
         url = layer.get(section)
         if isinstance(url, UpstreamUrl) and url.password is not None:
             given.append(url.password)
@@ -404,7 +404,12 @@ def _password(section: str, layers: list[dict[str, object]]) -> str | None:
     return None
 
 
-def _read_password(file: Path) -> str:
+def read_password(file: Path) -> str:
+    """Read a file that holds a password.
+
+    Raises:
+        ConfigError: It can't be read, or holds something else.
+    """
     try:
         word = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as exc:

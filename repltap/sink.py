@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from repltap.errors import SinkError, SinkErrorKind
-from repltap.values import boolean, choice, integer, path, seconds, secret, size, text
+from repltap.values import boolean, choice, integer, path, seconds, secret, size, text, words
 
 ENVELOPE_VERSION = 1
 
@@ -54,6 +54,7 @@ __all__ = [
     "secret",
     "size",
     "text",
+    "words",
 ]
 
 

@@ -31,6 +31,7 @@ _UNITS = {
     "tb": 1 << 40,
 }
 _SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)")
+_SEPARATOR = re.compile(r"(?<!\\);")
 _MAX_BYTES = 2**63 - 1
 _VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2}")
 
@@ -104,6 +105,32 @@ def ack_policy(raw: object) -> AckPolicy:
     if kind != AckKind.QUORUM.value or replicas is None or not 1 <= replicas <= _MAX_QUORUM:
         raise ValueError(f"{raw!r} is none of received, durable, quorum:1 to quorum:{_MAX_QUORUM}")
     return AckPolicy(AckKind.QUORUM, replicas)
+
+
+def words(raw: object) -> tuple[str, ...]:
+    """Read a list of words: a list, or text that `;` separates; `\\;` is none that does."""
+    if isinstance(raw, str):
+        raw = (raw,)
+    if isinstance(raw, tuple):  # of text: a name that was given several times
+        raw = [one.replace("\\;", ";") for part in raw for one in _SEPARATOR.split(part)]
+    if not isinstance(raw, list) or not raw:
+        raise ValueError(f"{raw!r} is not a list of words")
+    for one in raw:
+        if not isinstance(one, str) or not one:
+            raise ValueError(f"{raw!r} is not a list of words: {one!r} is none")
+    return tuple(raw)
+
+
+def integers(low: int, high: int) -> Callable[[object], tuple[int, ...]]:
+    """Make a reader of lists of whole numbers in [low, high], or of one alone."""
+    one = integer(low, high)
+
+    def read(raw: object) -> tuple[int, ...]:
+        if isinstance(raw, list):
+            return tuple(map(one, raw))
+        return (one(raw),) if isinstance(raw, int) else tuple(map(one, words(raw)))
+
+    return read
 
 
 def secret(raw: object) -> str:
@@ -220,7 +247,7 @@ def parse_upstream_url(raw: object) -> UpstreamUrl:
     """Read redis://[user[:password]@]host[:port]; valkey:// is the same."""
     if not isinstance(raw, str):
         raise ValueError("must be a URL such as redis://127.0.0.1:6379")
-    shown = _without_secrets(raw)
+    shown = without_secrets(raw)
     scheme, mark, _rest = raw.partition("://")
     if not mark:
         raise ValueError(f"{shown!r} is not a URL such as redis://127.0.0.1:6379")
@@ -260,7 +287,7 @@ def _whole(raw: object) -> int | None:
     return None
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Blank everything up to the last @: a password may itself hold an @ or a slash."""
     scheme, mark, rest = url.partition("://")
     if not mark:

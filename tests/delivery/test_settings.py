@@ -1,0 +1,124 @@
+"""What a sink is told, put together and checked."""
+
+from __future__ import annotations
+
+import pytest
+
+from repltap.config import SinkConfig
+from repltap.delivery.filters import KeyPatterns, Selection
+from repltap.delivery.options import OnGap, Start
+from repltap.delivery.redaction import Action
+from repltap.delivery.settings import RedactionSettings, SinkSettings, read_settings
+from repltap.errors import ConfigError
+from repltap.sink import Option, SnapshotMode, text
+from tests.delivery.sinks import ListSink
+
+
+class Snapshots(ListSink):
+    snapshots = SnapshotMode.INITIAL
+    options = (Option(name="colour", parse=text, help="Which.", default="red"),)
+
+
+def settings(**given: object) -> SinkSettings:
+    config = SinkConfig(name="s", type="snapshots", settings=given, origin="r.toml: [sink.s]")
+    return read_settings(config, Snapshots, {})
+
+
+def refusal(**given: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings(**given)
+    message = str(caught.value)
+    assert message.startswith("r.toml: [sink.s]: ")
+    return message
+
+
+def test_defaults() -> None:
+    assert settings() == SinkSettings(
+        sink=Snapshots,
+        name="s",
+        type="snapshots",
+        origin="r.toml: [sink.s]",
+        options={"colour": "red"},
+        snapshot=SnapshotMode.INITIAL,
+    )
+
+
+def test_everything() -> None:
+    made = settings(
+        colour="blue",
+        snapshot="Always",
+        start="latest",
+        include_db=[1, 2],
+        include_key="a*;b*",
+        include_prefix="p",
+        include_regex=r"\d",
+        include_command="@write;get",
+        exclude_db="3",
+        exclude_command="DEL",
+        redact="hash",
+        redact_secret="key",
+        redact_hash_keys="yes",
+        redact_prefix="ü",
+        max_value_bytes="1kb",
+        commit_seconds="0.5",
+        commit_bytes="2mb",
+        heartbeat_seconds=3,
+        on_gap="stop",
+    )
+    assert made.options == {"colour": "blue"}
+    assert made.snapshot is SnapshotMode.ALWAYS
+    assert made.start is Start.LATEST
+    assert made.include == Selection(
+        dbs=frozenset({1, 2}),
+        commands=frozenset({"@write", "get"}),
+        keys=KeyPatterns((b"a*", b"b*"), (b"p",), (rb"\d",)),
+    )
+    assert made.exclude == Selection(dbs=frozenset({3}), commands=frozenset({"DEL"}))
+    assert made.redaction == RedactionSettings(
+        action=Action.HASH,
+        secret=b"key",
+        hash_keys=True,
+        where=Selection(keys=KeyPatterns(prefixes=("ü".encode(),))),
+    )
+    assert made.max_value_bytes == 1024
+    assert (made.commit_seconds, made.commit_bytes) == (0.5, 2 << 20)
+    assert made.heartbeat_seconds == 3
+    assert made.on_gap is OnGap.STOP
+
+
+def test_redaction_of_all_records() -> None:
+    assert settings(redact="remove").redaction == RedactionSettings(action=Action.REMOVE)
+    cut = settings(redact="cut", redact_keep_bytes=0).redaction
+    assert cut == RedactionSettings(action=Action.CUT)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "hunter2" not in repr(settings(redact="hash", redact_secret="hunter2"))
+    assert "hunter2" not in repr(settings(colour="hunter2"))
+
+
+def test_options_can_not_be_changed() -> None:
+    with pytest.raises(TypeError):
+        settings().options["colour"] = "green"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"include_regex": "a;("}, "include_regex: '(' is no regular expression: missing )"),
+        ({"exclude_command": "@writ"}, "exclude_command: there is no category @writ (did you mean"),
+        ({"redact": "cut", "redact_command": "@x"}, "redact_command: there is no category @x"),
+        ({"redact_key": "a"}, "redact_key: redact is missing"),
+        ({"redact_keep_bytes": 0}, "redact_keep_bytes: redact is missing"),
+        ({"redact_secret": "x"}, "redact_secret: redact is missing"),
+        ({"redact_hash_keys": True}, "redact_hash_keys: redact is missing"),
+        ({"redact": "hash", "redact_keep_bytes": 3}, "redact_keep_bytes: goes with redact = cut"),
+        ({"redact": "cut", "redact_secret": "x"}, "redact_secret: nothing is hashed"),
+        ({"redact": "hash", "redact_secret": "x" * 65}, "redact_secret: is longer than 64 bytes"),
+        ({"snapshot": "sometimes"}, "snapshot: 'sometimes' is none of never, initial, when_needed"),
+        ({"redact": "hide"}, "redact: 'hide' is none of hash, cut, remove"),
+        ({"max_value_bytes": 0}, "max_value_bytes: 0 is less than 1 bytes"),
+    ],
+)
+def test_refused(given: dict[str, object], said: str) -> None:
+    assert said in refusal(**given)
