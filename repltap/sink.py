@@ -7,6 +7,9 @@ A sink is a class with four calls. In a process of its own, by one thread, they 
     commit    now it has to be: everything written; returns what `open` needs to find its place
     close     whatever happened
 
+What `commit` returned is kept by the caller before it calls anything but `close`: a sink that is
+called again knows that nobody will ask it to undo what that commit holds.
+
 After a crash records are written again from the last commit on: each at least once, told apart by
 `id`. A sink can make that exactly once: by keeping `place` in its target, in the same transaction
 as the records, and returning it from `open`; or by a `state` from which `open` can undo what was
@@ -393,6 +396,17 @@ class Sink(ABC):
 
         Raises:
             SinkError: Something failed that an operator should know of.
+        """
+
+    # Not every target has something to do then.
+    def idle(self) -> None:  # noqa: B027
+        """Do what is due without records: end a file by time, keep a connection alive.
+
+        Called about once a second while there is nothing to write, everything is committed, and
+        what `commit` returned is kept.
+
+        Raises:
+            SinkError: As for `write`.
         """
 
     def samples(self) -> Sequence[Sample]:

@@ -1,6 +1,9 @@
 """What a sink is given."""
 
-from repltap.sink import Kind, SnapshotRecord
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repltap.sink import AnyRecord, Kind, Sink, SinkContext, SnapshotRecord
 from tests.delivery.wire import records_of
 from tests.stored import REPLID, command
 
@@ -19,3 +22,15 @@ def test_a_record_of_a_snapshot_has_the_same_id_whenever_it_is_delivered() -> No
     assert record.id == f"{REPLID}:1000:7"
     assert record.kind is Kind.SNAPSHOT
     assert record.keys == [b"k"]
+
+
+def test_a_sink_need_not_do_anything_when_nothing_is_to_be_written() -> None:
+    class Plain(Sink):
+        def open(self, context: SinkContext) -> str | None: ...
+        def write(self, records: Sequence[AnyRecord]) -> None: ...
+        def commit(self, place: str) -> Mapping[str, Any] | None: ...
+        def close(self) -> None: ...
+
+    sink = Plain({})
+    sink.idle()
+    assert sink.samples() == ()
