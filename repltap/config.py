@@ -2,23 +2,41 @@
 
 A flag goes before the environment, the environment before the file, the file before the default;
 what an option is called in each of them is `repltap.options`, how one value is read
-`repltap.values`. Components get their section, never the whole. This module reads the files that
-it is pointed at (configuration, passwords) and nothing else.
+`repltap.values`, where they come from `repltap.config_sources`. Components get their section, never
+the whole.
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from repltap.config_sources import Given, read_password, read_sources
 from repltap.errors import ConfigError
-from repltap.options import OPTIONS, SECTIONS, Option
+from repltap.options import OPTIONS
+from repltap.sink_config import SinkConfig
 from repltap.values import RECEIVED, AckKind, AckPolicy, Endpoint, UpstreamUrl
+
+__all__ = [
+    "Config",
+    "FsyncPolicy",
+    "HttpConfig",
+    "ListenConfig",
+    "LogConfig",
+    "SinkConfig",
+    "SnapshotConfig",
+    "StoreConfig",
+    "TapConfig",
+    "UpstreamConfig",
+    "load",
+    "load_data_dir",
+    "load_tap",
+    "load_upstream",
+    "read_password",
+]
 
 DEFAULT_LISTEN = Endpoint("127.0.0.1", 6380)  # loopback unless told
 _GIB = 1 << 30
@@ -39,6 +57,7 @@ class UpstreamConfig:
 
     Attributes:
         host, port: Where it is.
+        name: What the records of sinks and the metrics call it, "" for host and port.
         username, password: ACL user, or None for the default user; None for no AUTH.
         announce_ip, announce_port: What the master shows for us, or None: our socket, our port.
         announce_version: What we say we are, or `none`. Valkey 9 chooses the RDB version by it; a
@@ -52,6 +71,7 @@ class UpstreamConfig:
 
     host: str
     port: int
+    name: str = ""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     announce_ip: str | None = None
@@ -63,6 +83,11 @@ class UpstreamConfig:
     connect_timeout_seconds: float = 5.0
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
+
+    @property
+    def source(self) -> str:
+        """What the records of sinks call it."""
+        return self.name or f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,28 +172,28 @@ class SnapshotConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SinkConfig:
-    """A sink as it was configured; `repltap.delivery.settings` knows what the settings mean.
-
-    Attributes:
-        name: Letters, digits, `_` and `-`, at most 64.
-        type: The entry point that makes it.
-        settings: By name, as text or TOML values.
-        origin: Where it was configured, for errors: `repltap.toml: [sink.audit]`, `--sink ...`.
-    """
-
-    name: str
-    type: str
-    settings: Mapping[str, object] = field(repr=False)  # passwords may be among them
-    origin: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """How much is logged, and as what."""
 
     level: str = "info"
     json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapConfig:
+    """What is needed to deliver what is stored: all that a sink's worker is told.
+
+    Attributes:
+        data_dir: Where the store is.
+        source: What records call the upstream, "" where that is not configured.
+        sinks: By name.
+        log: How much is logged, and as what.
+    """
+
+    data_dir: Path
+    source: str
+    sinks: tuple[SinkConfig, ...]
+    log: LogConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +213,8 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
     """Build the configuration.
 
     Args:
-        flags: From the command line, by `Option.key`; None or absent means "not given".
+        flags: From the command line, by `Option.key`; None or absent means "not given". `sink`
+            is what `--sink` said, each time.
         environ: The environment. Variables that are no option are ignored: Kubernetes sets
             REPLTAP_PORT and the like wherever a service is called repltap.
         file: A TOML file, or None.
@@ -200,8 +226,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
         ConfigError: A value is missing or wrong, or a file can't be read. The error names the
             flag, the variable, or the file with section and field; never a password.
     """
-    values, layers = _read(flags, environ, file)
-    return _build(values, layers)
+    return _build(read_sources(flags, environ, file))
 
 
 def load_data_dir(
@@ -211,8 +236,7 @@ def load_data_dir(
 
     Args and Raises: As for `load`; nothing else needs to be given.
     """
-    values, _ = _read(flags, environ, file)
-    found: Path = _required(values, "data_dir", "./data")
+    found: Path = _required(read_sources(flags, environ, file).values, "data_dir", "./data")
     return found
 
 
@@ -223,108 +247,52 @@ def load_upstream(
 
     Args and Raises: As for `load`; nothing else needs to be given.
     """
-    return _upstream(*_read(flags, environ, file))
+    return _upstream(read_sources(flags, environ, file))
 
 
-def _read(
+def load_tap(
     flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
-) -> tuple[dict[str, Any], list[dict[str, object]]]:
-    """Read all sources: the values that count, and the sources, the strongest first."""
-    layers = [_from_flags(flags), _from_environment(environ)]
-    if file is not None:
-        layers.append(_from_file(file))
-    values: dict[str, Any] = {}
-    for layer in reversed(layers):
-        values.update(layer)
-    return values, layers
+) -> TapConfig:
+    """Find out what is stored where, and which sinks there are, for commands about sinks.
+
+    Args and Raises: As for `load`; nothing but the data directory needs to be given.
+    """
+    given = read_sources(flags, environ, file)
+    values = given.values
+    return TapConfig(
+        data_dir=_required(values, "data_dir", "./data"),
+        source=_source(values),
+        sinks=given.sinks,
+        log=LogConfig(**_plain("log", values)),
+    )
 
 
-def _from_flags(flags: Mapping[str, object]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for option in OPTIONS:
-        raw = flags.get(option.key)
-        if raw is None:
-            continue
-        value = _parse(option, raw, option.flag)
-        if isinstance(value, UpstreamUrl) and value.password is not None:
-            raise ConfigError(
-                f"{option.flag}: a password on the command line is visible in the process list",
-                hint="use REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
-            )
-        found[option.key] = value
-    return found
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
-    return {
-        option.key: _parse(option, environ[option.variable], option.variable)
-        for option in OPTIONS
-        if environ.get(option.variable, "") != ""
-    }
-
-
-def _from_file(file: Path) -> dict[str, object]:
-    try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"{file}: can't be read: {exc.strerror}") from exc
-    except ValueError as exc:  # not UTF-8, or not TOML
-        raise ConfigError(f"{file}: not a TOML file: {exc}") from exc
-    by_place = {(option.section, option.name): option for option in OPTIONS}
-    found: dict[str, object] = {}
-    for section, table in tree.items():
-        if section not in SECTIONS:
-            raise ConfigError(
-                f"{file}: [{section}]: no such section", hint=_near(section, SECTIONS)
-            )
-        if not isinstance(table, dict):
-            raise ConfigError(f"{file}: {section}: must be a table", hint=f"write [{section}]")
-        names = [option.name for option in OPTIONS if option.section == section]
-        for name, raw in table.items():
-            option = by_place.get((section, name))
-            if option is None:
-                raise ConfigError(
-                    f"{file}: [{section}] {name}: no such option", hint=_near(name, names)
-                )
-            found[option.key] = _parse(option, raw, f"{file}: [{section}] {name}")
-    return found
-
-
-def _parse(option: Option, raw: object, origin: str) -> object:
-    try:
-        return option.parse(raw)
-    except ValueError as exc:
-        raise ConfigError(f"{origin}: {exc}") from None
-
-
-def _near(word: str, known: tuple[str, ...] | list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-
-
-def _build(values: Mapping[str, Any], layers: list[dict[str, object]]) -> Config:
+def _build(given: Given) -> Config:
+    values = given.values
     http: Endpoint | None = values.get("http")
     listen: Endpoint = values.get("listen") or DEFAULT_LISTEN
     return Config(
-        upstream=_upstream(values, layers),
+        upstream=_upstream(given),
         listen=ListenConfig(
             host=listen.host,
             port=listen.port,
-            password=_password("listen", layers),
+            password=given.password("listen"),
             **_plain("listen", values),
         ),
         http=HttpConfig(host=http.host, port=http.port) if http else None,
         store=_store(values),
         snapshot=SnapshotConfig(**_plain("snapshot", values)),
         log=LogConfig(**_plain("log", values)),
+        sinks=given.sinks,
     )
 
 
-def _upstream(values: Mapping[str, Any], layers: list[dict[str, object]]) -> UpstreamConfig:
+def _upstream(given: Given) -> UpstreamConfig:
+    values = given.values
     url: UpstreamUrl = _required(values, "upstream", "redis://127.0.0.1:6379")
     plain = _plain("upstream", values)
     username = plain.pop("username", url.username)
-    password = _password("upstream", layers)
+    password = given.password("upstream")
     if username is not None and password is None:
         raise ConfigError(
             f"upstream: no password for user {username!r}",
@@ -339,6 +307,13 @@ def _upstream(values: Mapping[str, Any], layers: list[dict[str, object]]) -> Ups
             f"backoff_max_seconds {made.backoff_max_seconds:g}"
         )
     return made
+
+
+def _source(values: Mapping[str, Any]) -> str:
+    """Name the upstream without reading its password, which a sink is not told."""
+    url: UpstreamUrl | None = values.get("upstream")
+    name: str = values.get("upstream_name", "")
+    return name or (f"{url.host}:{url.port}" if url else "")
 
 
 def _store(values: Mapping[str, Any]) -> StoreConfig:
@@ -384,38 +359,3 @@ def _plain(section: str, values: Mapping[str, Any]) -> dict[str, Any]:  # Any: d
         and option.name not in ("password", "password_file")
         and option.key in values
     }
-
-
-def _password(section: str, layers: list[dict[str, object]]) -> str | None:
-    """Take the password from the first source that gives one, however that source gives it."""
-    for layer in layers:
-        given: list[str] = []
-        if isinstance(word := layer.get(f"{section}_password"), str):
-            given.append(word)
-        if isinstance(file := layer.get(f"{section}_password_file"), Path):
-            given.append(read_password(file))
-        url = layer.get(section)
-        if isinstance(url, UpstreamUrl) and url.password is not None:
-            given.append(url.password)
-        if len(given) > 1:
-            raise ConfigError(f"{section}: the password is given more than once")
-        if given:
-            return given[0]
-    return None
-
-
-def read_password(file: Path) -> str:
-    """Read a file that holds a password.
-
-    Raises:
-        ConfigError: It can't be read, or holds something else.
-    """
-    try:
-        word = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except OSError as exc:
-        raise ConfigError(f"{file}: password file can't be read: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{file}: password file is not UTF-8 text") from exc
-    if not word or "\n" in word:
-        raise ConfigError(f"{file}: must hold the password on one line, and nothing else")
-    return word

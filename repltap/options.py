@@ -78,6 +78,7 @@ _RATE = size(10_000)
 # section, name, how it is read, what it is called in help, default as shown, help
 _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = (
     (_UP, "url", parse_upstream_url, "URL", "", "The master: redis://[user@]host[:port]."),
+    (_UP, "name", text, "NAME", "", "What sinks and metrics call the master, not host:port."),
     (_UP, "username", text, "NAME", "", "ACL user at the master."),
     (_UP, "password", secret, "TEXT", "", "Password at the master."),
     (_UP, "password_file", path, "FILE", "", "File with the password at the master."),

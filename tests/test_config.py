@@ -16,6 +16,7 @@ from repltap.config import (
     UpstreamConfig,
     load,
     load_data_dir,
+    load_tap,
     load_upstream,
 )
 from repltap.errors import ConfigError
@@ -311,3 +312,25 @@ def test_none_takes_back_what_the_file_says(tmp_path: Path) -> None:
     config = load(LEAST | {"store_quota_bytes": "none"}, {}, file)
     assert config.store.quota_bytes is None
     assert config.snapshot.max_age_seconds is None
+
+
+def test_sinks_and_the_name_of_the_upstream(tmp_path: Path) -> None:
+    file = toml(tmp_path, '[upstream]\nname = "orders"\n[sink.audit]\ntype = "file"\n')
+    config = load({**LEAST, "sink": ("stdout",)}, {}, file)
+    assert [(sink.name, sink.type) for sink in config.sinks] == [
+        ("audit", "file"),
+        ("stdout", "stdout"),
+    ]
+    assert config.upstream.source == "orders"
+    assert load(LEAST, {}, None).upstream.source == "m:6379"
+
+
+def test_what_a_sink_by_hand_needs(tmp_path: Path) -> None:
+    file = toml(tmp_path, '[store]\ndata_dir = "d"\n[sink.audit]\ntype = "file"\n')
+    tap = load_tap({}, {"REPLTAP_LOG_JSON": "yes"}, file)
+    assert (tap.data_dir, tap.source, tap.log) == (Path("d"), "", LogConfig(json=True))
+    assert [sink.name for sink in tap.sinks] == ["audit"]
+    # The master's password is not for it, and may be a file that it can't read.
+    missing = {"upstream": "redis://u@m:7000", "upstream_password_file": str(tmp_path / "none")}
+    assert load_tap({**missing, "sink": ("stdout",)}, {}, file).source == "m:7000"
+    assert load_tap({"upstream_name": "orders", "data_dir": "e"}, {}, None).source == "orders"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from repltap.options import OPTIONS, Option
+from repltap.sink_config import VARIABLE as SINK_VARIABLE
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: click's own callback type
 
@@ -19,6 +20,15 @@ config_file = click.option(
     envvar="REPLTAP_CONFIG",
     type=click.Path(path_type=Path),
     help="A TOML file with the options of `repltap run`.",
+)
+
+sink_flag = click.option(
+    "--sink",
+    "sink",
+    metavar="SPEC",
+    multiple=True,
+    help="A sink: TYPE[:TARGET][,name=value...]; sink=NAME names it. Can be repeated.  "
+    f"[env: {SINK_VARIABLE}, with spaces between]",
 )
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from repltap import logs
-from repltap.cli.options import config_file, flag
+from repltap.cli.options import config_file, flag, sink_flag
 from repltap.config import load
 from repltap.options import OPTIONS
 
@@ -21,7 +21,8 @@ def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own 
         name="run",
         epilog="Every option is also a variable (--upstream-announce-ip: "
         "REPLTAP_UPSTREAM_ANNOUNCE_IP) and a line of the configuration file. Passwords are given "
-        "by variable or file only: REPLTAP_UPSTREAM_PASSWORD, REPLTAP_LISTEN_PASSWORD.",
+        "by variable or file only: REPLTAP_UPSTREAM_PASSWORD, REPLTAP_LISTEN_PASSWORD, "
+        "REPLTAP_SINK_<NAME>_<SETTING>.",
     )(command)
     made.params.extend(flags)
     return made
@@ -29,6 +30,7 @@ def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own 
 
 @_options
 @config_file
+@sink_flag
 def run(file: Path | None, **flags: object) -> int:
     """Relay a master's replication to any number of replicas.
 
