@@ -13,6 +13,7 @@ CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/", "tests/soak/")
 WHOLE_TREE = {
     "tests/net/test_damage.py",
     "tests/store/test_failing_calls.py",
+    "tests/sinks/test_contract.py",
     "tests/store/test_power_failure.py",
     "tests/test_layout.py",
     "tests/net/test_regressions.py",
