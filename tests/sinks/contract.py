@@ -242,10 +242,8 @@ class SinkContract:
                     pass
             driver.sink.close()
             for _ in range(2):  # it stays so, and still is no crash
-                again = Driver(target.sink(), batches, driver.checkpoint)
                 with pytest.raises(SinkError):
-                    again.run()
-                again.sink.close()
+                    Driver(target.sink(), batches, driver.checkpoint).run()
         assert isinstance(raised.value.kind, SinkErrorKind)
         assert "\n" not in str(raised.value)
         Driver(target.sink(), batches, driver.checkpoint).run()

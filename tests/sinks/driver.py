@@ -179,7 +179,11 @@ class Driver:
         """Do the steps from the place on, giving each when it is done."""
         for step in self._plan:
             if step.what in ("open", "close") or step.batch > self._begin:
-                self._do(step)
+                try:
+                    self._do(step)
+                except Exception:
+                    self.sink.close()  # as a worker does
+                    raise
                 yield step
 
     def _do(self, step: Step) -> None:
