@@ -183,7 +183,8 @@ class Tracker:
                 records.append(final)
             self._close()
         elif role == DISCARD and self._tx_id >= 0:
-            self.db = self._tx_db
+            # A state within a transaction does not hold what was selected before it.
+            self.db = None if self._tx_begun else self._tx_db
             self._close()
 
     def _hold(self, record: Record, records: list[Record]) -> None:
