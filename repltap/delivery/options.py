@@ -34,7 +34,6 @@ from repltap.values import (
 _MAX_DB = (1 << 31) - 1
 _COMMAND_LINE = "--sink"  # how the origin of what was given there begins
 _NOT_GIVEN = object()
-COMMIT_BYTES = 64 << 20
 
 
 class Start(enum.Enum):
@@ -92,14 +91,12 @@ COMMON: tuple[Option, ...] = (
     Option(
         name="commit_seconds",
         parse=seconds(0.001, 3600),
-        default=1.0,
-        help="A commit follows the first write after so long.",
+        help="A commit follows the first write after so long; 1 for most sinks.",
     ),
     Option(
         name="commit_bytes",
         parse=size(1),
-        default=COMMIT_BYTES,
-        help="A commit follows so much of the stream.",
+        help="A commit follows so much of the stream; 64mb for most sinks.",
     ),
     Option(
         name="heartbeat_seconds",

@@ -12,7 +12,7 @@ from typing import Any
 from repltap.config import SinkConfig
 from repltap.delivery.commands import CommandTable, builtin_table
 from repltap.delivery.filters import KeyPatterns, RecordFilter, Selection
-from repltap.delivery.options import COMMIT_BYTES, OnGap, OptionReader, Start
+from repltap.delivery.options import OnGap, OptionReader, Start
 from repltap.delivery.redaction import MAX_SECRET_BYTES, Action
 from repltap.errors import ConfigError
 from repltap.sink import Sink, SnapshotMode
@@ -70,8 +70,8 @@ class SinkSettings:
     exclude: Selection = field(default_factory=Selection)
     redaction: RedactionSettings | None = None
     max_value_bytes: int | None = None
-    commit_seconds: float = 1.0
-    commit_bytes: int = COMMIT_BYTES
+    commit_seconds: float = Sink.commit_seconds
+    commit_bytes: int = Sink.commit_bytes
     heartbeat_seconds: float | None = None
     on_gap: OnGap = OnGap.CONTINUE
 
@@ -108,8 +108,8 @@ def read_settings(
             exclude=_selection("exclude", values),
             redaction=_redaction(values),
             max_value_bytes=values["max_value_bytes"],
-            commit_seconds=values["commit_seconds"],
-            commit_bytes=values["commit_bytes"],
+            commit_seconds=values["commit_seconds"] or sink.commit_seconds,
+            commit_bytes=values["commit_bytes"] or sink.commit_bytes,
             heartbeat_seconds=values["heartbeat_seconds"],
             on_gap=OnGap(values["on_gap"]),
         )

@@ -16,6 +16,8 @@ from tests.delivery.sinks import ListSink
 
 class Snapshots(ListSink):
     snapshots = SnapshotMode.INITIAL
+    commit_seconds = 0.25
+    commit_bytes = 1 << 20
     options = (Option(name="colour", parse=text, help="Which.", default="red"),)
 
 
@@ -40,6 +42,8 @@ def test_defaults() -> None:
         origin="r.toml: [sink.s]",
         options={"colour": "red"},
         snapshot=SnapshotMode.INITIAL,
+        commit_seconds=0.25,
+        commit_bytes=1 << 20,
     )
 
 
