@@ -166,8 +166,8 @@ class SinkContract:
         checkpoint = Checkpoint()
         for life in range(100):
             driver = Driver(target.sink(), batches, checkpoint, commit_every=1)
-            # Two lives in three are too short for a commit.
-            left = run_and_die(driver, stride if life % 3 else stride + 2)
+            # Two lives in three are too short for a commit; a transaction in two batches takes five.
+            left = run_and_die(driver, stride if life % 3 else stride + 3)
             checkpoint = left.checkpoint
             if left.ended:
                 break
