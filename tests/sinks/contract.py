@@ -166,7 +166,7 @@ class SinkContract:
         checkpoint = Checkpoint()
         for life in range(100):
             driver = Driver(target.sink(), batches, checkpoint, commit_every=1)
-            # Two lives in three are too short for a commit; a transaction in two batches takes five.
+            # Two lives in three are too short for a commit, which may take five steps.
             left = run_and_die(driver, stride if life % 3 else stride + 3)
             checkpoint = left.checkpoint
             if left.ended:
