@@ -13,6 +13,7 @@ from repltap.cli.journal import journal
 from repltap.cli.output import stdout_closed
 from repltap.cli.run import run
 from repltap.cli.sink import sink
+from repltap.cli.sink_run import run as sink_run
 from repltap.cli.snapshot import snapshot
 from repltap.cli.snapshot_cat import cat
 from repltap.cli.snapshot_memory import memory
@@ -41,6 +42,7 @@ cli.add_command(snapshot)
 snapshot.add_command(cat)
 snapshot.add_command(memory)
 cli.add_command(sink)
+sink.add_command(sink_run)
 cli.add_command(demo)
 
 

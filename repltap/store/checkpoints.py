@@ -1,26 +1,33 @@
 """How far each sink has got: one small file per sink, replaced as a whole.
 
-    checkpoints/<sink>.json    history number, replid, offset, selected database, open transaction
+    checkpoints/<sink>.json    sink, place, state, saved_at
 
-A checkpoint says that everything below `offset` has been delivered and need not be delivered again.
+`place` is what `repltap.delivery.place` writes. Here only this counts: in which history it is
+(`history`, `replid`), and that it needs the stream from `offset` on. `state` is the sink's own;
+`saved_at` Unix seconds. A file that can't be believed is an error and never a new beginning: what
+was delivered already would be delivered again, or what was not, never.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from repltap.errors import ConfigError
-from repltap.position import Offset, ReplId, parse_replid
+from repltap.errors import ConfigError, CorruptStoreError
+from repltap.position import MAX_OFFSET, Offset, ReplId, parse_replid
 from repltap.store.metadata import (
-    corrupt_metadata,
     fsync_dir,
     load_json,
     publish_json,
     storage_error,
 )
+
+MAX_STATE_BYTES = 64 << 10
+"""What a sink may keep in its checkpoint, which is written about once a second."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """No dot and no slash: a name can't leave the directory or look like another file of it."""
@@ -28,23 +35,46 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A sink's place in the stream.
+    """A sink's place, durable in its target.
 
     Attributes:
         sink: Its name: letters, digits, `_` and `-`, at most 64.
-        history_number: The history's directory number.
-        replid: The history's replid when this was saved.
-        offset: Everything below has been delivered.
-        db: The database selected at `offset`.
-        tx: Offset of the MULTI that is open at `offset`, None outside a transaction.
+        place: Where it goes on, as JSON can hold it.
+        state: What the sink wants to find again.
+        saved_at: When it was saved, Unix seconds.
     """
 
     sink: str
-    history_number: int
-    replid: ReplId
-    offset: Offset
-    db: int
-    tx: int | None = None
+    place: Mapping[str, object]
+    state: Mapping[str, Any]  # Any: JSON
+    saved_at: float
+
+    @property
+    def history_number(self) -> int:
+        """The number of the history's directory.
+
+        Raises:
+            ValueError: The place has none.
+        """
+        return _number(self.place, "history")
+
+    @property
+    def replid(self) -> ReplId:
+        """The replid that names the bytes from `pin` on.
+
+        Raises:
+            ValueError: The place has none.
+        """
+        return parse_replid(str(self.place.get("replid")).encode())
+
+    @property
+    def pin(self) -> Offset:
+        """The first byte of that history that is still needed.
+
+        Raises:
+            ValueError: The place has none.
+        """
+        return Offset(_number(self.place, "offset"))
 
 
 class Checkpoints:
@@ -69,10 +99,19 @@ class Checkpoints:
 
         Raises:
             ConfigError: The sink's name can't be a file name.
+            ValueError: It has no place, or the state is too large or no JSON.
             DiskFullError: No room; the one before is still there.
             DataDirError: It could not be written.
         """
-        publish_json(self._file(checkpoint.sink), asdict(checkpoint))
+        path = self._file(checkpoint.sink)
+        _check(checkpoint)
+        fields = {
+            "sink": checkpoint.sink,
+            "place": dict(checkpoint.place),
+            "state": dict(checkpoint.state),
+            "saved_at": checkpoint.saved_at,
+        }
+        publish_json(path, fields)
 
     def load(self, sink: str) -> Checkpoint | None:
         """Read a sink's checkpoint, None when it has none.
@@ -87,18 +126,24 @@ class Checkpoints:
             fields = load_json(path)
         except FileNotFoundError:
             return None
+        except CorruptStoreError as exc:
+            raise _damaged(path, exc.message.removeprefix(f"{path}: "), sink) from exc
         try:
-            tx = fields["tx"]
-            return Checkpoint(
+            if fields["sink"] != sink:
+                raise ValueError(f"is of sink {fields['sink']!r}")
+            place, state = fields["place"], fields["state"]
+            if not isinstance(place, dict) or not isinstance(state, dict):
+                raise TypeError("place and state have to be objects")
+            found = Checkpoint(
                 sink=sink,
-                history_number=int(cast("int", fields["history_number"])),
-                replid=parse_replid(str(fields["replid"]).encode()),
-                offset=Offset(int(cast("int", fields["offset"]))),
-                db=int(cast("int", fields["db"])),
-                tx=None if tx is None else int(cast("int", tx)),
+                place=place,
+                state=state,
+                saved_at=float(cast("float", fields["saved_at"])),
             )
+            _check(found)
         except (KeyError, TypeError, ValueError) as exc:
-            raise corrupt_metadata(path, f"lacks a field or has a wrong one: {exc}") from exc
+            raise _damaged(path, f"lacks a field or has a wrong one: {exc}", sink) from exc
+        return found
 
     def all(self) -> tuple[Checkpoint, ...]:
         """Read all checkpoints, by name.
@@ -125,6 +170,14 @@ class Checkpoints:
         except OSError as exc:
             raise storage_error(exc, path) from exc
 
+    def lock_path(self, sink: str) -> Path:
+        """Tell which file whoever delivers to a sink holds the lock of.
+
+        Raises:
+            ConfigError: The sink's name can't be a file name.
+        """
+        return self._file(sink).with_suffix(".lock")
+
     def _file(self, sink: str) -> Path:
         if _NAME.fullmatch(sink) is None:
             raise ConfigError(
@@ -132,3 +185,29 @@ class Checkpoints:
                 hint="letters, digits, '_' and '-', at most 64, beginning with a letter or digit",
             )
         return self.path / f"{sink}.json"
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    """Refuse what could not be used when it is needed."""
+    _ = checkpoint.history_number, checkpoint.replid, checkpoint.pin
+    try:
+        size = len(json.dumps(dict(checkpoint.state)))
+    except TypeError as exc:
+        raise ValueError(f"the state is no JSON: {exc}") from exc
+    if size > MAX_STATE_BYTES:
+        raise ValueError(f"the state has {size} bytes, more than {MAX_STATE_BYTES}")
+
+
+def _number(fields: Mapping[str, object], name: str) -> int:
+    value = fields.get(name)
+    if type(value) is not int or not 0 <= value <= MAX_OFFSET:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _damaged(path: Path, reason: str, sink: str) -> CorruptStoreError:
+    return CorruptStoreError(
+        reason,
+        path=path,
+        hint=f"restore it from a backup, or begin anew with `repltap sink reset {sink}`",
+    )

@@ -34,7 +34,7 @@ __all__ = ["Store", "StoreOptions"]
 
 LOCK_NAME = "repltap.lock"
 HISTORIES_NAME = "histories"
-_CHECKPOINTS_NAME = "checkpoints"
+CHECKPOINTS_NAME = "checkpoints"
 _BROKEN_SUFFIX = ".broken"
 _HISTORY_NAME = re.compile(r"(\d+)-[0-9a-f]{8}")
 
@@ -61,7 +61,7 @@ class Store:
         self.options = options
         self.current: HistoryStore | None = None
         self.repairs: list[Repair] = []
-        self.checkpoints = Checkpoints(path / _CHECKPOINTS_NAME)
+        self.checkpoints = Checkpoints(path / CHECKPOINTS_NAME)
         self._lock_fd = lock_fd
         self._budget = Budget(options.quota_bytes)
         self._broken = BrokenFiles(path / HISTORIES_NAME)

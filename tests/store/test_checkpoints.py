@@ -3,18 +3,14 @@ from pathlib import Path
 import pytest
 
 from repltap.errors import ConfigError, CorruptStoreError
-from repltap.position import Offset, ReplId
-from repltap.store.checkpoints import Checkpoint, Checkpoints
+from repltap.store.checkpoints import MAX_STATE_BYTES, Checkpoint, Checkpoints
+
+PLACE = {"v": 1, "phase": "stream", "history": 3, "replid": "ab" * 20, "db": 2}
 
 
-def checkpoint(sink: str, offset: int = 77, tx: int | None = None) -> Checkpoint:
+def checkpoint(sink: str, offset: int = 77, **state: object) -> Checkpoint:
     return Checkpoint(
-        sink=sink,
-        history_number=3,
-        replid=ReplId("ab" * 20),
-        offset=Offset(offset),
-        db=2,
-        tx=tx,
+        sink=sink, place={**PLACE, "offset": offset}, state=state, saved_at=1_700_000_000.5
     )
 
 
@@ -23,10 +19,12 @@ def test_save_load_all_remove(tmp_path: Path) -> None:
     assert checkpoints.load("a") is None
     checkpoints.save(checkpoint("b"))
     checkpoints.save(checkpoint("a", 1))
-    checkpoints.save(checkpoint("a", 2**62, tx=5))
+    checkpoints.save(checkpoint("a", 2**62, length=5))
     again = Checkpoints(tmp_path / "checkpoints")
-    assert again.load("a") == checkpoint("a", 2**62, tx=5)
-    assert again.all() == (checkpoint("a", 2**62, tx=5), checkpoint("b"))
+    found = again.load("a")
+    assert found == checkpoint("a", 2**62, length=5)
+    assert again.all() == (checkpoint("a", 2**62, length=5), checkpoint("b"))
+    assert (found.history_number, found.pin, found.replid) == (3, 2**62, "ab" * 20)
     again.remove("a")
     again.remove("a")
     assert again.all() == (checkpoint("b"),)
@@ -40,6 +38,16 @@ def test_names_that_are_no_file_names(tmp_path: Path, name: str) -> None:
             call(name)
 
 
+@pytest.mark.parametrize("size", [0, 1, 50])
+def test_a_torn_file_is_no_new_beginning(tmp_path: Path, size: int) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(checkpoint("a"))
+    path = tmp_path / "a.json"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CorruptStoreError, match=r"a\.json.*repltap sink reset a"):
+        checkpoints.load("a")
+
+
 def test_damage_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(checkpoint("a"))
@@ -47,3 +55,34 @@ def test_damage_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"77", b"78"))
     with pytest.raises(CorruptStoreError, match="checksum"):
         checkpoints.load("a")
+
+
+def test_the_file_of_another_sink_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(checkpoint("a"))
+    (tmp_path / "a.json").rename(tmp_path / "b.json")
+    with pytest.raises(CorruptStoreError, match="is of sink 'a'"):
+        checkpoints.load("b")
+
+
+@pytest.mark.parametrize("name", ["history", "replid", "offset"])
+def test_a_place_that_pins_nothing_is_refused(tmp_path: Path, name: str) -> None:
+    place = {**checkpoint("a").place}
+    del place[name]
+    with pytest.raises(ValueError):
+        Checkpoints(tmp_path).save(Checkpoint(sink="a", place=place, state={}, saved_at=0.0))
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_state_that_is_too_large_or_no_json_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(checkpoint("a", text="x" * (MAX_STATE_BYTES - 100)))
+    with pytest.raises(ValueError, match="more than"):
+        checkpoints.save(checkpoint("a", text="x" * MAX_STATE_BYTES))
+    with pytest.raises(ValueError, match="no JSON"):
+        checkpoints.save(checkpoint("a", raw=b"bytes"))
+    assert checkpoints.load("a") is not None
+
+
+def test_the_lock_is_beside_it(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path).lock_path("a") == tmp_path / "a.lock"

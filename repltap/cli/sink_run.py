@@ -1,0 +1,72 @@
+"""`repltap sink run`: deliver to a sink by hand, beside a relay or without one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import click
+
+from repltap import logs
+from repltap.cli.options import sink_flag, table_options
+from repltap.config import TapConfig, load_tap
+from repltap.delivery.report import WorkerReport
+from repltap.errors import ConfigError
+from repltap.sink_config import SinkConfig
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--until-end", is_flag=True, help="Deliver what is stored, commit and exit; for scripts."
+)
+@table_options("data_dir", "upstream", "upstream_name", "log_level", "log_json")
+@sink_flag
+def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> int:
+    """Deliver to the sink NAME, from where it was left.
+
+    It needs the data directory and the settings of the sink, from the same configuration file as
+    the relay. A relay that has the sink configured delivers to it itself, and this is refused. It
+    ends at SIGINT or SIGTERM, having committed. Snapshots that are not stored have to be fetched by
+    a relay.
+
+    \b
+    repltap sink run audit --config repltap.toml --until-end
+    repltap sink run stdout --data-dir ./data --sink stdout
+    """
+    config = load_tap(flags, os.environ, file)
+    chosen = _find(config, name)
+    logs.setup(config.log)
+    from repltap.delivery.watch import FileBell
+    from repltap.delivery.worker import deliver, yield_to_others
+
+    bell = FileBell(config.data_dir, _ignore)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: bell.stop())
+    yield_to_others()
+    done = deliver(
+        chosen,
+        data_dir=config.data_dir,
+        source=config.source,
+        bell=bell,
+        environ=os.environ,
+        until_end=until_end,
+    )
+    place = "nothing committed"
+    if done.committed is not None:
+        place = f"committed up to offset {done.committed.offset} of {done.committed.replid}"
+    click.echo(f"{name}: {done.records} records, {done.commits} commits, {place}", err=True)
+    return 0
+
+
+def _find(config: TapConfig, name: str) -> SinkConfig:
+    for found in config.sinks:
+        if found.name == name:
+            return found
+    known = ", ".join(sorted(sink.name for sink in config.sinks)) or "none"
+    raise ConfigError(f"no sink {name!r} is configured", hint=f"configured: {known}")
+
+
+def _ignore(_: WorkerReport) -> None:
+    """Nobody looks at reports here: errors are logged."""
