@@ -31,6 +31,7 @@ WITHOUT_TEST = {
     "repltap/errors.py",
     "repltap/net/owner.py",
     "repltap/status.py",
+    "sinks/_redis/options.py",
 }
 
 

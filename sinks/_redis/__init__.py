@@ -1,0 +1,1 @@
+"""What the redis sink is made of."""

@@ -1,0 +1,75 @@
+"""What the redis sink makes of records."""
+
+from __future__ import annotations
+
+from repltap.sink import SinkErrorKind
+from sinks.redis import RedisSink
+from tests.servers.server import Server
+from tests.sinks.driver import StubContext, place_of
+from tests.sinks.records import Stream, entry
+from tests.sinks.redis_target import KEY, checkpoint, data_of, failure, redis_sink, run
+
+
+def test_flushall_and_swapdb_leave_the_checkpoint_where_it_is(
+    server: Server, sink: RedisSink
+) -> None:
+    stream = Stream()
+    run(sink, [stream.command(b"SET", b"k", b"zero"), stream.command(b"SET", b"k", b"3", db=3)])
+    run(sink, [stream.command(b"SWAPDB", b"0", b"3")])
+    assert checkpoint(server)["place"] == place_of(1)
+    assert data_of(server) == {
+        (0, b"k"): (b"string", False, b"3"),
+        (3, b"k"): (b"string", False, b"zero"),
+    }
+    with server.client() as client:
+        assert client.pipeline([("SELECT", 3), ("KEYS", "*")])[1] == [b"k"]
+    run(sink, [stream.command(b"FLUSHALL")])
+    assert checkpoint(server)["place"] == place_of(1)
+    assert run(sink) == place_of(1)
+
+
+def test_the_checkpoint_of_a_source_that_is_a_mirror_itself_is_left_out(
+    server: Server, sink: RedisSink
+) -> None:
+    stream = Stream()
+    context = StubContext()
+    snapshot = stream.snapshot([entry(KEY.encode(), "string", b"foreign")])
+    run(sink, *snapshot, [stream.command(b"SET", KEY.encode(), b"foreign")], context=context)
+    assert checkpoint(server)["place"] == place_of(4)
+    assert context.left_out == 2
+
+
+def test_what_is_said_to_a_cluster_is_left_out(server: Server, sink: RedisSink) -> None:
+    stream = Stream()
+    context = StubContext()
+    run(sink, [stream.command(b"CLUSTER", b"SYNCSLOTS", b"x")], context=context)
+    assert context.left_out == 1
+
+
+def test_relative_times_count_from_when_they_came_in(server: Server, sink: RedisSink) -> None:
+    # Of 2023: over since long.
+    run(sink, [Stream().command(b"SET", b"k", b"v", b"PX", b"5000")])
+    assert data_of(server) == {}
+
+
+def test_a_database_that_the_target_lacks_is_no_other_one(server: Server, sink: RedisSink) -> None:
+    stream = Stream()
+    error = failure(sink, [stream.command(b"SET", b"k", b"v", db=16)])
+    assert error.kind is SinkErrorKind.UNSUPPORTED
+    assert "is for number 16" in str(error)
+    assert server.call("DBSIZE") == 0
+
+
+def test_a_key_that_is_there_is_replaced_by_that_of_a_snapshot(server: Server) -> None:
+    sink = redis_sink(server.port, flush="no")
+    server.call("RPUSH", "list", "old")
+    from repltap.rdb.entries import Members
+
+    parts = [
+        entry(b"list", "list", Members([b"a"]), part=0, last=False, length=2),
+        entry(b"list", "list", Members([b"b"]), part=1, last=True, length=2),
+    ]
+    begin, first, second, end = Stream().snapshot(parts, batch=1)
+    run(sink, begin, first)
+    run(sink, second, end)  # resumed within the key
+    assert data_of(server) == {(0, b"list"): (b"list", False, [b"a", b"b"])}
