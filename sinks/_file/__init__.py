@@ -1,0 +1,1 @@
+"""What the file sink is made of."""

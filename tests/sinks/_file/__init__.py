@@ -1,0 +1,1 @@
+"""Tests of what the file sink is made of."""
