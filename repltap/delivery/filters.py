@@ -9,6 +9,9 @@ what it can't be asked:
 - one with several keys is wanted if any of them is, and left out only if all are excluded;
 - one that belongs to no database (FLUSHALL, PUBLISH, FUNCTION) passes every condition on
   databases; SWAPDB, MOVE and COPY ... DB belong to both.
+
+A record of a snapshot is no command: conditions on commands are not asked. A library of functions,
+which has no key and no database, passes where FUNCTION would.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field
 
 from repltap.delivery.commands import CommandTable
 from repltap.delivery.patterns import glob_pattern
-from repltap.sink import Record
+from repltap.sink import Record, SnapshotRecord
 
 _WHOLE_DATABASES = frozenset({"FLUSHALL", "FLUSHDB", "SWAPDB"})
 _NO_DATABASE = frozenset({"FLUSHALL", "PUBLISH", "SPUBLISH", "FUNCTION", "SCRIPT"})
@@ -118,6 +121,17 @@ class RecordFilter:
         if self._keys is not None and not any(map(self._keys.matches, keys)):
             return False
         return self._not_keys is None or not all(map(self._not_keys.matches, keys))
+
+    def snapshot(self, record: SnapshotRecord) -> bool:
+        """Tell whether a record of a snapshot is wanted."""
+        db, key = record.db, record.key
+        if db is not None and ((self._dbs and db not in self._dbs) or db in self._not_dbs):
+            return False
+        if key is None:
+            return self._keys is None
+        if self._keys is not None and not self._keys.matches(key):
+            return False
+        return self._not_keys is None or not self._not_keys.matches(key)
 
     def _wanted_dbs(self, record: Record) -> bool:
         dbs = databases(record)

@@ -8,7 +8,7 @@ the same ids. Steps never wait: there is none where nothing can be given just no
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,14 @@ from repltap.delivery.histories import (
 from repltap.delivery.names import name_at
 from repltap.delivery.notices import Notices
 from repltap.delivery.place import Phase, Place
-from repltap.delivery.snapshots import Part, Shelf, SnapshotFeed, begin_place, stream_db
+from repltap.delivery.snapshots import (
+    Part,
+    Shelf,
+    SnapshotFeed,
+    SnapshotReading,
+    begin_place,
+    stream_db,
+)
 from repltap.delivery.stream import StreamState
 from repltap.errors import NotRetainedError, SinkError, SinkErrorKind
 from repltap.excerpt import database_at
@@ -89,7 +96,7 @@ class Journey:
         plan: What is wanted.
         place: Where; None for the very beginning.
         shelf: Finds snapshots.
-        payloads: The types whose serialized form is wanted of snapshots.
+        reading: Who is told what is read of snapshots; None for nobody.
         want_snapshot: Asks for a snapshot to be stored.
         log: For what an operator should know.
         again: A snapshot is to be given first though there is a place: the mode says so.
@@ -107,7 +114,7 @@ class Journey:
         shelf: Shelf,
         want_snapshot: Callable[[], None],
         log: logging.Logger,
-        payloads: Collection[str] = (),
+        reading: SnapshotReading | None = None,
         again: bool = False,
     ) -> None:
         if again and place is not None and place.phase is Phase.STREAM:
@@ -118,7 +125,7 @@ class Journey:
         self._shelf = shelf
         self._want_snapshot = want_snapshot
         self._log = log
-        self._payloads = payloads
+        self._reading = reading
         self._notices = Notices(plan.source)
         self._follower: StreamFollower | None = None
         self._feed: SnapshotFeed | None = None
@@ -366,7 +373,7 @@ class Journey:
             return None
         try:
             feed = SnapshotFeed(
-                snapshot, replid=place.replid, source=self._plan.source, payloads=self._payloads
+                snapshot, replid=place.replid, source=self._plan.source, reading=self._reading
             )
         except NotRetainedError:
             return None

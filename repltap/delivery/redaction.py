@@ -54,18 +54,43 @@ class Redaction:
         for at, word in enumerate(record.words[1:], 1):
             if at in keys:
                 positions.append(len(words))
-                words.append(self._hashed(word) if self.hash_keys else word)
+                words.append(self.hashed(word) if self.hash_keys else word)
             elif self.action is Action.HASH:
-                words.append(self._hashed(word))
+                words.append(self.hashed(word))
             elif self.action is Action.CUT:
                 words.append(cut(word, self.keep_bytes))
         if words == record.words:
             return record
         return record._replace(words=words, key_positions=tuple(positions), redacted=True)
 
-    def _hashed(self, word: bytes) -> bytes:
-        digest = blake2b(word, digest_size=_DIGEST_BYTES, key=self.secret)
-        return b"hash:" + digest.hexdigest().encode("ascii")
+    def hashed(self, word: bytes) -> bytes:
+        """Give what HASH leaves of a value."""
+        hasher = self.hasher()
+        hasher.update(word)
+        return hasher.text()
+
+    def hasher(self) -> Hasher:
+        """Begin the hash of a value that comes in parts."""
+        return Hasher(self.secret)
+
+
+class Hasher:
+    """Makes the hash of one value.
+
+    Args:
+        secret: Keys it, b"" for none.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._digest = blake2b(digest_size=_DIGEST_BYTES, key=secret)
+
+    def update(self, part: bytes) -> None:
+        """Take the next part."""
+        self._digest.update(part)
+
+    def text(self) -> bytes:
+        """Give `hash:` and 32 hexadecimal digits."""
+        return b"hash:" + self._digest.hexdigest().encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from repltap.delivery.notices import Notices
 from repltap.delivery.place import Phase, Place
 from repltap.delivery.progress import Progress
 from repltap.delivery.report import Bell, WorkerState
-from repltap.delivery.snapshots import Shelf
+from repltap.delivery.snapshots import Shelf, SnapshotReading
 from repltap.errors import (
     CorruptStoreError,
     DiskFullError,
@@ -41,12 +41,8 @@ _BACKOFF_SECONDS = (0.2, 30.0)
 _HOPELESS_SECONDS = 60.0
 
 
-class RunContext(SinkContext, Protocol):
+class RunContext(SinkContext, SnapshotReading, Protocol):
     """What the sink is given, from the side of who fills it."""
-
-    @property
-    def payloads(self) -> Collection[str]:
-        """The types whose serialized form its output needs of snapshots."""
 
     def begin(self, place: str | None, state: Mapping[str, Any]) -> None:
         """Get ready for the next `open`."""
@@ -209,7 +205,7 @@ class Runner:
             shelf=self._shelf,
             want_snapshot=self._want_snapshot,
             log=self._log,
-            payloads=self._context.payloads,
+            reading=self._context,
             again=again,
         )
 

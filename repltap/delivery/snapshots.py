@@ -7,8 +7,8 @@ can be resumed in the middle, also with other filters.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
 
 from repltap.delivery.place import Phase, Place
 from repltap.errors import CorruptStoreError, NotRetainedError
@@ -41,6 +41,20 @@ class Part(NamedTuple):
     size: int
 
 
+class SnapshotReading(Protocol):
+    """Who makes something of the records that are read."""
+
+    @property
+    def payloads(self) -> Mapping[str, int]:
+        """The types whose serialized form is wanted, and up to how many bytes."""
+
+    def begin_snapshot(self, rdb_format: str, aux: Mapping[str, str]) -> None:
+        """Look at what a snapshot says of itself."""
+
+    def pass_over(self, record: SnapshotRecord) -> None:
+        """Look at a part of a key that is not given again."""
+
+
 class SnapshotFeed:
     """Reads one snapshot.
 
@@ -48,7 +62,7 @@ class SnapshotFeed:
         snapshot: Which; it has been verified.
         replid: What names its offset.
         source: The configured name of the upstream.
-        payloads: The types whose serialized form is wanted.
+        reading: Who is told of it; None for nobody.
 
     Raises:
         NotRetainedError: It has been removed.
@@ -61,15 +75,17 @@ class SnapshotFeed:
         *,
         replid: ReplId,
         source: str,
-        payloads: Collection[str] = (),
+        reading: SnapshotReading | None = None,
     ) -> None:
         self.snapshot = snapshot
         self._replid = replid
         self._source = source
-        self._payloads = payloads
+        self._reading = reading
         self._ts_ms = int(snapshot.created_at * 1000)
         # It stays readable when it is removed.
         self._fd = snapshot.open()
+        if reading is not None:
+            reading.begin_snapshot(snapshot.format, snapshot.aux)
 
     def close(self) -> None:
         """Let go of the file; can be repeated."""
@@ -87,7 +103,7 @@ class SnapshotFeed:
             RdbError: It is damaged, or holds what is not known.
             DataDirError: It can't be read.
         """
-        reader = RdbReader(self._read, payloads=self._payloads)
+        reader = RdbReader(self._read, payloads=self._reading.payloads if self._reading else ())
         records: list[SnapshotRecord] = []
         ordinal, begun = 0, 0
         for item in reader:
@@ -95,6 +111,8 @@ class SnapshotFeed:
                 ordinal += 1
                 if ordinal > skip:
                     records.append(found)
+                elif self._reading is not None and (found.part or not found.last):
+                    self._reading.pass_over(found)
                 if len(records) >= _BATCH_RECORDS:
                     yield Part(records, ordinal, reader.offset - begun)
                     records, begun = [], reader.offset

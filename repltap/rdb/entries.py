@@ -140,6 +140,12 @@ class StreamNode(NamedTuple):
 StreamId = tuple[int, int]
 
 
+class StreamEntries(NamedTuple):
+    """Some entries of a stream, unpacked: each with its fields, names and values in turn."""
+
+    items: list[tuple[StreamId, list[bytes]]]
+
+
 class StreamSummary(NamedTuple):
     """What a stream knows of itself; behind its nodes.
 
@@ -229,6 +235,7 @@ Value = (
     | Scores
     | Fields
     | StreamNode
+    | StreamEntries
     | StreamSummary
     | StreamGroup
     | StreamProducers

@@ -7,7 +7,7 @@ which key and at which byte; nothing is passed over but what the caller did not 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from repltap.errors import CorruptRdbError, RdbError, UnsupportedRdbError
@@ -64,7 +64,8 @@ class RdbReader:
         limits: What bounds the memory.
         wanted: The others are passed over; all are wanted if not given.
         values: Whether values are wanted; if not, each entry's is `Skipped`.
-        payloads: The types whose serialized form is wanted, with the last part.
+        payloads: The types whose serialized form is wanted, with the last part. With a number of
+            bytes for each: a longer one is not given; else it is an error beyond the limits.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class RdbReader:
         limits: Limits | None = None,
         wanted: Wanted | None = None,
         values: bool = True,
-        payloads: Collection[str] = (),
+        payloads: Collection[str] | Mapping[str, int] = (),
     ) -> None:
         self._source = Source(read, limits or Limits())
         self._wanted = wanted
         self._values = values
         self._payloads = frozenset(payloads)
+        self._payload_limits = dict(payloads) if isinstance(payloads, Mapping) else {}
         self._plain = wanted is None and values and "string" not in self._payloads
         self._types: dict[int, Type] = {}
         self._unknown: dict[int, str] = {}
@@ -237,13 +239,15 @@ class RdbReader:
             if self._wanted is None or self._wanted(self._db, key, kind.name):
                 with_payload = kind.name in self._payloads
                 if with_payload:
-                    self._source.start_recording(self._source.limits.payload_bytes)
+                    limit = self._payload_limits.get(kind.name)
+                    self._source.start_recording(limit)
                 encoding = kind.encoding if number else self._string_encoding()
                 for at, part in enumerate(self._parts(kind, key)):
                     value, last, length, packed_bytes = part
                     payload = None
                     if last and with_payload:
-                        payload = bytes((number,)) + self._source.stop_recording()
+                        recorded = self._source.stop_recording()
+                        payload = None if recorded is None else bytes((number,)) + recorded
                     yield Entry(
                         self._db, key, kind.name, encoding, value, self._expire, self._idle,
                         self._frequency, at, last, length, packed_bytes, payload, self._metadata,

@@ -31,6 +31,7 @@ from repltap.rdb.entries import (
     ModuleValue,
     Scores,
     SlotImport,
+    StreamEntries,
     StreamGroup,
     StreamId,
     StreamNode,
@@ -41,8 +42,9 @@ from repltap.rdb.entries import (
 
 ENVELOPE_VERSION = 1
 
-_Text = Callable[[bytes], str]
-_Record = dict[str, object]
+Text = Callable[[bytes], str]
+Fielded = dict[str, object]
+"""The fields of a record."""
 
 
 class JsonWriter:
@@ -53,8 +55,8 @@ class JsonWriter:
         if isinstance(item, Strings):
             return _strings(item)
         if isinstance(item, Entry):
-            return _encode(lambda text: _entry(item, text))
-        return _encode(lambda text: _other(item, text))
+            return encode(lambda text: _entry(item, text))
+        return encode(lambda text: _other(item, text))
 
 
 def _strings(run: Strings) -> bytes:
@@ -73,8 +75,12 @@ def _strings(run: Strings) -> bytes:
     return b"".join(lines)
 
 
-def _encode(build: Callable[[_Text], _Record | None]) -> bytes:
-    """Write a record with its values as text, or all of them in base64."""
+def encode(build: Callable[[Text], Fielded | None]) -> bytes:
+    """Write a record with its values as text, or all of them in base64.
+
+    Args:
+        build: Makes the record, with what makes text of a value; None for nothing to write.
+    """
     try:
         record = build(_utf8)
     except UnicodeDecodeError:
@@ -86,17 +92,15 @@ def _encode(build: Callable[[_Text], _Record | None]) -> bytes:
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _entry(entry: Entry, text: _Text) -> _Record:
-    record: _Record = {"v": ENVELOPE_VERSION, "kind": "snapshot", "db": entry.db}
+def _entry(entry: Entry, text: Text) -> Fielded:
+    record: Fielded = {"v": ENVELOPE_VERSION, "kind": "snapshot", "db": entry.db}
     record["keys"] = [text(entry.key)]
     record["type"] = entry.type
-    if isinstance(entry.value, Fields):
-        record["value"] = {text(field): text(value) for field, value, _ in entry.value.items}
-        expiring = {text(f): time for f, _, time in entry.value.items if time is not None}
-        if expiring:
-            record["field_expire_at_ms"] = expiring
-    else:
-        record["value"] = _value(entry, text)
+    return record | value_fields(entry.value, text) | _key_fields(entry)
+
+
+def _key_fields(entry: Entry) -> Fielded:
+    record: Fielded = {}
     if entry.expire_at_ms is not None:
         record["expire_at_ms"] = entry.expire_at_ms
     if entry.idle_seconds is not None:
@@ -108,8 +112,24 @@ def _entry(entry: Entry, text: _Text) -> _Record:
     return record
 
 
-def _value(entry: Entry, text: _Text) -> object:
-    value = entry.value
+def value_fields(value: object, text: Text) -> Fielded:
+    """Give the fields that a value takes.
+
+    Args:
+        value: Of an `Entry`.
+        text: Makes text of each of the bytes in it.
+
+    Raises:
+        TypeError: It was not read.
+    """
+    if isinstance(value, Fields):
+        record: Fielded = {"value": {text(field): text(held) for field, held, _ in value.items}}
+        expiring = {text(f): time for f, _, time in value.items if time is not None}
+        return record | {"field_expire_at_ms": expiring} if expiring else record
+    return {"value": _value(value, text)}
+
+
+def _value(value: object, text: Text) -> object:
     if isinstance(value, bytes):
         return text(value)
     if isinstance(value, Members):
@@ -122,19 +142,18 @@ def _value(entry: Entry, text: _Text) -> object:
             "encoding_version": value.encoding_version,
             "size_bytes": value.size_bytes,
         }
-    return _stream(entry, text)
+    return _stream(value, text)
 
 
-def _stream(entry: Entry, text: _Text) -> object:
-    value = entry.value
-    if isinstance(value, StreamNode):
+def _stream(value: object, text: Text) -> object:
+    if isinstance(value, StreamNode | StreamEntries):
+        found = value.items if isinstance(value, StreamEntries) else entries_of(value)
         entries = [
-            {"id": _id(one), "fields": [text(field) for field in fields]}
-            for one, fields in entries_of(value)
+            {"id": _id(one), "fields": [text(field) for field in fields]} for one, fields in found
         ]
         return {"entries": entries}
     if isinstance(value, StreamSummary):
-        summary: _Record = {"length": value.length, "last_id": _id(value.last)}
+        summary: Fielded = {"length": value.length, "last_id": _id(value.last)}
         if value.first is not None and value.max_deleted is not None:
             summary["first_id"] = _id(value.first)
             summary["max_deleted_id"] = _id(value.max_deleted)
@@ -156,11 +175,11 @@ def _stream(entry: Entry, text: _Text) -> object:
                 "duplicates": value.duplicates,
             }
         }
-    raise TypeError(f"the value of {entry.key!r} was not read")
+    raise TypeError("the value was not read")
 
 
-def _group(group: StreamGroup, text: _Text) -> _Record:
-    record: _Record = {"name": text(group.name), "last_id": _id(group.last)}
+def _group(group: StreamGroup, text: Text) -> Fielded:
+    record: Fielded = {"name": text(group.name), "last_id": _id(group.last)}
     if group.entries_read is not None:
         record["entries_read"] = group.entries_read
     record["pending"] = [
@@ -169,7 +188,7 @@ def _group(group: StreamGroup, text: _Text) -> _Record:
     ]
     consumers = []
     for consumer in group.consumers:
-        found: _Record = {"name": text(consumer.name), "seen_at_ms": consumer.seen_ms}
+        found: Fielded = {"name": text(consumer.name), "seen_at_ms": consumer.seen_ms}
         if consumer.active_ms is not None:
             found["active_at_ms"] = consumer.active_ms
         found["pending"] = [_id(one) for one in consumer.pending]
@@ -180,8 +199,8 @@ def _group(group: StreamGroup, text: _Text) -> _Record:
     return record
 
 
-def _other(item: Item, text: _Text) -> _Record | None:
-    record: _Record = {"v": ENVELOPE_VERSION}
+def _other(item: Item, text: Text) -> Fielded | None:
+    record: Fielded = {"v": ENVELOPE_VERSION}
     if isinstance(item, Header):
         return record | {"kind": "snapshot_begin", "format": item.format}
     if isinstance(item, End):

@@ -21,6 +21,7 @@ from repltap.rdb.entries import (
     Members,
     ModuleValue,
     Scores,
+    StreamEntries,
     StreamGroup,
     StreamId,
     StreamNode,
@@ -106,6 +107,12 @@ class RespWriter:
         if isinstance(value, Fields):
             return self._fields(key, value)
         if isinstance(value, ModuleValue):
+            if entry.payload is None:
+                raise UnsupportedRdbError(
+                    "only its serialized form makes a module's value, and that is too large",
+                    offset=0,
+                    key=key,
+                )
             return restore_command(self._vendor, entry)
         return self._stream(entry)
 
@@ -129,8 +136,8 @@ class RespWriter:
     def _stream(self, entry: Entry) -> bytes:
         value = entry.value
         key = entry.key
-        if isinstance(value, StreamNode):
-            added = entries_of(value)
+        if isinstance(value, StreamNode | StreamEntries):
+            added = value.items if isinstance(value, StreamEntries) else entries_of(value)
             return b"".join([command(b"XADD", key, _id(one), *fields) for one, fields in added])
         if isinstance(value, StreamSummary):
             return self._summary(key, value)

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,38 @@ def test_it_can_be_resumed_anywhere(tmp_path: Path, skip: int) -> None:
     snapshot = newest(tmp_path)
     assert snapshot is not None
     assert read(snapshot, skip) == read(snapshot)[skip:]
+
+
+class Reading:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.payloads = {"list": 100}
+        self.told: list[object] = []
+
+    def begin_snapshot(self, rdb_format: str, aux: Mapping[str, str]) -> None:
+        self.told.append(rdb_format)
+
+    def pass_over(self, record: SnapshotRecord) -> None:
+        self.told.append((record.key, record.part))
+
+
+def test_whoever_makes_something_of_the_records_is_told(tmp_path: Path) -> None:
+    stored = Stored(tmp_path).begin(keys=None)
+    large = key(0, b"large", string(b"x" * (3 << 20)))
+    small = key(0, b"k", string(b"v")) + key(1, b"list", b"\x01\x01a")
+    add_snapshot(stored.history, rdb(b"\xfe\x00" + small + large))
+    snapshot = newest(tmp_path)
+    assert snapshot is not None
+    for skip, passed in ((0, []), (2, []), (4, [(b"large", 0), (b"large", 1)])):
+        reading = Reading()
+        feed = SnapshotFeed(snapshot, replid=ReplId(REPLID), source="m", reading=reading)
+        records = [record for part in feed.parts(skip) for record in part.records]
+        feed.close()
+        assert reading.told == [snapshot.format, *passed]
+        if not skip:
+            payloads = {record.key: record.entry[-2] for record in records}
+            assert payloads == {b"k": None, b"list": b"\x01\x01\x01a", b"large": None}
 
 
 def test_libraries_are_records_too(tmp_path: Path) -> None:

@@ -206,6 +206,16 @@ def test_without_values_and_with_payloads() -> None:
         entries(data, limits=Limits(payload_bytes=2), payloads={"list"})
 
 
+@pytest.mark.parametrize("step", [None, 1, 7])
+def test_payloads_that_are_too_large_are_not_given(step: int | None) -> None:
+    value = b"\x02\x01a\x01b"
+    data = rdb(b"\xfe\x00" + key(1, b"one", value) + key(1, b"two", b"\x01\x01a") + STRING)
+    found = entries(data, step, payloads={"list": len(value) - 1})
+    assert [one.payload for one in found] == [None, b"\x01\x01\x01a", None]
+    found = entries(data, step, payloads={"list": len(value)})
+    assert found[0].payload == b"\x01" + value
+
+
 @pytest.mark.parametrize("options", [{}, {"values": False}, {"wanted": lambda *_: False}])
 def test_a_large_set_takes_little_memory(options: dict[str, Any]) -> None:
     """A tenth of what its members would take, while they come and go."""

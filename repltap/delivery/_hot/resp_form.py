@@ -20,10 +20,13 @@ class RespForm:
     Args:
         db: The database that is selected where they are executed, None for not known: then the
             first record gets a SELECT.
+
+    Attributes:
+        db: The same, after what was written.
     """
 
     def __init__(self, db: int | None = None) -> None:
-        self._db: int | None = db
+        self.db: int | None = db
         self._tx_id: int = -1  # whose MULTI has been written, without an EXEC
 
     def write(self, records: list[Record], window: bytes, window_start: int) -> bytes:
@@ -41,7 +44,7 @@ class RespForm:
             start = record.offset_start
             end = record.offset_end
             tx = record.tx
-            plain = tx is None and record.db == self._db and self._tx_id < 0
+            plain = tx is None and record.db == self.db and self._tx_id < 0
             if plain and start == run_end:
                 run_end = end
                 continue
@@ -64,19 +67,27 @@ class RespForm:
             parts.append(window[run_start - window_start : run_end - window_start])
         return b"".join(parts)
 
+    def interrupt(self) -> bytes:
+        """Write what ends an open transaction, b"" where there is none.
+
+        Its EXEC never came: the history has ended within it, and no replica has executed it.
+        """
+        if self._tx_id < 0:
+            return b""
+        self._tx_id = -1
+        self.db = None  # what was selected before it
+        return _DISCARD
+
     def _frame(self, record: Record, parts: list[bytes]) -> None:
         """Write what has to stand before a record."""
         if self._tx_id >= 0 and (record.tx is None or record.tx.id != self._tx_id):
-            # Its EXEC never came: the history has ended within it, and no replica has executed it.
-            parts.append(_DISCARD)
-            self._tx_id = -1
-            self._db = None  # what was selected before it
+            parts.append(self.interrupt())
         if record.tx is not None and record.tx.id != self._tx_id:
             parts.append(_MULTI)
             self._tx_id = record.tx.id
-        if record.db != self._db and record.db is not None:
+        if record.db != self.db and record.db is not None:
             parts.append(encode([b"SELECT", b"%d" % record.db]))
-        self._db = record.db
+        self.db = record.db
 
 
 def encode(words: list[bytes]) -> bytes:

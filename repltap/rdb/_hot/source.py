@@ -67,6 +67,7 @@ class Source:
         self._recorded: list[bytes] = []
         self._recorded_bytes = 0
         self._record_limit = 0
+        self._record_strictly = True
 
     @property
     def offset(self) -> int:
@@ -299,20 +300,29 @@ class Source:
         self.position = position
         return count
 
-    def start_recording(self, limit_bytes: int) -> None:
-        """Keep what is taken from here on, as it is in the file."""
+    def start_recording(self, limit_bytes: int | None = None) -> None:
+        """Keep what is taken from here on, as it is in the file.
+
+        Args:
+            limit_bytes: More than this is let go; not given, more than `Limits.payload_bytes` is
+                an error.
+        """
         self._record_from = self.position
         self._recorded = []
         self._recorded_bytes = 0
-        self._record_limit = limit_bytes
+        self._record_limit = self.limits.payload_bytes if limit_bytes is None else limit_bytes
+        self._record_strictly = limit_bytes is None
 
-    def stop_recording(self) -> bytes:
-        """Return what was taken since `start_recording`.
+    def stop_recording(self) -> bytes | None:
+        """Return what was taken since `start_recording`, None where it was let go.
 
         Raises:
             UnsupportedRdbError: It is more than the limit.
         """
-        self._keep()
+        if self._record_from >= 0:
+            self._keep()
+        if self._record_from < 0:
+            return None
         self._record_from = -1
         recorded, self._recorded = self._recorded, []
         return b"".join(recorded)
@@ -323,6 +333,8 @@ class Source:
         if self._recorded_bytes > self._record_limit:
             self._record_from = -1
             self._recorded = []
+            if not self._record_strictly:
+                return
             raise UnsupportedRdbError(
                 f"the value is larger than {self._record_limit} bytes in its serialized form",
                 offset=self.offset,
@@ -334,6 +346,7 @@ class Source:
         """Account for what is dropped from the buffer."""
         if self._record_from >= 0:
             self._keep()
+        if self._record_from >= 0:
             self._record_from = 0
         self._crc = _crc64.calc(self.data[: self.position], self._crc)
         self._base += self.position

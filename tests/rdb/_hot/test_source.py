@@ -107,15 +107,15 @@ def test_recording(step: int | None) -> None:
     data = b"before" + string(b"value" * 100) + b"after"
     found = source(data, step=step)
     found.take(6)
-    found.start_recording(10_000)
+    found.start_recording()
     found.string()
     assert found.stop_recording() == data[6:-5]
     assert found.take(5) == b"after"
 
 
 def test_recording_has_a_limit() -> None:
-    found = source(string(b"x" * (3 * CHUNK_BYTES)))
-    found.start_recording(CHUNK_BYTES)
+    found = source(string(b"x" * (3 * CHUNK_BYTES)), Limits(payload_bytes=CHUNK_BYTES))
+    found.start_recording()
     with pytest.raises(UnsupportedRdbError, match="serialized"):
         found.string()
 
