@@ -17,8 +17,8 @@ from repltap.cli.output import progress
 from repltap.cli.snapshot import choose
 from repltap.errors import DataDirError, NotRetainedError, RdbError
 from repltap.net.admin.glob import matches
-from repltap.rdb.entries import Item
-from repltap.rdb.reader import RdbReader, Wanted
+from repltap.rdb.entries import Item, Wanted
+from repltap.rdb.reader import RdbReader
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: click's own callback type
 

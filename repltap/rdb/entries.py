@@ -8,7 +8,7 @@ keys are a million of them and nothing in Python is made faster.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -307,6 +307,9 @@ Item = (
     | Entry
     | End
 )
+
+Wanted = Callable[[int, bytes, str], bool]
+"""Tells by database, key and type whether an entry is wanted."""
 
 
 def expand(run: Strings) -> Iterator[Entry]:

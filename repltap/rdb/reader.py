@@ -7,14 +7,14 @@ which key and at which byte; nothing is passed over but what the caller did not 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
-from repltap.errors import CorruptRdbError, RdbError, UnsupportedRdbError
+from repltap.errors import CorruptRdbError, UnsupportedRdbError
+from repltap.rdb._hot.key_reader import NEWER, KeyReader
 from repltap.rdb._hot.module import encoding_version, module_name, skip_opcodes
 from repltap.rdb._hot.plain import take_strings
 from repltap.rdb._hot.source import Limits, Source
-from repltap.rdb._hot.values import TYPES, UNKNOWN, Part, Type, skip_value
 from repltap.rdb.entries import (
     Aux,
     Database,
@@ -25,10 +25,10 @@ from repltap.rdb.entries import (
     Header,
     Item,
     ModuleAux,
-    Skipped,
     SlotImport,
     SlotInfo,
     Strings,
+    Wanted,
 )
 
 _MAGIC = re.compile(rb"(REDIS)(\d{4})|(VALKEY)(\d{3})")
@@ -50,10 +50,6 @@ _END: Final = 255
 _FIRST_OPCODE: Final = 240
 
 _CHECKSUM_SINCE: Final = 5
-_NEWER: Final = "a newer repltap may know it"
-
-Wanted = Callable[[int, bytes, str], bool]
-"""Tells by database, key and type whether an entry is wanted."""
 
 
 class RdbReader:
@@ -78,21 +74,10 @@ class RdbReader:
         payloads: Collection[str] | Mapping[str, int] = (),
     ) -> None:
         self._source = Source(read, limits or Limits())
-        self._wanted = wanted
-        self._values = values
-        self._payloads = frozenset(payloads)
-        self._payload_limits = dict(payloads) if isinstance(payloads, Mapping) else {}
-        self._plain = wanted is None and values and "string" not in self._payloads
-        self._types: dict[int, Type] = {}
-        self._unknown: dict[int, str] = {}
+        self._plain = wanted is None and values and "string" not in payloads
         self._vendor = ""
         self._version = 0
-        self._db = 0
-        # What was said before the key that comes next.
-        self._expire: int | None = None
-        self._idle: int | None = None
-        self._frequency: int | None = None
-        self._metadata = 0
+        self._keys = KeyReader(self._source, wanted, values, payloads)
 
     @property
     def offset(self) -> int:
@@ -111,17 +96,22 @@ class RdbReader:
         """
         yield self._header()
         source = self._source
+        keys = self._keys
         plain = self._plain
         plain_next = plain
         while True:
             if plain_next:
                 found = take_strings(source)
                 if found:
-                    yield Strings(self._db, found)
+                    yield Strings(keys.db, found)
             offset = source.offset
             opcode = source.byte()
             if opcode < _FIRST_OPCODE:
-                yield from self._key(opcode, offset)
+                found_key = keys.take(opcode, offset)
+                if isinstance(found_key, Entry):
+                    yield found_key
+                elif found_key is not None:
+                    yield from found_key
                 # After anything else the loop is not worth its start.
                 plain_next = plain and opcode == 0
             elif opcode == _END:
@@ -149,9 +139,9 @@ class RdbReader:
         vendor, version = filter(None, match.groups())
         self._vendor = vendor.decode().lower()
         self._version = int(version)
-        self._types = TYPES[self._vendor]
-        self._unknown = UNKNOWN[self._vendor]
-        return Header(self._vendor, self._version)
+        header = Header(self._vendor, self._version)
+        self._keys.begin(header)
+        return header
 
     def _end(self) -> End:
         source = self._source
@@ -170,18 +160,18 @@ class RdbReader:
         """Take what is no key; None for what belongs to the next key."""
         source = self._source
         if opcode == _EXPIRE_MS:
-            self._expire = source.signed(8)
+            self._keys.expire_at_ms = source.signed(8)
         elif opcode == _EXPIRE:
-            self._expire = source.signed(4) * 1000
+            self._keys.expire_at_ms = source.signed(4) * 1000
         elif opcode == _IDLE:
-            self._idle = source.length()
+            self._keys.idle_seconds = source.length()
         elif opcode == _FREQUENCY:
-            self._frequency = source.byte()
+            self._keys.frequency = source.byte()
         elif opcode == _DATABASE:
-            self._db = source.length()
-            return Database(self._db)
+            self._keys.db = source.length()
+            return Database(self._keys.db)
         elif opcode == _DATABASE_SIZE:
-            return DatabaseSize(self._db, source.length(), source.length())
+            return DatabaseSize(self._keys.db, source.length(), source.length())
         elif opcode == _AUX:
             return Aux(source.string(), source.string())
         elif opcode == _SLOT_INFO:
@@ -205,13 +195,13 @@ class RdbReader:
             for _ in range(source.length()):
                 source.skip(4)
                 skip_opcodes(source)
-                self._metadata += 1
+                self._keys.metadata += 1
             return None
         early = "; functions of release candidates of 7.0" if opcode == _FUNCTION_EARLY else ""
         raise UnsupportedRdbError(
             f"the opcode {opcode} of {self._vendor} RDB {self._version} is not known{early}",
             offset=offset,
-            hint=_NEWER,
+            hint=NEWER,
         )
 
     def _module_aux(self, offset: int) -> ModuleAux:
@@ -223,52 +213,3 @@ class RdbReader:
         skip_opcodes(source)
         name, version = module_name(module_id), encoding_version(module_id)
         return ModuleAux(name, version, when, source.offset - offset)
-
-    def _key(self, number: int, offset: int) -> Iterator[Entry]:
-        kind = self._types.get(number)
-        key = self._source.string()
-        if kind is None:
-            what = self._unknown.get(number, "not known")
-            raise UnsupportedRdbError(
-                f"the type {number} of {self._vendor} RDB {self._version} is {what}",
-                offset=offset,
-                key=key,
-                hint=_NEWER,
-            )
-        try:
-            if self._wanted is None or self._wanted(self._db, key, kind.name):
-                with_payload = kind.name in self._payloads
-                if with_payload:
-                    limit = self._payload_limits.get(kind.name)
-                    self._source.start_recording(limit)
-                encoding = kind.encoding if number else self._string_encoding()
-                for at, part in enumerate(self._parts(kind, key)):
-                    value, last, length, packed_bytes = part
-                    payload = None
-                    if last and with_payload:
-                        recorded = self._source.stop_recording()
-                        payload = None if recorded is None else bytes((number,)) + recorded
-                    yield Entry(
-                        self._db, key, kind.name, encoding, value, self._expire, self._idle,
-                        self._frequency, at, last, length, packed_bytes, payload, self._metadata,
-                    )  # fmt: skip
-            else:
-                skip_value(self._source, kind, key)
-        except RdbError as exc:
-            if exc.key is not None:
-                raise
-            message = exc.message.partition(": ")[2]
-            raise type(exc)(message, offset=exc.offset, key=key, hint=exc.hint) from exc
-        self._expire = self._idle = self._frequency = None
-        self._metadata = 0
-
-    def _parts(self, kind: Type, key: bytes) -> Iterable[Part]:
-        if self._values:
-            return kind.read(self._source, key)
-        skip_value(self._source, kind, key)
-        return (Part(Skipped(), True, 0, 0),)
-
-    def _string_encoding(self) -> str:
-        source = self._source
-        source.need(1)
-        return "int" if 0xC0 <= source.data[source.position] < 0xC3 else "raw"

@@ -7,13 +7,14 @@ in pieces of `CHUNK_BYTES`, and an unpacked size has a limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import anycrc
 
 from repltap.errors import CorruptRdbError, UnsupportedRdbError
-from repltap.rdb._hot.lzf import unpack
+from repltap.rdb._hot.lzf import unpack, unpack_in_parts
 from repltap.rdb.fault import FaultError
 
 CHUNK_BYTES: Final = 1 << 18
@@ -22,6 +23,8 @@ in a processor's cache."""
 
 MAX_STRING_BYTES: Final = 512 << 20
 """The longest string that is held as a whole: Redis's own default limit (`proto-max-bulk-len`)."""
+
+_DOUBLE: Final = struct.Struct("<d")
 
 _crc64 = anycrc.Model("CRC64-REDIS")
 
@@ -224,10 +227,60 @@ class Source:
         size = self.length()
         self._check_size(packed_size)
         self._check_size(size)
+        return self._unpack(packed_size, size, start)
+
+    def string_or_parts(self) -> tuple[int, bytes | Iterator[bytes]]:
+        """Take a string of any size.
+
+        Returns:
+            How long it is; and it, or its parts where it is longer than `part_bytes`.
+
+        Raises:
+            CorruptRdbError: It is damaged; from the parts also later.
+        """
+        if self.position >= self.end:
+            self.need(1)
+        start = self.offset
+        first = self.data[self.position]
+        if 0xC0 <= first != 0xC3:
+            value = self.string()
+            return len(value), value
+        packed_size = 0
+        if first == 0xC3:
+            self.position += 1
+            packed_size = self.length()
+        size = self.length()
+        if first < 0xC0:
+            if size <= self.limits.part_bytes:
+                return size, self.take(size)
+            return size, self._plain_parts(size)
+        if size <= self.limits.part_bytes:
+            self._check_size(packed_size)
+            return size, self._unpack(packed_size, size, start)
+        return size, self._packed_parts(packed_size, size, start)
+
+    def _plain_parts(self, size: int) -> Iterator[bytes]:
+        part_bytes = max(1, self.limits.part_bytes)
+        while size > part_bytes:
+            yield self.take(part_bytes)
+            size -= part_bytes
+        yield self.take(size)
+
+    def _packed_parts(self, packed_size: int, size: int, start: int) -> Iterator[bytes]:
+        part_bytes = max(1, self.limits.part_bytes)
+        try:
+            yield from unpack_in_parts(self.take, packed_size, size, part_bytes)
+        except FaultError as exc:
+            raise self._packed_fault(exc, start) from exc
+
+    def _unpack(self, packed_size: int, size: int, start: int) -> bytes:
         try:
             return unpack(self.take(packed_size), size)
         except FaultError as exc:
-            raise self.corrupt(f"a compressed string: {exc.message}", start) from exc
+            raise self._packed_fault(exc, start) from exc
+
+    def _packed_fault(self, exc: FaultError, start: int) -> CorruptRdbError:
+        return self.corrupt(f"a compressed string: {exc.message}", start)
 
     def skip_string(self) -> None:
         """Pass over a string without holding it."""
@@ -295,6 +348,28 @@ class Source:
             self.position = position
             item = self.string()
             append(item)
+            budget_bytes -= len(item)
+            data, position, end = self.data, self.position, self.end
+        self.position = position
+        return count
+
+    def scored(self, limit: int, budget_bytes: int, out: list[tuple[bytes, float]]) -> int:
+        """Take strings that are followed by a score of 8 bytes; otherwise as `strings`."""
+        data, position, end = self.data, self.position, self.end
+        append, number = out.append, _DOUBLE.unpack_from
+        count = 0
+        while count < limit and budget_bytes >= 0:
+            count += 1
+            if position < end and (size := data[position]) < 0x40:
+                behind = position + 1 + size
+                if behind + 8 <= end:
+                    append((data[position + 1 : behind], number(data, behind)[0]))
+                    position = behind + 8
+                    budget_bytes -= size
+                    continue
+            self.position = position
+            item = self.string()
+            append((item, number(self.take(8))[0]))
             budget_bytes -= len(item)
             data, position, end = self.data, self.position, self.end
         self.position = position

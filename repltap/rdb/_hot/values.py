@@ -6,8 +6,8 @@ different things.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from repltap.rdb._hot.module import encoding_version, module_name, skip_opcodes
@@ -26,7 +26,8 @@ class Part(NamedTuple):
     packed_bytes: int
 
 
-Parts = Iterable[Part]
+Parts = Part | Iterator[Part]
+"""A value: whole, or in parts."""
 
 _NAN: Final = 253
 _INFINITE: Final = 254
@@ -35,25 +36,18 @@ _PACKED_NODE: Final = 2
 
 
 def read_string(source: Source, _key: bytes) -> Parts:
-    """Take a string; a long one that is not compressed comes in parts."""
-    if source.position >= source.end:
-        source.need(1)
-    if source.data[source.position] >= 0xC0:
-        value = source.string()
-        return (Part(value, True, len(value), 0),)
-    size = source.length()
-    if size <= source.limits.part_bytes:
-        return (Part(source.take(size), True, size, 0),)
-    return _long_string(source, size)
+    """Take a string; a long one comes in parts."""
+    size, found = source.string_or_parts()
+    if isinstance(found, bytes):
+        return Part(found, True, size, 0)
+    return _string_parts(size, found)
 
 
-def _long_string(source: Source, size: int) -> Iterator[Part]:
+def _string_parts(size: int, pieces: Iterator[bytes]) -> Iterator[Part]:
     left = size
-    part_bytes = source.limits.part_bytes
-    while left > part_bytes:
-        yield Part(source.take(part_bytes), False, size, 0)
-        left -= part_bytes
-    yield Part(source.take(left), True, size, 0)
+    for piece in pieces:
+        left -= len(piece)
+        yield Part(piece, not left, size, 0)
 
 
 def read_members(source: Source, _key: bytes) -> Parts:
@@ -64,7 +58,7 @@ def read_members(source: Source, _key: bytes) -> Parts:
     if count <= limits.part_items:
         left = count - source.strings(count, limits.part_bytes, items)
         if not left:
-            return (Part(Members(items), True, count, 0),)
+            return Part(Members(items), True, count, 0)
     return _more_members(source, count, items)
 
 
@@ -89,7 +83,7 @@ def read_fields(source: Source, _key: bytes) -> Parts:
     if count <= limits.part_items:
         left = 2 * count - source.strings(2 * count, limits.part_bytes, items)
         if not left:
-            return (Part(_fields(items), True, count, 0),)
+            return Part(_fields(items), True, count, 0)
     return _more_fields(source, count, items)
 
 
@@ -112,18 +106,9 @@ def read_scores(source: Source, _key: bytes) -> Iterator[Part]:
     """Take members with scores of 8 bytes."""
     count = left = source.length()
     limits = source.limits
-    unpack = struct.Struct("<d").unpack
     while True:
         items: list[tuple[bytes, float]] = []
-        budget = limits.part_bytes
-        room = limits.part_items
-        while left and room and budget >= 0:
-            member = source.string()
-            budget -= len(member)
-            (score,) = unpack(source.take(8))
-            items.append((member, score))
-            left -= 1
-            room -= 1
+        left -= source.scored(min(left, limits.part_items), limits.part_bytes, items)
         yield Part(Scores(items), left == 0, count, 0)
         if left == 0:
             return
@@ -213,7 +198,7 @@ def _packed(
         offset = source.offset
         found = windows(source, form, step)
         if isinstance(found, Window):
-            return (_packed_part(source, found, step, build, offset),)
+            return _packed_part(source, found, step, build, offset)
         return (_packed_part(source, window, step, build, offset) for window in found)
 
     return read
@@ -230,18 +215,17 @@ def _packed_part(
 
 
 def _fields(items: list[bytes]) -> Fields:
-    return Fields([(items[at], items[at + 1], None) for at in range(0, len(items), 2)])
+    return Fields(list(zip(items[::2], items[1::2], repeat(None))))
 
 
 def _scores(items: list[bytes]) -> Scores:
-    return Scores([(items[at], float(items[at + 1])) for at in range(0, len(items), 2)])
+    return Scores(list(zip(items[::2], map(float, items[1::2]), strict=True)))
 
 
 def _expiring_fields(items: list[bytes]) -> Fields:
     """Make fields of triples of name, value and absolute time, 0 for never."""
-    return Fields(
-        [(items[at], items[at + 1], int(items[at + 2]) or None) for at in range(0, len(items), 3)]
-    )
+    times = [int(time) or None for time in items[2::3]]
+    return Fields(list(zip(items[::3], items[1::3], times, strict=True)))
 
 
 read_packed_expiring_fields_early = _packed(LISTPACK, 3, _expiring_fields)
@@ -309,7 +293,7 @@ def read_module(source: Source, _key: bytes) -> Parts:
     module_id = source.length()
     skip_opcodes(source)
     name, version = module_name(module_id), encoding_version(module_id)
-    return (Part(ModuleValue(name, version, source.offset - start), True, 1, 0),)
+    return Part(ModuleValue(name, version, source.offset - start), True, 1, 0)
 
 
 class Type(NamedTuple):
@@ -391,8 +375,10 @@ def skip_value(source: Source, kind: Type, key: bytes) -> None:
     elif kind.strings:
         source.skip_strings(kind.strings * source.length())
     else:
-        for _ in kind.read(source, key):
-            pass
+        parts = kind.read(source, key)
+        if not isinstance(parts, Part):
+            for _ in parts:
+                pass
 
 
 def _text_score(source: Source) -> float:

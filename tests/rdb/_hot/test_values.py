@@ -72,7 +72,8 @@ VALUES = {
 
 def read(number: int, vendor: str, data: bytes, limits: Limits) -> list[Part]:
     found = source(data + b"rest", limits)
-    parts = list(TYPES[vendor][number].read(found, b"key"))
+    value = TYPES[vendor][number].read(found, b"key")
+    parts = [value] if isinstance(value, Part) else list(value)
     assert found.take(4) == b"rest"
     return parts
 
