@@ -30,15 +30,13 @@ from repltap.sink import (
 from sinks._redis.checkpoint import Checkpoint
 from sinks._redis.connection import Connection, pack
 from sinks._redis.faults import refused
-from sinks._redis.group import Group, Outcome, Subject
+from sinks._redis.group import Group, Outcome
 from sinks._redis.options import OPTIONS
 from sinks._redis.server import Server, examine, log_in
 from sinks._redis.url import Address
 from sinks._redis.writer import Writer
 
 _CLOCK_SECONDS = 1.0  # further apart is worth a warning; NTP keeps milliseconds
-_FLUSH = pack((b"FLUSHALL", b"ASYNC"))
-_FLUSH_FUNCTIONS = pack((b"FUNCTION", b"FLUSH", b"ASYNC"))
 
 
 class RedisSink(Sink):
@@ -271,9 +269,9 @@ class RedisSink(Sink):
         assert self._writer is not None
         log = self._context.log
         if notice.kind is Kind.SNAPSHOT_BEGIN:
-            self._writer.begin_snapshot(is_empty=self._flush())
+            self._begin_snapshot(notice)
         elif notice.kind is Kind.SNAPSHOT_END:
-            self._writer.end_snapshot()
+            self._writer.end_snapshot(notice)
         elif notice.kind is Kind.GAP:
             log.warning(
                 "%s lacks what was in bytes %d to %d of the stream, until a snapshot follows",
@@ -290,14 +288,15 @@ class RedisSink(Sink):
                 notice.offset_end,
             )
 
-    def _flush(self) -> bool:
-        """Delete what the target has, where that is wanted; tell whether it is."""
-        assert self._server is not None
+    def _begin_snapshot(self, notice: Notice) -> None:
+        """Delete what the target has, where that is wanted."""
         assert self._context is not None
+        assert self._writer is not None
         flush = self.settings["flush"]
         if flush == "no":
             self._owned = False
-            return False
+            self._writer.keep_data()
+            return
         if flush == "auto" and not self._owned:
             raise SinkError(
                 f"{self._address} holds keys that are not from this sink, and a snapshot is due",
@@ -307,12 +306,9 @@ class RedisSink(Sink):
                 passes=False,
             )
         group = self._open_group()
-        group.add(_FLUSH, Subject("FLUSHALL", None, None))
-        if self._server.has_functions:
-            group.add(_FLUSH_FUNCTIONS, Subject("FUNCTION FLUSH", None, None))
-        self._owned = True
-        self._context.log.info("%s is emptied for a snapshot", self._address)
-        return True
+        self._owned = self._writer.begin_snapshot(group, notice, all_of_it=self._owned)
+        what = "all its data are" if self._owned else "what the sink is given all of is"
+        self._context.log.info("a snapshot begins: %s deleted from %s", what, self._address)
 
     # Committing.
 

@@ -41,7 +41,9 @@ class Checkpoint:
 
     def dump(self) -> bytes:
         """Write it as the key has it."""
-        values = {name: value for name, value in asdict(self).items() if value != ""}
+        values = asdict(self)
+        if not self.failure:
+            del values["failure"]
         return json.dumps({"repltap": _FORMAT, **values}, separators=(",", ":")).encode()
 
     @classmethod

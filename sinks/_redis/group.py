@@ -130,6 +130,10 @@ class Group:
             self.add(pack((b"SELECT", b"%d" % db)), Subject("SELECT", None, None))
             self.db = db
 
+    def forget_db(self) -> None:
+        """Select a database again before what is added next: others were selected meanwhile."""
+        self.db = -1
+
     def flush(self) -> None:
         """Send what was added, and take what answers there are; wait for them past the limits.
 

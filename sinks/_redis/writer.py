@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import hiredis
 
 from repltap.sink import (
+    Notice,
     Record,
-    RespForm,
     SinkContext,
     SinkError,
     SinkErrorKind,
@@ -23,6 +23,8 @@ from sinks._redis.url import Address
 # They say something to the nodes of a cluster (Redis 8.4, Valkey 9: CLUSTER SYNCSLOTS), and a
 # server that is not in it refuses them.
 _NOT_DATA = frozenset({"CLUSTER"})
+_FLUSH = pack((b"FLUSHALL", b"ASYNC"))
+_FLUSH_FUNCTIONS = pack((b"FUNCTION", b"FLUSH", b"ASYNC"))
 _SPECIAL = _NOT_DATA | CHANGES.keys() | {"SWAPDB"}
 
 
@@ -43,17 +45,40 @@ class Writer:
         self._server = server
         self._key = key
         self._db = db
-        self._form: RespForm | None = None  # of the snapshot that is being delivered
+        # Begun here, so that the snapshot is read as it needs it.
+        self._form = context.resp_form(target=server.name)
         self._is_empty = False  # no key of the snapshot can be in the target
 
-    def begin_snapshot(self, *, is_empty: bool) -> None:
-        """Begin a snapshot; `is_empty` where the target has just been emptied for it."""
-        self._form = None
-        self._is_empty = is_empty
+    def begin_snapshot(self, group: Group, notice: Notice, *, all_of_it: bool) -> bool:
+        """Begin a snapshot: empty the target.
 
-    def end_snapshot(self) -> None:
-        """End it."""
-        self._form = None
+        Args:
+            group: The open transaction.
+            notice: That it begins.
+            all_of_it: Whatever is in the target, not only what the sink is given all of.
+
+        Returns:
+            Whether nothing is left in the target.
+        """
+        self._form = self._context.resp_form(target=self._server.name)
+        written = self._form.write([notice])
+        if all_of_it:
+            written = _FLUSH + (_FLUSH_FUNCTIONS if self._server.has_functions else b"")
+        names = _names(written)
+        group.add_several(written, [Subject(name.decode(), None, notice.id) for name in names])
+        if names:
+            group.forget_db()
+        self._is_empty = b"FLUSHALL" in names
+        return self._is_empty
+
+    def keep_data(self) -> None:
+        """Begin a snapshot in a target whose other keys stay."""
+        self._form = self._context.resp_form(target=self._server.name)
+        self._is_empty = False
+
+    def end_snapshot(self, notice: Notice) -> None:
+        """End it; what could not be carried over is logged."""
+        self._form.write([notice])
         self._is_empty = False
 
     def commands(self, group: Group, records: Sequence[Record]) -> None:
@@ -85,20 +110,18 @@ class Writer:
         Raises:
             SinkError: The target can't take one, or is away.
         """
-        if self._form is None:
-            self._form = self._context.resp_form(target=self._server.name)
-        for record in records:
-            if record.key == self._key and record.db == self._db:
-                self._context.discarded(1, intentional=True)
+        for key in _keys(records):
+            first = key[0]
+            if first.key == self._key and first.db == self._db:
+                self._context.discarded(len(key), intentional=True)
                 continue
-            written = self._form.write([record])
+            written = self._form.write(key)
             if not written:
                 continue
-            self._select(group, record)
-            names = _names(written)
-            if record.part == 0 and record.key is not None and not self._is_empty:
-                group.add(pack((b"DEL", record.key)), Subject("DEL", record.key, record.id))
-            subjects = [Subject(name.decode(), record.key, record.id) for name in names]
+            self._select(group, first)
+            if first.part == 0 and first.key is not None and not self._is_empty:
+                group.add(pack((b"DEL", first.key)), Subject("DEL", first.key, first.id))
+            subjects = [Subject(name.decode(), first.key, first.id) for name in _names(written)]
             group.add_several(written, subjects)
 
     def _special(self, group: Group, record: Record) -> list[bytes] | None:
@@ -138,6 +161,18 @@ class Writer:
                 passes=False,
             )
         group.select(db)
+
+
+def _keys(records: Sequence[SnapshotRecord]) -> Iterator[list[SnapshotRecord]]:
+    """Put the parts of a key together, those that have come: only they can be one RESTORE."""
+    parts: list[SnapshotRecord] = []
+    for record in records:
+        if parts and record.part == 0:
+            yield parts
+            parts = []
+        parts.append(record)
+    if parts:
+        yield parts
 
 
 def _names(commands: bytes) -> list[bytes]:

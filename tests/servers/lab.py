@@ -13,11 +13,12 @@ import pytest
 
 from tests.servers.find import Flavour, flavours
 from tests.servers.node import Node, Upstream
+from tests.servers.process import Process
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.relay import Relay
 from tests.servers.server import Server
 
-_N = TypeVar("_N", bound=Node)
+_N = TypeVar("_N", bound=Process)
 
 # `server` puts a chained server of the master's own kind where the relay belongs: the oracle that
 # tells a wrong test from a wrong relay.
@@ -37,7 +38,7 @@ class Lab:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.nodes: list[Node] = []
+        self.nodes: list[Process] = []
         self._proxies: list[Proxy] = []
 
     def server(
@@ -87,7 +88,8 @@ class Lab:
     def logs(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the end of the log of each node."""
         for node in self.nodes:
-            yield f"log of {node.name} (port {node.port})", node.log_tail
+            where = f" (port {node.port})" if isinstance(node, Node) else ""
+            yield f"log of {node.name}{where}", node.log_tail
 
     def close(self) -> None:
         """End everything."""

@@ -41,10 +41,6 @@ class Node(Process):
         self.port = port
         self.password = password
 
-    def start(self) -> None:
-        """Start it, without waiting until it answers."""
-        raise NotImplementedError
-
     def restart(self) -> None:
         """Start it again on the same port and wait until it answers."""
         self.start()

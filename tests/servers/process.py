@@ -47,6 +47,10 @@ class Process:
         """Return the end of what it has printed."""
         return self.log[-_LOG_TAIL_BYTES:]
 
+    def start(self) -> None:
+        """Start it, without waiting until it is ready."""
+        raise NotImplementedError
+
     def spawn(self, argv: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
         """Start the child, which must not be running."""
         assert not self.running, f"{self.name} runs already"

@@ -22,7 +22,8 @@ CHECKPOINT = Checkpoint(
 
 def test_it_is_read_as_it_was_written() -> None:
     failed = dataclasses.replace(CHECKPOINT, failure="no such key", place="ü\n")
-    for checkpoint in (CHECKPOINT, failed):
+    unnamed = dataclasses.replace(CHECKPOINT, source="")
+    for checkpoint in (CHECKPOINT, failed, unnamed):
         assert Checkpoint.parse(checkpoint.dump()) == checkpoint
 
 
