@@ -201,9 +201,10 @@ class Journey:
 
     def _stream_step(self, place: Place) -> Step | None:
         if self._follower is None:
-            history = locate(stored_histories(self._plan.data_dir), place)
+            history = self._locate(place)
             if history is None:
                 return self._lost(place)
+            place = place.in_history(history.number)
             self._follower = self._follow(history, place)
         found: Followed | Step | None = self._follower.next()
         if found is None:
@@ -225,11 +226,18 @@ class Journey:
             return self._trimmed(place)
         return self._lost(place)
 
+    def _locate(self, place: Place) -> HistoryReader | None:
+        """Find the history of the place, and what its number is here."""
+        history = locate(stored_histories(self._plan.data_dir), place)
+        if history is not None:
+            self.place = place.in_history(history.number)
+        return history
+
     def _follow(self, history: HistoryReader, place: Place) -> StreamFollower:
         plan = self._plan
         return StreamFollower(
             history,
-            place.in_history(history.number),
+            place,
             table=plan.table,
             source=plan.source,
             accepts=plan.accepts,
@@ -288,7 +296,7 @@ class Journey:
         if self._plan.mode in _RENEWING:
             self._gap_start = place.offset
             return self._choose(place)
-        history = locate(stored_histories(self._plan.data_dir), place)
+        history = self._locate(place)
         if history is None:
             return self._lost(place)
         found = earliest(history)
@@ -327,13 +335,13 @@ class Journey:
 
     def _choose(self, place: Place) -> Step | None:
         """Choose a snapshot to go on with."""
-        histories = stored_histories(self._plan.data_dir)
-        history = locate(histories, place)
+        history = self._locate(place)
         if history is None:
             return self._lost(place)
+        place = place.in_history(history.number)
         snapshot = self._shelf.newest(history)
         if snapshot is None:
-            later = next_history(histories, place)
+            later = next_history(stored_histories(self._plan.data_dir), place)
             if later is not None:
                 self._gap_start = None
                 return self._full_resync(place, later)
@@ -367,7 +375,7 @@ class Journey:
         return Step(records=(self._notices.snapshot_end(place),), place=going_on, commit_after=True)
 
     def _open_feed(self, place: Place) -> SnapshotFeed | None:
-        history = locate(stored_histories(self._plan.data_dir), place)
+        history = self._locate(place)
         snapshot = None if history is None else self._shelf.same(history, place)
         if snapshot is None:
             return None
