@@ -163,7 +163,7 @@ class FileSink(Sink):
             )
 
     def _read_state(self) -> State:
-        if self._context.state is None:
+        if not self._context.state:
             return State()
         try:
             return State.parse(self._context.state)

@@ -14,6 +14,7 @@ WHOLE_TREE = {
     "tests/net/test_damage.py",
     "tests/store/test_failing_calls.py",
     "tests/sinks/test_contract.py",
+    "tests/sinks/test_file_faults.py",
     "tests/store/test_power_failure.py",
     "tests/test_layout.py",
     "tests/net/test_regressions.py",

@@ -55,7 +55,7 @@ class StubContext:
     """
 
     place: str | None = None
-    state: dict[str, Any] | None = None
+    state: dict[str, Any] = field(default_factory=dict)
     name: str = "contract"
     source: str = "m"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("repltap.sink.contract"))
@@ -161,7 +161,7 @@ class Driver:
     ) -> None:
         self.sink = sink
         self.checkpoint = checkpoint
-        self.context = StubContext(checkpoint.place, checkpoint.state)
+        self.context = StubContext(checkpoint.place, checkpoint.state or {})
         self._batches = batches
         self._begin = 0
         self._fresh = checkpoint

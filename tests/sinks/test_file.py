@@ -149,7 +149,7 @@ class Life:
         path = self.changes.pop("path", self.directory / "audit.log")
         assert isinstance(path, Path)
         self.sink = FileSink(settings(path, **self.changes), clock=lambda: self.now)
-        self.sink.open(StubContext(*self.checkpoint))
+        self.sink.open(StubContext(self.checkpoint.place, self.checkpoint.state or {}))
         self._written = []
 
     def write(self, count: int = 1) -> None:
@@ -446,7 +446,7 @@ def test_two_sinks_do_not_write_one_file(tmp_path: Path) -> None:
     life.sink.idle()
     other = FileSink(settings(tmp_path / "audit.log"))
     with pytest.raises(SinkError, match="another process writes it"):
-        other.open(StubContext(*life.checkpoint))
+        other.open(StubContext(life.checkpoint.place, life.checkpoint.state or {}))
     life.sink.close()
 
 
