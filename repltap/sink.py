@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from repltap.errors import SinkError, SinkErrorKind
+from repltap.errors import ReplTapError, SinkError, SinkErrorKind
 from repltap.values import boolean, choice, integer, path, seconds, secret, size, text, words
 
 ENVELOPE_VERSION = 1
@@ -40,6 +40,7 @@ __all__ = [
     "Notice",
     "Option",
     "Record",
+    "ReplTapError",
     "RespForm",
     "Sample",
     "Sink",
