@@ -184,7 +184,6 @@ class StreamGroup(NamedTuple):
         entries_read: How many entries it has read, None before RDB 10, -1 where it is not known.
         pending: By id: when it was delivered, Unix ms, and how often.
         consumers: Who has them.
-        unowned: Pending ids that were given back (RDB 14).
     """
 
     name: bytes
@@ -192,7 +191,6 @@ class StreamGroup(NamedTuple):
     entries_read: int | None
     pending: dict[StreamId, tuple[int, int]]
     consumers: list[StreamConsumer]
-    unowned: list[StreamId]
 
 
 class StreamProducers(NamedTuple):

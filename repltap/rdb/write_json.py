@@ -194,8 +194,6 @@ def _group(group: StreamGroup, text: Text) -> Fielded:
         found["pending"] = [_id(one) for one in consumer.pending]
         consumers.append(found)
     record["consumers"] = consumers
-    if group.unowned:
-        record["unowned"] = [_id(one) for one in group.unowned]
     return record
 
 

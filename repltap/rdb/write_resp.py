@@ -178,8 +178,6 @@ class RespWriter:
                 words = [b"XCLAIM", key, group.name, consumer.name, b"0", *map(_id, ids)]
                 words += [b"TIME", number(time), b"RETRYCOUNT", number(count), b"FORCE", b"JUSTID"]
                 commands.append(command(*words))
-        if group.unowned:
-            self.losses.add("pending entries without a consumer")
         return b"".join(commands)
 
     def _lacks(self, what: str, key: bytes | None) -> UnsupportedRdbError:

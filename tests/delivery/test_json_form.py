@@ -78,9 +78,7 @@ def line(record: AnyRecord) -> dict[str, Any]:
         ),
         (
             "stream",
-            StreamGroup(
-                b"g", (1, 2), 1, {(1, 2): (9, 1)}, [StreamConsumer(b"c", 8, 9, [(1, 2)])], []
-            ),
+            StreamGroup(b"g", (1, 2), 1, {(1, 2): (9, 1)}, [StreamConsumer(b"c", 8, 9, [(1, 2)])]),
             {
                 "value": {
                     "group": {

@@ -53,8 +53,8 @@ def upper(value: bytes) -> bytes:
         (Fields([(b"f", b"v", 9)]), Fields([(b"F", b"V", 9)])),
         (StreamEntries([((1, 1), [b"f", b"v"])]), StreamEntries([((1, 1), [b"F", b"V"])])),
         (
-            StreamGroup(b"g", (1, 1), 1, {}, [StreamConsumer(b"c", 1, 1, [])], []),
-            StreamGroup(b"G", (1, 1), 1, {}, [StreamConsumer(b"C", 1, 1, [])], []),
+            StreamGroup(b"g", (1, 1), 1, {}, [StreamConsumer(b"c", 1, 1, [])]),
+            StreamGroup(b"G", (1, 1), 1, {}, [StreamConsumer(b"C", 1, 1, [])]),
         ),
         (
             StreamProducers(1, 2, {b"p": [(b"x", (1, 1))], b"P": [(b"y", (2, 1))]}, 3, 4),

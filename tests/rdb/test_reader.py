@@ -154,6 +154,7 @@ def test_checksums() -> None:
 @pytest.mark.parametrize(
     ("magic", "number", "name"),
     [
+        (b"REDIS0014", 27, "a stream with"),
         (b"REDIS0014", 28, "an array"),
         (b"REDIS0015", 33, "a rate limiter"),
         (b"REDIS0008", 6, "a module value of before"),

@@ -27,9 +27,6 @@ from repltap.rdb.entries import (
 )
 from repltap.rdb.fault import FaultError
 
-VERSIONS: Final = {15: 1, 19: 2, 21: 3, 26: 4, 27: 5}
-"""The type numbers of Redis's stream versions; Valkey has the first three."""
-
 _DELETED: Final = 1
 _MASTER_FIELDS: Final = 2
 _ID_BYTES: Final = 16
@@ -95,8 +92,7 @@ def read_group(source: Source, version: int) -> StreamGroup:
             if one not in pending:
                 raise source.corrupt(f"consumer {consumer!r} owns what is not pending")
         consumers.append(StreamConsumer(consumer, seen, active, owned))
-    unowned = [_raw_id(source) for _ in range(source.length())] if version >= 5 else []
-    return StreamGroup(name, last, entries_read, pending, consumers, unowned)
+    return StreamGroup(name, last, entries_read, pending, consumers)
 
 
 def read_producers(source: Source) -> StreamProducers:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from repltap.rdb._hot.module import encoding_version, module_name, skip_opcodes
 from repltap.rdb._hot.packed import INTSET, LISTPACK, ZIPLIST, ZIPMAP, Form, Window, windows
 from repltap.rdb._hot.source import Source
-from repltap.rdb._hot.stream import VERSIONS, read_group, read_node, read_producers, read_summary
+from repltap.rdb._hot.stream import read_group, read_node, read_producers, read_summary
 from repltap.rdb.entries import Fields, Members, ModuleValue, Scores, Value
 
 
@@ -347,8 +347,7 @@ TYPES: Final[dict[str, dict[int, Type]]] = {
         23: Type("hash", "listpackex", read_packed_expiring_fields_early, 12, ONE),
         24: Type("hash", "hashtable", read_expiring_fields, 12),
         25: Type("hash", "listpackex", read_packed_expiring_fields, 12),
-        26: Type("stream", "stream", _stream(VERSIONS[26]), 13),
-        27: Type("stream", "stream", _stream(VERSIONS[27]), 14),
+        26: Type("stream", "stream", _stream(4), 13),
     },
     "valkey": _COMMON | {22: Type("hash", "hashtable", read_valkey_fields, 80)},
 }
@@ -356,6 +355,7 @@ TYPES: Final[dict[str, dict[int, Type]]] = {
 UNKNOWN: Final[dict[str, dict[int, str]]] = {
     "redis": {
         6: "a module value of before Redis 4.0",
+        27: "a stream with entries that were given back (Redis 8.8)",
         28: "an array (Redis 8.8)",
         29: "a hash with a template",
         30: "a hash with a template",
