@@ -1,0 +1,1 @@
+"""What the Kafka sink is made of."""
