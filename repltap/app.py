@@ -1,8 +1,8 @@
 """The composition root: builds the parts, wires them, waits for a signal, shuts down in order.
 
 The order of a shutdown: accept nobody; close the link to the master, so that nothing new comes;
-let the replicas take what is stored; close them; sync and close the store. A second signal ends
-the waiting.
+let the replicas and sinks take what is stored; close them; sync and close the store. A second
+signal ends the waiting.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from repltap.config import Config, StoreConfig
+from repltap.delivery.messages import Start
+from repltap.delivery.registry import find_sink
+from repltap.delivery.settings import read_settings
+from repltap.delivery.supervisor import SinkSupervisor
 from repltap.errors import ConfigError, ListenError
 from repltap.feed import Feed
 from repltap.files import reserve_files
@@ -61,6 +65,9 @@ def run(config: Config) -> int:
     Raises:
         ReplTapError: It can't start, or can't go on; its `exit_code` is the process's.
     """
+    for sink in config.sinks:
+        # A wrong setting is told now, not by a worker that fails again and again.
+        read_settings(sink, find_sink(sink.type, sink.origin), os.environ)
     store = Store.open(
         config.store.data_dir,
         _store_options(config.store),
@@ -69,6 +76,19 @@ def run(config: Config) -> int:
         return asyncio.run(Relay(config, store).run())
     finally:
         store.close()
+
+
+def _starts(config: Config) -> list[Start]:
+    """Make what the sinks' workers are told."""
+    return [
+        Start(
+            data_dir=config.store.data_dir,
+            source=config.upstream.source,
+            sink=sink,
+            log=config.log,
+        )
+        for sink in config.sinks
+    ]
 
 
 def _store_options(config: StoreConfig) -> StoreOptions:
@@ -96,6 +116,9 @@ class Relay:
         self._hurry = asyncio.Event()
         self._feed = Feed(store, config.store)
         self._downstream = Downstream(config.listen, self._feed, self)
+        self._sinks = SinkSupervisor(
+            _starts(config), self._feed, self._feed.holds, self._want_snapshot
+        )
         self._link: UpstreamLink
         self._refresher: SnapshotRefresher
         self._service: SyncService
@@ -133,11 +156,13 @@ class Relay:
         self._log_repairs()
         self._log_start(port)
         acknowledged = self._link.replica_acknowledged
+        self._sinks.look()  # before the store begins to delete
         parts = [
             self._part("store", self._feed.run()),
             self._part("port", self._downstream.run(self._service, acknowledged)),
             self._part("upstream", self._link.run()),
             self._part("refresh", self._refresher.run()),
+            self._part("sinks", self._sinks.run()),
         ]
         await self._stop.wait()
         await self._shut_down(parts, web)
@@ -178,6 +203,8 @@ class Relay:
             replicas=tuple(replicas),
             counters=self._counters(),
             recent_disconnects=self._downstream.departures.recent,
+            sinks=self._sinks.status(),
+            hand_sinks=self._sinks.by_hand(),
         )
 
     def settings(self) -> Mapping[str, str]:
@@ -242,17 +269,19 @@ class Relay:
         if http is None:
             return None
         registry = CollectorRegistry()
-        registry.register(RelayCollector(self.status))
+        registry.register(RelayCollector(self.status, self._sinks.samples))
         ProcessCollector(registry=registry)
         return await start_web(create_app(self.status, registry), http.host, http.port)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
-        store, port, upstream, refresh = parts
+        store, port, upstream, refresh, sinks = parts
         self._downstream.stop_listening()
         for part in (refresh, upstream):
             await _end(part)
         if not self._hurry.is_set():
-            await _first(self._downstream.drain(), self._hurry.wait())
+            await _first(self._drain(), self._hurry.wait())
+        self._sinks.hurry()
+        await _end(sinks)
         self._downstream.close_all("repltap is shutting down")
         await _end(port)
         if web is not None:
@@ -260,6 +289,15 @@ class Relay:
         await _end(store)
         await self._feed.close()
         self._log_end()
+
+    async def _drain(self) -> None:
+        """Let replicas and sinks take what is stored."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._downstream.drain())
+            group.create_task(self._sinks.stop())
+
+    def _want_snapshot(self, sink: int) -> None:
+        self._refresher.want_for_sink(sink)
 
     def _log_start(self, port: int) -> None:
         history = self._feed.history

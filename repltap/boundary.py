@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from repltap.errors import NotRetainedError
+from repltap.errors import NotRetainedError, RemoteProtocolError
 from repltap.position import Offset
 from repltap.protocol.psync import journal_resume_point
 from repltap.protocol.resp import encode_command
@@ -27,6 +27,25 @@ _LOOK_BACK_WINDOWS = 64
 _MULTI = encode_command(b"MULTI")
 _EXEC = encode_command(b"EXEC")
 _OVERLAP_BYTES = len(_MULTI) - 1
+
+
+def compare_replayed(journal: Journal, at: Offset, data: memoryview | bytes) -> None:
+    """Check that bytes which the master sends again are those that are stored.
+
+    Args:
+        journal: Where they are.
+        at: The offset of the first. What the limits have made the journal give up can't be compared
+            any more.
+        data: No more than the journal holds.
+
+    Raises:
+        RemoteProtocolError: They differ.
+    """
+    if at >= journal.start and journal.read(at, len(data)) != data:
+        raise RemoteProtocolError(
+            f"the master continued at offset {at} with other bytes than it sent before",
+            hint="its history is not the one it claims to be; a full sync follows",
+        )
 
 
 def last_boundary(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from repltap.boundary import last_boundary
+from repltap.boundary import compare_replayed, last_boundary
 from repltap.checks import SegmentChecks
 from repltap.config import StoreConfig
 from repltap.endings import DisconnectReason
@@ -24,9 +24,10 @@ from repltap.errors import (
     RemoteProtocolError,
     StoreError,
 )
+from repltap.holds import SinkHolds
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
-from repltap.retention import Reader, Retention
+from repltap.retention import Reader, Retention, Waker
 from repltap.scrub import BackgroundCheck
 from repltap.shelf import SnapshotShelf
 from repltap.store.history import HistoryStore
@@ -72,14 +73,16 @@ class Feed:
         self._pins: dict[object, Offset] = {}  # what is needed by others than readers
         self._closing = asyncio.Event()
         self._readers: dict[int, set[Reader]] = {}
-        self._idle: set[Reader] = set()
+        self._idle: set[Waker] = set()
         self._listeners: list[Callable[[], None]] = []
         self._replay_at: Offset | None = None  # next byte to compare after a retreated resume
         self._index_timer: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
         self.syncing = JournalSync(config.fsync, self._journal)
         """Forces the journal to the disk."""
-        self._retention = Retention(store, config)
+        self.holds = SinkHolds()
+        """What sinks still need; kept for them as far as there is room."""
+        self._retention = Retention(store, config, self.holds)
         self._retain_at = Offset(0)  # the journal's end from which on retention is looked at
         self._tasks = OwnedTasks(self._task_failed)
         self.shelf = SnapshotShelf(self.history, self._tasks, self.changed)
@@ -221,6 +224,11 @@ class Feed:
         """Register a reader: from now on its pin holds the journal, within the limits."""
         self._readers.setdefault(history.number, set()).add(reader)
 
+    def histories(self) -> list[HistoryStore]:
+        """Give what is kept for sinks, oldest first, and what is served now."""
+        current = () if self.history is None else (self.history,)
+        return sorted({*self._store.published, *current}, key=lambda history: history.number)
+
     def detach(self, reader: Reader, history: HistoryStore) -> None:
         """Forget a reader."""
         self._idle.discard(reader)
@@ -230,9 +238,9 @@ class Feed:
             if not readers:
                 del self._readers[history.number]
 
-    def wait(self, reader: Reader) -> None:
-        """Wake this reader once, when bytes arrive next."""
-        self._idle.add(reader)
+    def wait(self, waker: Waker) -> None:
+        """Wake this one once, when bytes arrive next."""
+        self._idle.add(waker)
 
     def listen(self, callback: Callable[[], None]) -> None:
         """Call back whenever the history, the intake or the stored snapshots change."""
@@ -259,8 +267,7 @@ class Feed:
         Raises:
             StoreError: The disk refused an fsync: what is stored can't be trusted to last.
         """
-        for old in self._store.others():
-            await self._remove(old)
+        await self._retention.drop_histories(self.history)
         self._tasks.spawn("background check", self.scrub.run())
         # On its own: a slow disk must not keep old journal from making room.
         syncing = asyncio.get_running_loop().create_task(self.syncing.run(), name="sync")
@@ -292,6 +299,16 @@ class Feed:
 
         await self._retention.apply(history, readers, self._pins.values)
 
+    async def make_room(self, wanted_bytes: int) -> bool:
+        """Let go of what sinks alone need, the oldest first, until this much more may be stored.
+
+        Returns:
+            Whether it may.
+        """
+        if self.history is not None and not self.shifting:
+            await self._retention.make_room(self.history, wanted_bytes)
+        return self.has_room(wanted_bytes)
+
     async def close(self) -> None:
         """Wait for publications, drop an unfinished intake, sync and close the store."""
         self._closing.set()
@@ -308,6 +325,11 @@ class Feed:
     def data_dir(self) -> Path:
         """Where everything is stored."""
         return self._store.path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where sinks keep how far they are."""
+        return self._store.checkpoints.path
 
     def free_bytes(self) -> int:
         """What the file system, or the quota, has left."""
@@ -357,13 +379,11 @@ class Feed:
         journal = self.history.journal
         at = self._replay_at
         size = min(len(data), journal.end - at)
-        # What the limits have made the journal give up can't be compared any more.
-        if at >= journal.start and journal.read(at, size) != data[:size]:
+        try:
+            compare_replayed(journal, at, data[:size])
+        except RemoteProtocolError:
             self._end_replay()
-            raise RemoteProtocolError(
-                f"the master continued at offset {at} with other bytes than it sent before",
-                hint="its history is not the one it claims to be; a full sync follows",
-            )
+            raise
         self._replay_at = Offset(at + size)
         if self._replay_at == journal.end:
             self._end_replay()
@@ -389,7 +409,7 @@ class Feed:
                 self.settling = None
             self.unpin(intake)
             if old is not None and (stored or not self._closing.is_set()):
-                await self._remove(old)
+                await self._retention.retire(old, self.history)
         if stored:
             log.info("snapshot of %d bytes at offset %d is stored", intake.size, intake.offset)
         self.changed()

@@ -7,7 +7,7 @@ those that are connected now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from enum import Enum
 
 from prometheus_client.core import (
@@ -20,6 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from repltap.endings import DenialReason, DisconnectReason, FailureReason
+from repltap.sink import Sample, SinkErrorKind
 from repltap.status import (
     Counters,
     JournalStatus,
@@ -28,6 +29,8 @@ from repltap.status import (
     RelayStatus,
     ReplicaState,
     ReplicaStatus,
+    SinkState,
+    SinkStatus,
     UpstreamStatus,
 )
 
@@ -39,10 +42,16 @@ class RelayCollector(Collector):
 
     Args:
         status: Called for each scrape.
+        samples: Gives what the sinks export on their own.
     """
 
-    def __init__(self, status: Callable[[], RelayStatus]) -> None:
+    def __init__(
+        self,
+        status: Callable[[], RelayStatus],
+        samples: Callable[[], Iterable[Sample]] = tuple,
+    ) -> None:
         self._status = status
+        self._samples = samples
 
     def describe(self) -> Iterable[Metric]:
         """Give nothing: the names depend on what is known, and asking is the scrape's."""
@@ -50,6 +59,13 @@ class RelayCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Make all of them."""
+        taken = set()
+        for family in self._own():
+            taken.add(family.name)
+            yield family
+        yield from sample_families(self._samples(), taken)
+
+    def _own(self) -> Iterator[Metric]:
         status = self._status()
         yield _info("build", "The version of repltap that runs.", {"version": status.version})
         yield from _upstream(status)
@@ -59,11 +75,14 @@ class RelayCollector(Collector):
         yield from _disk(status)
         if status.journal is not None:
             yield from _journal(status.journal)
+        if status.sinks:
+            yield from _sinks(status.sinks)
 
 
 def _upstream(status: RelayStatus) -> Iterator[Metric]:
     upstream, counters = status.upstream, status.counters
-    labels = {"source": f"{upstream.host}:{upstream.port}", "version": upstream.server_version}
+    source = upstream.source or f"{upstream.host}:{upstream.port}"
+    labels = {"source": source, "version": upstream.server_version}
     if status.journal is not None:
         labels["replid"] = status.journal.replid
     yield _info("upstream", "The master that is followed, and the replid served.", labels)
@@ -226,6 +245,91 @@ def _journal(journal: JournalStatus) -> Iterator[Metric]:
     yield _gauge("journal_first_offset_bytes", "The first offset held.", journal.first_offset)
     yield _gauge("journal_end_offset_bytes", "The offset after the last byte.", journal.end_offset)
     yield _gauge("journal_disk_bytes", "What the journal takes on the disk.", journal.disk_bytes)
+
+
+_SINK_UP = (SinkState.SNAPSHOT, SinkState.STREAMING, SinkState.WAITING)
+
+_SINK_GAUGES: tuple[tuple[str, str, Callable[[SinkStatus], float | None]], ...] = (
+    ("up", "1 while the sink delivers, or has delivered all.", lambda s: s.state in _SINK_UP),
+    (
+        "committed_offset_bytes",
+        "The offset below which all is durable in its target.",
+        lambda s: s.committed_offset,
+    ),
+    ("lag_bytes", "Stream bytes that are not committed.", lambda s: s.lag_bytes),
+    ("lag_seconds", "Age of the first byte that is not committed.", lambda s: s.lag_seconds),
+    ("pinned_bytes", "What the store keeps for it.", lambda s: s.pinned_bytes),
+)
+
+_SINK_COUNTERS: tuple[tuple[str, str, Callable[[SinkStatus], float]], ...] = (
+    ("records", "Records delivered, snapshots included.", lambda s: s.records),
+    ("bytes", "Bytes put out.", lambda s: s.sent_bytes),
+    ("retries", "Times that its target was opened again.", lambda s: s.retries),
+    ("restarts", "Times that its process was started again.", lambda s: s.restarts),
+    ("lost_bytes", "Journal let go before it was delivered.", lambda s: s.lost_bytes),
+)
+
+
+def _sinks(sinks: Iterable[SinkStatus]) -> Iterator[Metric]:
+    for name, text, value in _SINK_GAUGES:
+        gauge = _labelled(f"sink_{name}", text, "sink")
+        for sink in sinks:
+            if (known := value(sink)) is not None:
+                gauge.add_metric([sink.name], known)
+        yield gauge
+    for name, text, count in _SINK_COUNTERS:
+        counter = _counter(f"sink_{name}", text, labels=("sink",))
+        for sink in sinks:
+            counter.add_metric([sink.name], count(sink))
+        yield counter
+    errors = _counter("sink_errors", "Failures, by kind.", labels=("sink", "type"))
+    left_out = _counter(
+        "sink_discarded_records", "Records that were left out.", labels=("sink", "intentional")
+    )
+    delivery = SummaryMetricFamily(
+        f"{PREFIX}sink_delivery_seconds",
+        "Commits, and the time from the first write to the end of each.",
+        labels=("sink",),
+    )
+    for sink in sinks:
+        for kind in SinkErrorKind:
+            errors.add_metric([sink.name, kind.value], sink.errors.get(kind.value, 0))
+        left_out.add_metric([sink.name, "true"], sink.discarded)
+        left_out.add_metric([sink.name, "false"], sink.discarded_unintentional)
+        delivery.add_metric([sink.name], sink.commits, sink.commit_seconds)
+    yield from (errors, left_out, delivery)
+
+
+def sample_families(samples: Iterable[Sample], taken: Container[str]) -> Iterator[Metric]:
+    """Make metrics of what sinks export; the same from several sinks is added up.
+
+    Args:
+        samples: Of all sinks.
+        taken: Names that are the relay's own; a second family of a name would make Prometheus
+            refuse the whole scrape.
+    """
+    families: dict[str, tuple[Metric, dict[tuple[tuple[str, str], ...], float]]] = {}
+    for sample in samples:
+        name = PREFIX + sample.name
+        total = name.endswith("_total")
+        base = name.removesuffix("_total")
+        # A summary's own samples end in these.
+        if base in taken or base.removesuffix("_count").removesuffix("_sum") in taken:
+            continue
+        found = families.get(base)
+        if found is None:
+            kind = CounterMetricFamily if total else GaugeMetricFamily
+            found = families[base] = (kind(base, sample.help or sample.name), {})
+        if total is not isinstance(found[0], CounterMetricFamily):
+            continue  # a gauge and a counter of one name: the first has it
+        values = found[1]
+        labels = tuple(sorted(sample.labels.items()))
+        values[labels] = values.get(labels, 0.0) + sample.value
+    for base, (family, values) in families.items():
+        suffix = "_total" if isinstance(family, CounterMetricFamily) else ""
+        for labels, value in values.items():
+            family.add_sample(base + suffix, dict(labels), value)
+        yield family
 
 
 def _info(name: str, text: str, labels: Mapping[str, str]) -> Metric:

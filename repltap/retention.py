@@ -5,6 +5,9 @@ The journal keeps `retain_bytes` for replicas that come back, less where those a
 or what the quota allows. Past that a snapshot is removed, a reader is dropped; the master is never
 made to wait.
 
+What sinks need is kept beyond that, as far as there is room: histories that are served no longer,
+and journal. When it is short the oldest is let go first.
+
 Of each format the newest snapshot is kept, whatever its age: while the master can't be asked for
 another, it is all that a new replica can be given.
 """
@@ -13,13 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from repltap.ages import JournalAge
 from repltap.config import StoreConfig
 from repltap.endings import DisconnectReason
-from repltap.errors import OpenFilesError
+from repltap.errors import OpenFilesError, StoreError
+from repltap.holds import SinkHolds
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from repltap.store.journal import Journal
@@ -35,15 +40,19 @@ _WORKING_SHARE = 16
 """Of a small quota, no more than this part is set aside as working room."""
 
 
-class Reader(Protocol):
+class Waker(Protocol):
+    """Somebody who waits for bytes."""
+
+    def wake(self) -> None:
+        """Bytes it waits for have arrived."""
+
+
+class Reader(Waker, Protocol):
     """Somebody who reads a history."""
 
     @property
     def pin(self) -> Offset:
         """The lowest offset it still needs."""
-
-    def wake(self) -> None:
-        """Bytes it waits for have arrived."""
 
     def drop(self, reason: DisconnectReason, detail: str) -> None:
         """Its history has ended, or it fell behind the limit: it must go."""
@@ -55,15 +64,18 @@ class Retention:
     Args:
         store: What takes the room.
         config: The limits.
+        holds: What sinks need.
 
     Attributes:
         working_room_bytes: With less room than this there is no point in reading on.
     """
 
-    def __init__(self, store: Store, config: StoreConfig) -> None:
+    def __init__(self, store: Store, config: StoreConfig, holds: SinkHolds) -> None:
         self._store = store
         self._config = config
+        self._holds = holds
         seconds = config.retain_seconds
+        self._relayed = (0, Offset(0))  # what has to be kept of which history without sinks
         self._age = JournalAge(seconds) if seconds is not None else None
         quota_bytes = config.quota_bytes
         self.working_room_bytes = _WORKING_ROOM_BYTES
@@ -86,6 +98,7 @@ class Retention:
         Raises:
             StoreError: The disk failed.
         """
+        await self.drop_histories(history)
         journal = history.journal
         limit = self._pin_limit(history)
         floor = Offset(journal.end - limit)
@@ -105,14 +118,105 @@ class Retention:
                 "come back by partial resync while the journal holds its offset",
             )
         returning = max(journal.end - self._config.retain_bytes, expired)
-        keep = min([returning, *needed])
-        trimmed = journal.trim(Offset(max(keep, floor, 0)))
-        if trimmed.paths:
-            await asyncio.to_thread(trimmed.delete)
-            log.debug(
-                "journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start
-            )
+        keep = Offset(max(min([returning, *needed]), floor, 0))
+        self._relayed = (history.number, keep)
+        await self._trim(history, self._for_sinks(history, keep, self._spare_bytes))
         await self._remove_snapshots(history, superseded, floor)
+
+    async def retire(self, old: HistoryStore, served: HistoryStore | None) -> None:
+        """Remove a history that is served no longer, or keep it for the sinks that need it.
+
+        Args:
+            old: The one that was served.
+            served: The one that is.
+        """
+        # What was never published no sink has seen.
+        if not old.published or not self._holds.need(old.number):
+            await self._discard(old)
+            return
+        try:
+            # What was received since the last record would not be read.
+            await asyncio.to_thread(old.journal.flush_index, time.time_ns())
+        except StoreError as failure:
+            log.warning("index not written: %s", failure)
+        log.info("%s is kept for the sinks that have not delivered it", old.path.name)
+        await self.drop_histories(served)
+
+    async def drop_histories(self, served: HistoryStore | None) -> None:
+        """Remove the histories before the one that is served that no sink needs, or for room.
+
+        What can't be removed is tried again later.
+
+        Args:
+            served: The one that is; none that came after it is touched.
+        """
+        for old in self._store.others():
+            if served is None or old.number >= served.number:
+                return
+            if self._holds.need(old.number):
+                if not self._lacking(self._spare_bytes):
+                    return  # as are all that follow
+                self._holds.let_go(old.number, old.journal.start, old.journal.end)
+            await self._discard(old)
+
+    async def make_room(self, history: HistoryStore, wanted_bytes: int) -> None:
+        """Let go of what only sinks need, the oldest first, until this much more may be stored.
+
+        Args:
+            history: The one that is served.
+            wanted_bytes: How much.
+
+        Raises:
+            StoreError: The disk failed.
+        """
+        wanted_bytes += self.working_room_bytes
+        for old in self._store.others():
+            if old.number >= history.number or not self._lacking(wanted_bytes):
+                break
+            self._holds.let_go(old.number, old.journal.start, old.journal.end)
+            await self._discard(old)
+        number, keep = self._relayed
+        if number == history.number and self._lacking(wanted_bytes):
+            await self._trim(history, self._for_sinks(history, keep, wanted_bytes))
+
+    def _for_sinks(self, history: HistoryStore, keep: Offset, wanted_bytes: int) -> Offset:
+        """Tell from where on the journal is kept, given what has to be kept without sinks."""
+        needed = self._holds.lowest(history.number)
+        if needed is None or needed >= keep:
+            return keep
+        journal = history.journal
+        lacking = self._lacking(wanted_bytes)
+        allowed = journal.start
+        for segment in journal.segments:
+            if lacking <= 0:
+                break
+            lacking -= segment.disk_bytes
+            allowed = segment.end
+        return min(keep, max(needed, allowed))
+
+    async def _trim(self, history: HistoryStore, keep: Offset) -> None:
+        journal = history.journal
+        start = journal.start
+        trimmed = journal.trim(keep)
+        if not trimmed.paths:
+            return
+        self._holds.let_go(history.number, start, journal.start)
+        await asyncio.to_thread(trimmed.delete)
+        log.debug("journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start)
+
+    async def _discard(self, history: HistoryStore) -> None:
+        try:
+            await asyncio.to_thread(self._store.discard, history)
+        except StoreError as failure:
+            log.warning("%s; the next start tries again", failure)
+
+    @property
+    def _spare_bytes(self) -> int:
+        """What sinks leave free: enough that others are never in want of it."""
+        return 2 * self._store.options.segment_bytes + 2 * self.working_room_bytes
+
+    def _lacking(self, wanted_bytes: int) -> int:
+        return self._store.lacking_bytes(wanted_bytes, self._config.min_free_bytes)
 
     def _expired(self, journal: Journal) -> Offset:
         """Tell below which offset the journal is too old to be kept for who comes back."""

@@ -33,6 +33,19 @@ class ReplicaState(Enum):
     ONLINE = "online"
 
 
+class SinkState(Enum):
+    """Where a sink stands; all but the last are what its worker says."""
+
+    STARTING = "starting"  # its target is being opened
+    SNAPSHOT = "snapshot"  # a snapshot is being delivered
+    STREAMING = "streaming"
+    WAITING = "waiting"  # for a snapshot, or for a history to be stored
+    RETRYING = "retrying"  # the target has failed; it is tried again by itself
+    FAILED = "failed"  # somebody is needed; it is tried again now and then
+    STOPPED = "stopped"
+    RESTARTING = "restarting"  # its process has ended, and is started again
+
+
 class RefreshReason(Enum):
     """Why another snapshot is fetched."""
 
@@ -41,6 +54,7 @@ class RefreshReason(Enum):
     TAIL = "tail"  # too much journal follows the newest
     AGE = "age"  # the newest is too old
     SCHEDULE = "schedule"  # it is time
+    SINK = "sink"  # a sink needs one, and none is stored that the journal joins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +82,7 @@ class UpstreamStatus:
 
     Attributes:
         host, port: Where it is.
+        source: What sinks and metrics call it, "" for host and port.
         state: Where the link stands.
         last_error: Why the last attempt or link ended, "" when it never failed since it was up.
         last_io_at: When a byte last arrived, or None.
@@ -96,6 +111,7 @@ class UpstreamStatus:
     disconnects: int = 0
     attempts: int = 0
     next_try_at: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +154,82 @@ class ReplicaStatus:
     def name(self) -> str:
         """The replica for people: what it announced, else its socket."""
         return f"{self.ip}:{self.port}" if self.port else self.address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkStatus:
+    """One configured sink. Counts are since the relay started.
+
+    Attributes:
+        name, type: As configured.
+        state: Where it stands.
+        pid: Of its process, None where none runs.
+        history_number: The history that it reads, None where that is not known.
+        committed_offset: Everything below is delivered, and durable in the target; None before the
+            first commit, and within a snapshot.
+        delivered_offset: What the sink has been given.
+        lag_bytes: Stream bytes that are not committed, in all histories; None where not known.
+        lag_seconds: Age of the first of them, 0 when there is none; None where not known.
+        records, sent_bytes: Delivered, snapshots included.
+        commits, commit_seconds: How many, and the time from the first write to the end of commit.
+        errors: By kind.
+        retries, restarts: How often its target was opened again, its process started again.
+        discarded, discarded_unintentional: Records that were left out.
+        last_error, last_error_at: What went wrong last, and when; "" for nothing.
+        next_try_at: When it is tried again, None where nothing is due.
+        pinned_bytes: What is kept for it.
+        lost_bytes: What was let go before it was delivered.
+        snapshot_offset, snapshot_records: The snapshot that is being delivered and how far; None
+            outside one.
+        exactly_once: The target keeps the place itself.
+    """
+
+    name: str
+    type: str
+    state: SinkState
+    pid: int | None = None
+    history_number: int | None = None
+    committed_offset: int | None = None
+    delivered_offset: int | None = None
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+    records: int = 0
+    sent_bytes: int = 0
+    commits: int = 0
+    commit_seconds: float = 0.0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    retries: int = 0
+    restarts: int = 0
+    discarded: int = 0
+    discarded_unintentional: int = 0
+    last_error: str = ""
+    last_error_at: float | None = None
+    next_try_at: float | None = None
+    pinned_bytes: int = 0
+    lost_bytes: int = 0
+    snapshot_offset: int | None = None
+    snapshot_records: int | None = None
+    exactly_once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandSinkStatus:
+    """A sink that is not configured here and has a checkpoint: run by hand, or forgotten.
+
+    Attributes:
+        name: Of the sink.
+        history_number, offset: Where its checkpoint is.
+        saved_at: When it was saved.
+        pinned_bytes: What is kept for it.
+        lost_bytes: What was let go before it was delivered.
+    """
+
+    name: str
+    history_number: int
+    offset: int
+    saved_at: float
+    pinned_bytes: int = 0
+    lost_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +386,8 @@ class RelayStatus:
         journal: None until the first snapshot has been granted.
         recent_disconnects: The last replicas that went, newest first.
         refresh: Another snapshot of the same history on its way in, if any.
+        sinks: Those that are configured, by name.
+        hand_sinks: Others that have a checkpoint.
     """
 
     version: str
@@ -320,6 +414,8 @@ class RelayStatus:
     counters: Counters = field(default_factory=Counters)
     quota_bytes: int | None = None
     recent_disconnects: tuple[DisconnectStatus, ...] = ()
+    sinks: tuple[SinkStatus, ...] = ()
+    hand_sinks: tuple[HandSinkStatus, ...] = ()
 
     @property
     def replid(self) -> ReplId:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from repltap import boundary
-from repltap.boundary import last_boundary
-from repltap.errors import NotRetainedError
+from repltap.boundary import compare_replayed, last_boundary
+from repltap.errors import NotRetainedError, RemoteProtocolError
 from repltap.position import Offset
 from repltap.protocol.resp import encode_command
 from repltap.store.history import HistoryStore
@@ -82,3 +82,12 @@ def test_a_journal_trimmed_meanwhile_gives_the_end(
     with holding(tmp_path, SET) as history:
         monkeypatch.setattr(Journal, "read", gone)
         assert last_boundary(history) == START + len(SET)
+
+
+def test_replayed_bytes_are_compared(tmp_path: Path) -> None:
+    with holding(tmp_path, SET * 2) as history:
+        compare_replayed(history.journal, START, SET)
+        compare_replayed(history.journal, Offset(START + len(SET)), memoryview(SET))
+        compare_replayed(history.journal, Offset(START - 1), b"gone")
+        with pytest.raises(RemoteProtocolError, match=f"at offset {START} with other bytes"):
+            compare_replayed(history.journal, START, SET[:-3] + b"x\r\n")

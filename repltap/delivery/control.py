@@ -31,9 +31,13 @@ class RelayBell:
 
     Args:
         line: The worker's end of the socket pair; closed by the caller.
+
+    Attributes:
+        said: The last report, sent or not.
     """
 
     def __init__(self, line: socket.socket) -> None:
+        self.said: WorkerReport | None = None
         self._line = line
         self._line.setblocking(False)
         self._lines = Lines("do")
@@ -82,6 +86,7 @@ class RelayBell:
 
     def report(self, report: WorkerReport) -> None:
         """Tell how it is doing; never blocks, never raises."""
+        self.said = report
         self._send(report_line(report))
 
     def want_snapshot(self) -> None:

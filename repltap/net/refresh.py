@@ -40,6 +40,7 @@ _WHY = {
     RefreshReason.TAIL: "much journal follows the one that is stored",
     RefreshReason.AGE: "the one that is stored is old",
     RefreshReason.SCHEDULE: "it is time for another",
+    RefreshReason.SINK: "a sink needs one, and none that the journal joins is stored",
 }
 
 
@@ -162,6 +163,8 @@ class SnapshotRefresher:
         """Serve requests and the schedule until cancelled."""
         while True:
             self._forget_requests()
+            if self._requests and not self._feed.has_room(self._room_bytes):
+                await self._feed.make_room(self._room_bytes)  # replicas go before sinks
             request = self._next()
             if request is None:
                 await self._pause()
@@ -224,12 +227,25 @@ class SnapshotRefresher:
     @property
     def _may_ask(self) -> bool:
         """The master streams to us, and there is room for a snapshot like the last one."""
-        history = self._feed.history
-        if history is None or self._link.streaming_since is None:
+        if self._feed.history is None or self._link.streaming_since is None:
             return False
-        stored = history.snapshots.all
-        wanted_bytes = max(self._feed.working_room_bytes, stored[0].size_bytes if stored else 0)
-        return self._feed.has_room(wanted_bytes)
+        return self._feed.has_room(self._room_bytes)
+
+    @property
+    def _room_bytes(self) -> int:
+        """What a snapshot like the last one takes."""
+        stored = self._feed.history.snapshots.all if self._feed.history is not None else ()
+        return max(self._feed.working_room_bytes, stored[0].size_bytes if stored else 0)
+
+    def want_for_sink(self, sink: int) -> None:
+        """Ask for a snapshot for a sink, which reads any format; as `request`.
+
+        Args:
+            sink: Tells it from others, and from replicas: negative.
+        """
+        announced = self._link.config.announce_version
+        version = "" if announced in (None, "none") else str(announced)
+        self.request(Wanted(version, relay=True), RefreshReason.SINK, sink)
 
     def _set_back(self, wanted: Wanted) -> bool:
         """It has failed lately: what the master is asked, or the use of what it gave."""

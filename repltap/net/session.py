@@ -16,13 +16,13 @@ import time
 from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.errors import StoreError
 from repltap.intake import Intake
+from repltap.lag import Lag
 from repltap.logs import PeerLogger
 from repltap.net.acknowledge import Acknowledgement
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
 from repltap.net.departures import ending_of
-from repltap.net.lag import Lag
 from repltap.net.outflow import Outflow
 from repltap.net.owner import SessionOwner, SyncWait
 from repltap.position import Offset

@@ -178,6 +178,7 @@ class UpstreamLink:
         return UpstreamStatus(
             host=self.config.host,
             port=self.config.port,
+            source=self.config.name,
             state=self.state,
             last_error="" if up else self._last_error,
             last_io_at=self._last_io_at,
@@ -221,7 +222,10 @@ class UpstreamLink:
             assert self._intake is not None
             self._log.info("sends its snapshot: %s", _size(event.size_bytes))
             self._intake.begin(event.size_bytes)
-            if event.size_bytes is not None and not self._feed.has_room(event.size_bytes):
+            if event.size_bytes is not None and not (
+                self._feed.has_room(event.size_bytes)
+                or await self._feed.make_room(event.size_bytes)
+            ):
                 raise DiskFullError(
                     f"no room for a snapshot of {event.size_bytes} bytes", path=self._feed.data_dir
                 )
@@ -354,6 +358,8 @@ class UpstreamLink:
         if self._feed.has_room(wanted) and not self._pauses:
             return
         await self._feed.drop_broken(wanted)
+        if not self._feed.has_room(wanted) and await self._feed.make_room(wanted):
+            return  # sinks alone were in the way
         self.state = LinkState.PAUSED
         self._log.error(
             "%s; reading has stopped, what is stored is still served, and reading goes on by "

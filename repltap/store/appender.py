@@ -129,7 +129,10 @@ class Appender:
             self._write_record(now_ns)
 
     def flush_index(self, now_ns: int) -> None:
-        """Write the index record that covers the last bytes, if it is due by time.
+        """Write the index record that covers the last bytes, if none does.
+
+        To be called some time after each append: what no record covers is not there for who reads
+        the files, however long nothing else comes.
 
         Args:
             now_ns: Unix time in nanoseconds.
@@ -138,7 +141,7 @@ class Appender:
             DiskFullError: No room for it; it is written with the next one.
             DataDirError: The disk failed.
         """
-        if self._pending and not 0 <= now_ns - self._clock_ns < self._interval_ns:
+        if self._pending:
             with self._lock:
                 if not self._closed:
                     self._write_record(now_ns)

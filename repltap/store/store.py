@@ -192,6 +192,11 @@ class Store:
         finally:
             recount()
 
+    @property
+    def published(self) -> tuple[HistoryStore, ...]:
+        """The published histories, oldest first."""
+        return self._published
+
     def others(self) -> list[HistoryStore]:
         """The published histories before the current one, oldest first."""
         return list(self._published[:-1])
@@ -217,6 +222,14 @@ class Store:
         if self._budget.left <= wanted_bytes:
             return False
         return self._file_system_free() > wanted_bytes + min_free_bytes
+
+    def lacking_bytes(self, wanted_bytes: int, min_free_bytes: int) -> int:
+        """Tell how much has to be deleted before this much more can be stored, 0 for nothing.
+
+        Args and Raises: As for `has_room`.
+        """
+        of_disk = wanted_bytes + min_free_bytes - self._file_system_free()
+        return max(0, wanted_bytes - self._budget.left, of_disk)
 
     def disk_bytes(self) -> int:
         """What journals and snapshots of all histories take."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from repltap.net import lag as lag_module
-from repltap.net.lag import Lag
+from repltap import lag as lag_module
+from repltap.lag import Lag
 from repltap.position import Offset
 from repltap.store.journal import Journal
 from repltap.store.store import Store

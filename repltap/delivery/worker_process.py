@@ -1,0 +1,187 @@
+"""One worker process: how it is started, what it prints, how it is ended.
+
+Its settings go over the line, so nothing secret is in its command line. Of the environment it gets
+nothing of repltap's but the variables of its own sink. What it prints on stderr goes to this
+process's log, with the sink's name; what it floods with is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+
+import orjson
+
+from repltap.delivery.channel import Hearer, WorkerChannel
+from repltap.delivery.messages import Start
+from repltap.options import ENVIRONMENT_PREFIX
+from repltap.sinkspec import sink_variable
+
+MODULE = "repltap.delivery.relayed"
+
+_READ_BYTES = 64 << 10
+_MAX_LINE_BYTES = 16 << 10
+"""A traceback as a JSON line fits; more of a line is cut off."""
+
+_MAX_LINES = 50
+"""A second: more is nothing that anybody reads, and each costs the relay time."""
+
+
+class WorkerProcess:
+    """A process that runs. Use `start`; somebody has to await `ended`.
+
+    Attributes:
+        channel: The line to it.
+        pid: Of the process.
+    """
+
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, channel: WorkerChannel
+    ) -> None:
+        self.channel = channel
+        self.pid = process.pid
+        self._process = process
+        self._printed = _Printed(name)
+
+    @classmethod
+    async def start(cls, start: Start, hearer: Hearer) -> WorkerProcess:
+        """Start a worker and tell it what to do.
+
+        Args:
+            start: What.
+            hearer: Told of what it says.
+
+        Raises:
+            OSError: It can't be started.
+        """
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *_command(start.sink.name, theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    pass_fds=(theirs.fileno(),),
+                    env=_environment(start.sink.name, os.environ),
+                    # Ctrl-C on the terminal is for the relay, which stops its workers in order.
+                    start_new_session=True,
+                )
+            _, channel = await loop.create_connection(
+                lambda: WorkerChannel(hearer, loop.time), sock=ours
+            )
+        except BaseException:
+            ours.close()
+            raise
+        channel.start(start)
+        return cls(start.sink.name, process, channel)
+
+    async def ended(self) -> str:
+        """Wait for its end; cancelling kills it.
+
+        Returns:
+            How it ended, "" for as asked.
+        """
+        stderr = self._process.stderr
+        assert stderr is not None
+        try:
+            while data := await stderr.read(_READ_BYTES):
+                self._printed.take(data, asyncio.get_running_loop().time())
+            code = await self._process.wait()
+        except asyncio.CancelledError:
+            self.kill()
+            await self._process.wait()
+            raise
+        finally:
+            self._printed.end()
+            self.channel.close()
+        if code < 0:
+            return f"its process was ended by signal {-code}"
+        return f"its process ended with code {code}" if code else ""
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+        self._signal(self._process.terminate)
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+        self._signal(self._process.kill)
+
+    def _signal(self, how: object) -> None:
+        try:
+            assert callable(how)
+            how()
+        except ProcessLookupError:
+            pass  # it has ended meanwhile
+
+
+class _Printed:
+    """What a worker prints on stderr, line by line to the log."""
+
+    def __init__(self, name: str) -> None:
+        self._log = logging.getLogger(f"repltap.sink.{name}")
+        self._rest = b""
+        self._second = 0.0
+        self._lines = 0
+        self._dropped = 0
+
+    def take(self, data: bytes, now: float) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:_MAX_LINE_BYTES]
+        if now - self._second >= 1.0:
+            self._say_dropped()
+            self._second, self._lines = now, 0
+        for line in lines:
+            self._lines += 1
+            if self._lines > _MAX_LINES:
+                self._dropped += 1
+            elif line:
+                self._write(line[:_MAX_LINE_BYTES])
+
+    def end(self) -> None:
+        if self._rest:
+            self._write(self._rest)
+        self._rest = b""
+        self._say_dropped()
+
+    def _say_dropped(self) -> None:
+        if self._dropped:
+            self._log.warning("%d more lines were printed, and dropped", self._dropped)
+        self._dropped = 0
+
+    def _write(self, line: bytes) -> None:
+        """Log a line: at the worker's own level if it is one of its log, else as a warning."""
+        level, message = "warning", ""
+        if line.startswith(b'{"time":'):
+            try:
+                said = orjson.loads(line)
+                level, message = str(said["level"]), str(said["message"])
+                if "exception" in said:
+                    message = f"{message}\n{said['exception']}"
+            except (ValueError, KeyError, TypeError):
+                message = ""
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.WARNING)
+        for each in (message or line.decode("utf-8", "replace")).splitlines():
+            self._log.log(number, "%s", each)
+
+
+def _command(name: str, fd: int) -> list[str]:
+    """Make the command line: what `ps` shows is the sink's name."""
+    found = [sys.executable]
+    # Not from the working directory, unless this process is run from there too.
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - as it stands there
+        found.append("-P")
+    return [*found, "-m", MODULE, name, str(fd)]
+
+
+def _environment(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    own = sink_variable(name, "")
+    return {
+        variable: value
+        for variable, value in environ.items()
+        if variable.startswith(own) or not variable.startswith(ENVIRONMENT_PREFIX)
+    }

@@ -1,0 +1,88 @@
+"""Workers are woken once the index covers what has come in, and not for each append."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from repltap.delivery.supervised import SupervisedSink
+from repltap.delivery.wakeups import Wakeups
+from repltap.feed import Feed
+from repltap.store.reader import JournalReader
+from tests.stored import SET, until
+from tests.test_feed import current, held, opened
+
+
+class FakeSink:
+    """A worker that waits when the test says so, and notes what the index covers when woken."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.waiting = False
+        self.told: object = None
+        self.seen: list[int] = []
+        self._feed = feed
+
+    def wake(self) -> None:
+        if self.waiting:
+            self.waiting = False
+            self.seen.append(JournalReader(current(self._feed).journal.path).end())
+
+
+def wait(wakeups: Wakeups, sink: FakeSink) -> None:
+    sink.waiting = True
+    wakeups.waits(cast(SupervisedSink, sink))
+
+
+async def test_it_is_woken_for_what_the_index_covers(tmp_path: Path) -> None:
+    held(tmp_path)
+    async with opened(tmp_path) as feed:
+        sink = FakeSink(feed)
+        wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
+        # What it has not been told of yet may be more than it has seen.
+        wait(wakeups, sink)
+        await until("the first wake-up", lambda: len(sink.seen) == 1)
+        wait(wakeups, sink)
+        assert wakeups.caught_up(cast(SupervisedSink, sink))
+        for _ in range(100):
+            feed.append(SET)
+        assert not wakeups.caught_up(cast(SupervisedSink, sink))
+        await until("the second", lambda: len(sink.seen) == 2)
+        assert sink.seen[1] == current(feed).journal.end
+        wait(wakeups, sink)
+        assert sink.waiting
+        wakeups.stop()
+
+
+async def test_what_comes_while_it_is_busy_is_told_when_it_waits(tmp_path: Path) -> None:
+    held(tmp_path)
+    async with opened(tmp_path) as feed:
+        sink = FakeSink(feed)
+        wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
+        wait(wakeups, sink)
+        await until("the first wake-up", lambda: len(sink.seen) == 1)
+        feed.append(SET)
+        wait(wakeups, sink)
+        feed.append(SET)  # after the timer was set: the index may cover it later
+        await until("the second", lambda: len(sink.seen) == 2)
+        wait(wakeups, sink)
+        if sink.seen[-1] != current(feed).journal.end or sink.waiting:
+            await until(
+                "the rest",
+                lambda: wakeups.caught_up(cast(SupervisedSink, sink)) or len(sink.seen) > 2,
+            )
+        assert sink.seen[-1] == current(feed).journal.end
+        wakeups.stop()
+
+
+async def test_all_are_woken_when_something_else_changes(tmp_path: Path) -> None:
+    async with opened(tmp_path) as feed:
+        sinks = [FakeSink(feed), FakeSink(feed)]
+        wakeups = Wakeups(feed, lambda: cast("list[SupervisedSink]", sinks))
+        held_back = sinks[1]
+        for sink in sinks:
+            sink.wake = lambda sink=sink: setattr(sink, "waiting", False)  # type: ignore[method-assign,misc]
+        sinks[0].waiting = held_back.waiting = True
+        feed.changed()
+        assert not sinks[0].waiting
+        assert not held_back.waiting
+        wakeups.stop()
