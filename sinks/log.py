@@ -125,6 +125,8 @@ class LogSink(Sink):
                 context.log,
             )
         self._counted = 0
+        if settings["value"] == "resp":
+            context.resp_form()  # snapshots are read as it needs them, from the first one on
         return self._place(self._writer)
 
     def write(self, records: Sequence[AnyRecord]) -> None:
