@@ -15,6 +15,7 @@ from typing import Any
 
 from repltap.sink import (
     AnyRecord,
+    Kind,
     Option,
     Record,
     RespForm,
@@ -145,6 +146,8 @@ class FileSink(Sink):
         if self._output is None and not names.numbered:
             self._folder.choose(0, 0, 0)  # that it is in the way is better said now than later
         self._folder.sync()
+        if self._resp:
+            self._form = context.resp_form()  # from now on snapshots have what RESTORE needs
         return None
 
     def _check_settings(self, path: Path) -> None:
@@ -242,8 +245,8 @@ class FileSink(Sink):
             self._context.sent(self._output.write(data))
         if isinstance(last, Record):
             self._cut = last.tx is not None and not last.tx.last
-        elif isinstance(last, SnapshotRecord):
-            self._cut = False
+        elif last.kind is not Kind.HEARTBEAT:
+            self._cut = False  # the form has ended what was open
 
     def _written(self, records: Sequence[AnyRecord]) -> bytes:
         if not self._resp:

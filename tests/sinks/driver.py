@@ -52,6 +52,7 @@ class StubContext:
     Attributes:
         bytes_sent, left_out: What the sink has counted.
         told_to_stop: What `wait` answers; it never really waits.
+        forms: How many outputs of commands were begun.
     """
 
     place: str | None = None
@@ -62,11 +63,13 @@ class StubContext:
     bytes_sent: int = 0
     left_out: int = 0
     told_to_stop: bool = False
+    forms: int = 0
 
     def json_lines(self, records: Sequence[AnyRecord]) -> bytes:
         return b"".join(orjson.dumps(document(record)) + b"\n" for record in records)
 
     def resp_form(self, *, target: str | None = None) -> RespForm:
+        self.forms += 1
         return PlainRespForm()
 
     def wait(self, seconds: float) -> bool:
@@ -91,7 +94,8 @@ class PlainRespForm:
 
     def _commands(self, record: AnyRecord) -> Iterator[list[bytes]]:
         tx = record.tx if isinstance(record, Record) else None
-        if self._in_transaction and (tx is None or tx.ordinal == 0):
+        goes_on = record.kind is Kind.HEARTBEAT or (tx is not None and tx.ordinal > 0)
+        if self._in_transaction and not goes_on:
             self._in_transaction = False
             self._db = None
             yield [b"DISCARD"]

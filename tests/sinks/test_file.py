@@ -15,7 +15,7 @@ import hiredis
 import pytest
 import zstandard
 
-from repltap.sink import AnyRecord, Sink, SinkError, SinkErrorKind
+from repltap.sink import AnyRecord, Kind, Sink, SinkError, SinkErrorKind
 from sinks.file import FileSink
 from tests.sinks.contract import SinkContract, Target
 from tests.sinks.driver import Checkpoint, Driver, PlainRespForm, StubContext, place_of
@@ -257,6 +257,32 @@ def test_a_transaction_is_not_split(tmp_path: Path) -> None:
         b"MULTI", *[b"INCR"] * 4, b"EXEC",
     ]  # fmt: skip
     assert executed(second.read_bytes()) == [(0, [b"SET", b"k", b"0"])]
+
+
+def test_the_form_is_begun_before_anything_is_written(tmp_path: Path) -> None:
+    """Snapshots have no serialized values otherwise."""
+    context = StubContext()
+    sink = FileSink(settings(tmp_path / "a", format="resp"))
+    sink.open(context)
+    assert context.forms == 1
+    sink.write(numbered(1, batch=1)[0])
+    assert context.forms == 1
+    sink.close()
+
+
+def test_a_history_that_ends_within_a_transaction(tmp_path: Path) -> None:
+    life = Life(tmp_path, format="resp")
+    life.write()
+    life.sink.write(life.stream.transaction([b"SET", b"a", b"1"], [b"SET", b"b", b"1"])[:1])
+    life.sink.write([life.stream.notice(Kind.HEARTBEAT)])
+    life.sink.write([life.stream.notice(Kind.HISTORY)])
+    life.commit()
+    life.sink.close()
+    life.open()
+    life.write()
+    life.commit()
+    names = [words[0] for _, words in executed((tmp_path / "audit.log").read_bytes())]
+    assert names == [b"SET", b"MULTI", b"SET", b"DISCARD", b"SET"]
 
 
 @pytest.mark.parametrize("rotate_bytes", [None, 1])
