@@ -403,8 +403,8 @@ class Sink(ABC):
     def idle(self) -> None:  # noqa: B027
         """Do what is due without records: end a file by time, keep a connection alive.
 
-        Called about once a second while there is nothing to write, everything is committed, and
-        what `commit` returned is kept.
+        Called about once a second while there is nothing to write, and before an orderly `close`:
+        everything is committed then, and what `commit` returned is kept.
 
         Raises:
             SinkError: As for `write`.

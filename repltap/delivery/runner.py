@@ -178,6 +178,8 @@ class Runner:
         except StoppedError:
             pass
         self._commit()
+        if self._dirty_since is None:
+            self._sink.idle()
 
     def _open(self) -> None:
         place = self._committed

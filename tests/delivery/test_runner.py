@@ -32,7 +32,8 @@ def test_the_stream_is_delivered_and_committed(tmp_path: Path) -> None:
     deliver(tmp_path, target)
     assert shown(target.records) == ["SET k:1", "SET k:2", "SET k:3"]
     assert target.calls[0] == "open"
-    assert target.calls[-2:] == ["commit", "close"]
+    # The last commit is kept when `idle` comes, so a file can be given its final name.
+    assert target.calls[-3:] == ["commit", "idle", "close"]
     stored.append(sets(4))
     deliver(tmp_path, target)
     assert shown(target.records) == ["SET k:1", "SET k:2", "SET k:3", "SET k:4"]
