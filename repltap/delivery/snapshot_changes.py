@@ -192,7 +192,7 @@ def _cut_part(
     if given > limit:
         return None, given
     left = limit - given
-    if len(value) <= left and not (record.part and not left):
+    if len(value) <= left and (left or not record.part or not value):
         return record, given + len(value)
     return _with_value(record, cut(value, left), last=True), limit + 1
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from repltap.delivery.place import Phase, Place
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.position import Offset, ReplId
+from repltap.rdb._hot.source import Limits
 from repltap.rdb.entries import Entry, Function, Item, Strings, expand
 from repltap.rdb.reader import RdbReader
 from repltap.sink import SnapshotRecord
@@ -23,6 +24,13 @@ from repltap.store.snapshot import Snapshot
 _BATCH_RECORDS: Final = 1000
 _BATCH_BYTES: Final = 1 << 20
 """In the file; what comes out of compressed or packed values is bounded by the reader's parts."""
+
+_KEY_BYTES: Final = 6 << 20
+_KEY_MEMORY: Final = 32 << 20
+"""Below these, in the file and unpacked, a key is not torn: an output of commands gives it in its
+serialized form then, which comes with its last part."""
+
+_PART_MEMORY: Final = Limits().part_bytes
 
 _new = tuple.__new__  # half the time of SnapshotRecord(...), whose arguments pass a function
 
@@ -106,6 +114,8 @@ class SnapshotFeed:
         reader = RdbReader(self._read, payloads=self._reading.payloads if self._reading else ())
         records: list[SnapshotRecord] = []
         ordinal, begun = 0, 0
+        held = 0  # of a key that is not at its end
+        is_whole = True
         for item in reader:
             for found in self._records(item, ordinal):
                 ordinal += 1
@@ -113,10 +123,14 @@ class SnapshotFeed:
                     records.append(found)
                 elif self._reading is not None and (found.part or not found.last):
                     self._reading.pass_over(found)
-                if len(records) >= _BATCH_RECORDS:
+                is_whole = found.last
+                held = 0 if is_whole else held + _size(found)
+                if held >= _KEY_MEMORY or reader.offset - begun >= _KEY_BYTES:
+                    is_whole = True  # whole enough
+                if is_whole and len(records) >= _BATCH_RECORDS:
                     yield Part(records, ordinal, reader.offset - begun)
                     records, begun = [], reader.offset
-            if reader.offset - begun >= _BATCH_BYTES:
+            if is_whole and reader.offset - begun >= _BATCH_BYTES:
                 yield Part(records, max(ordinal, skip), reader.offset - begun)
                 records, begun = [], reader.offset
         yield Part(records, max(ordinal, skip), reader.offset - begun)
@@ -218,6 +232,12 @@ class Shelf:
             self.damaged[identity[0]] = str(exc)
             self._whole[identity] = False
         return self._whole[identity]
+
+
+def _size(record: SnapshotRecord) -> int:
+    """Tell about how much memory a part takes, at most."""
+    entry = record.entry
+    return (entry.packed_bytes if isinstance(entry, Entry) else 0) or _PART_MEMORY
 
 
 def stream_db(snapshot: Snapshot) -> int | None:

@@ -164,8 +164,10 @@ class RespWriter:
 
     def _group(self, key: bytes, group: StreamGroup) -> bytes:
         words = [b"XGROUP", b"CREATE", key, group.name, _id(group.last)]
-        if self._target.has_stream_counters and (group.entries_read or -1) >= 0:
-            words += [b"ENTRIESREAD", number(group.entries_read or 0)]
+        read = group.entries_read
+        # 0 is a number of its own: without one a server does not know, and does not count on.
+        if self._target.has_stream_counters and read is not None and read >= 0:
+            words += [b"ENTRIESREAD", number(read)]
         commands = [command(*words)]
         for consumer in group.consumers:
             if self._target.has_consumer_creation:

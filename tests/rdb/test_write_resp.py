@@ -102,6 +102,10 @@ def test_groups() -> None:
     ]
     group = StreamGroup(b"g", (3, 0), 7, pending, consumers)
     writer = RespWriter()
+    for read, words_ in ((0, [b"ENTRIESREAD", b"0"]), (-1, []), (None, [])):
+        alone = StreamGroup(b"g", (3, 0), read, {}, [])
+        created = [b"XGROUP", b"CREATE", b"k", b"g", b"3-0", *words_]
+        assert RespWriter().write(entry(alone)) == command(*created)
     rest = ("FORCE", "JUSTID")
     claims = words(
         "XCLAIM", "k", "g", "ann", "0", "1-0", "2-0", "TIME", "50", "RETRYCOUNT", "1", *rest
