@@ -1,13 +1,14 @@
 """rdbtools' callbacks on files that its own parser refuses: it stops at RDB 9.
 
 Drives anything with the methods of `rdbtools.parser.RdbCallback`, with the arguments that rdbtools
-gives: keys and values are bytes, times are naive UTC datetimes, scores of packed sorted sets are
-integers where they can be. What rdbtools has no word for is left out: functions, slots, the expiry
-of fields.
+gives: keys are bytes, values too but where the file holds an integer; times are naive UTC
+datetimes; scores are what they are in the file, integers, floats, or text. What rdbtools has no
+word for is left out: functions, slots, the expiry of fields.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -31,6 +32,7 @@ from repltap.rdb.entries import (
     StreamSummary,
     Strings,
     expand,
+    is_integer,
 )
 
 PAYLOADS = frozenset({"module"})
@@ -38,9 +40,13 @@ PAYLOADS = frozenset({"module"})
 
 Info = dict[str, object]
 Expiry = datetime | None
+Element = bytes | int
 
 _TEXT_SCORES_BEFORE = 8
-_PACKED = ("ziplist", "listpack")
+_PACKED = ("ziplist", "listpack", "listpackex", "quicklist", "intset")
+_PACKED_LIMIT = 1 << 63
+_STRING_LIMIT = 1 << 31
+"""Integers of up to 32 bits are strings of their own kind in a file (`rdbTryIntegerEncoding`)."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive, as rdbtools has it
 _LAST_SECOND = 221_925_052_800  # where rdbtools stops counting
 
@@ -49,23 +55,23 @@ class Callback(Protocol):
     """The part of `rdbtools.parser.RdbCallback` that is called."""
 
     def start_rdb(self) -> None: ...
-    def aux_field(self, key: bytes, value: bytes) -> object: ...
+    def aux_field(self, key: bytes, value: Element) -> object: ...
     def start_database(self, db_number: int) -> None: ...
     def db_size(self, db_size: int, expires_size: int) -> None: ...
     def end_database(self, db_number: int) -> None: ...
     def end_rdb(self) -> None: ...
-    def set(self, key: bytes, value: bytes, expiry: Expiry, info: Info) -> None: ...
+    def set(self, key: bytes, value: Element, expiry: Expiry, info: Info) -> None: ...
     def start_hash(self, key: bytes, length: int, expiry: Expiry, info: Info) -> None: ...
-    def hset(self, key: bytes, field: bytes, value: bytes) -> None: ...
+    def hset(self, key: bytes, field: Element, value: Element) -> None: ...
     def end_hash(self, key: bytes) -> None: ...
     def start_set(self, key: bytes, cardinality: int, expiry: Expiry, info: Info) -> None: ...
-    def sadd(self, key: bytes, member: bytes) -> None: ...
+    def sadd(self, key: bytes, member: Element) -> None: ...
     def end_set(self, key: bytes) -> None: ...
     def start_list(self, key: bytes, expiry: Expiry, info: Info) -> None: ...
-    def rpush(self, key: bytes, value: bytes) -> None: ...
+    def rpush(self, key: bytes, value: Element) -> None: ...
     def end_list(self, key: bytes, info: Info) -> None: ...
     def start_sorted_set(self, key: bytes, length: int, expiry: Expiry, info: Info) -> None: ...
-    def zadd(self, key: bytes, score: float, member: bytes) -> None: ...
+    def zadd(self, key: bytes, score: float | bytes, member: Element) -> None: ...
     def end_sorted_set(self, key: bytes) -> None: ...
     def start_stream(
         self, key: bytes, listpacks_count: int, expiry: Expiry, info: Info
@@ -119,7 +125,7 @@ class _Driver:
             self._version = item.version
             callback.start_rdb()
         elif isinstance(item, Aux):
-            callback.aux_field(item.name, item.value)
+            callback.aux_field(item.name, _stored(item.value, _STRING_LIMIT))
         elif isinstance(item, Database):
             if self._db is not None:
                 callback.end_database(self._db)
@@ -129,7 +135,7 @@ class _Driver:
             callback.db_size(item.keys, item.expires)
         elif isinstance(item, ModuleAux):
             callback.start_module(None, item.module, None, {"idle": None, "freq": None})
-            callback.end_module(None, item.size_bytes)
+            callback.end_module(None, item.size_bytes - 1)  # without the opcode
         elif isinstance(item, End):
             callback.end_database(self._db or 0)
             callback.end_rdb()
@@ -159,7 +165,8 @@ class _Driver:
                 return
             value = b"".join(self._pieces)
             self._pieces = []
-        self._callback.set(entry.key, value, _expiry(entry), _info(entry, "string"))
+        stored = _stored(value, _STRING_LIMIT)
+        self._callback.set(entry.key, stored, _expiry(entry), _info(entry, "string"))
 
     def _list(self, entry: Entry, value: Members) -> None:
         callback = self._callback
@@ -173,8 +180,9 @@ class _Driver:
                 sizes = {"zips": entry.length}
             callback.start_list(key, _expiry(entry), _info(entry, encoding) | sizes)
         self._packed_bytes += entry.packed_bytes
+        limit = _limit(entry)
         for item in value.items:
-            callback.rpush(key, item)
+            callback.rpush(key, _stored(item, limit))
         if entry.last:
             info: Info = {"encoding": encoding}
             if encoding == "quicklist":
@@ -186,8 +194,9 @@ class _Driver:
         if not entry.part:
             info = _info(entry, entry.encoding) | _sizes(entry)
             callback.start_set(entry.key, entry.length, _expiry(entry), info)
+        limit = _limit(entry)
         for item in value.items:
-            callback.sadd(entry.key, item)
+            callback.sadd(entry.key, _stored(item, limit))
         if entry.last:
             callback.end_set(entry.key)
 
@@ -196,8 +205,9 @@ class _Driver:
         if not entry.part:
             info = _info(entry, entry.encoding) | _sizes(entry)
             callback.start_hash(entry.key, entry.length, _expiry(entry), info)
+        limit = _limit(entry)
         for field, text, _ in value.items:
-            callback.hset(entry.key, field, text)
+            callback.hset(entry.key, _stored(field, limit), _stored(text, limit))
         if entry.last:
             callback.end_hash(entry.key)
 
@@ -206,10 +216,12 @@ class _Driver:
         if not entry.part:
             info = _info(entry, entry.encoding) | _sizes(entry)
             callback.start_sorted_set(entry.key, entry.length, _expiry(entry), info)
-        as_text = entry.encoding in _PACKED or self._version < _TEXT_SCORES_BEFORE
+        limit = _limit(entry)
+        packed = entry.encoding in _PACKED
+        as_text = not packed and self._version < _TEXT_SCORES_BEFORE
         for member, score in value.items:
-            whole = as_text and score.is_integer()
-            callback.zadd(entry.key, int(score) if whole else score, member)
+            shown = _packed_score(score) if packed else _text_score(score) if as_text else score
+            callback.zadd(entry.key, shown, _stored(member, limit))
         if entry.last:
             callback.end_sorted_set(entry.key)
 
@@ -244,6 +256,34 @@ def _info(entry: Entry, encoding: str) -> Info:
 
 def _sizes(entry: Entry) -> Info:
     return {"sizeof_value": entry.packed_bytes} if entry.packed_bytes else {}
+
+
+def _limit(entry: Entry) -> int:
+    """Return up to where the file holds the integers of a value as such."""
+    return _PACKED_LIMIT if entry.encoding in _PACKED else _STRING_LIMIT
+
+
+def _stored(value: bytes, limit: int) -> Element:
+    """Return what the file holds for a value."""
+    if is_integer(value) and -limit <= int(value) < limit:
+        return int(value)
+    return value
+
+
+def _packed_score(score: float) -> float:
+    """Return an integer where the server's text, `%.17g`, is one; -0 is none to it."""
+    if score.is_integer() and abs(score) < 1e17 and str(score) != "-0.0":
+        return int(score)
+    return score
+
+
+def _text_score(score: float) -> float | bytes:
+    """Return the text of before RDB 8 (`rdbSaveDoubleValue`), as rdbtools does."""
+    if not math.isfinite(score):
+        return score
+    if score.is_integer() and abs(score) < 1 << 52:
+        return b"%d" % score
+    return b"%.17g" % score
 
 
 def _expiry(entry: Entry) -> Expiry:
