@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.servers.process import Process
 from tests.servers.relay import REPOSITORY
@@ -19,6 +21,7 @@ class Worker(Process):
         spec: Of `--sink`.
         sink: Its name.
         settings: More of its settings.
+        before: What is put before its command line.
     """
 
     def __init__(
@@ -29,17 +32,35 @@ class Worker(Process):
         *,
         sink: str,
         settings: Mapping[str, str | int | float] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         super().__init__(sink, directory)
         self.data_dir = data_dir
+        self._before = before
         given = ",".join(f",{name}={value}" for name, value in (settings or {}).items())
         self.spec = f"{spec},sink={sink}{given}".replace(",,", ",")
 
     def start(self, *, until_end: bool = False) -> None:
         """Start it."""
-        words = [sys.executable, "-m", "repltap", "sink", "run", self.name]
+        words = [*self._before, sys.executable, "-m", "repltap", "sink", "run", self.name]
         words += ["--data-dir", str(self.data_dir), "--sink", self.spec]
         self.spawn([*words, *(["--until-end"] if until_end else [])], self._environ())
+
+    def deliver_all(self) -> None:
+        """Deliver everything that is stored."""
+        self.start(until_end=True)
+        assert self.wait(60) == 0, self.log_tail
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The place in its checkpoint, {} for none yet."""
+        path = self.data_dir / "checkpoints" / f"{self.name}.json"
+        try:
+            found = json.loads(path.read_text())["place"]
+        except FileNotFoundError:
+            return {}
+        assert isinstance(found, dict)
+        return found
 
     def _environ(self) -> Mapping[str, str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("REPLTAP_")}
