@@ -24,9 +24,6 @@ _STOP_SECONDS = 5.0
 chance, and what becomes of it is in the target either way."""
 _MAX_HEAD_BYTES = 64 << 10  # of the first line of a reply; errors are the longest
 
-NOTHING = object()
-"""No reply has come yet."""
-
 Reply = object
 
 
@@ -108,20 +105,27 @@ class Connection:
         self.send(pack(words))
         return self.reply()
 
-    def ready_reply(self) -> Reply:
-        """Return the next reply if it has come, else NOTHING."""
-        found = self._next()
-        if found is NOTHING:
-            self._receive()
-            found = self._next()
-        return found
-
     def reply(self) -> Reply:
         """Wait for the next reply."""
+        return self.replies(1)[0]
+
+    def replies(self, most: int, *, wait: bool = True) -> list[Reply]:
+        """Return replies that have come.
+
+        Args:
+            most: No more than these; how many there are is up to what one read gave.
+            wait: For the first of them; else there may be none.
+        """
+        found = self._ready(most)
+        if found:
+            return found
+        if self._receive():
+            found = self._ready(most)
         deadline = _Deadline(self._reply_seconds, self._stopping)
-        while (found := self._next()) is NOTHING:
+        while wait and not found:
             if self._receive():
                 deadline.renew()
+                found = self._ready(most)
             else:
                 self._wait(deadline, select.POLLIN)
         return found
@@ -155,12 +159,18 @@ class Connection:
         count = int(line[1:])
         return None if count < 0 else count
 
-    def _next(self) -> Reply:
+    def _ready(self, most: int) -> list[Reply]:
+        found: list[Reply] = []
+        gets = self._reader.gets
         try:
-            found = self._reader.gets()
+            while len(found) < most:
+                reply = gets()
+                if reply is False:  # RESP2 has no booleans
+                    break
+                found.append(reply)
         except hiredis.ProtocolError as exc:
             raise self._away(f"it does not speak Redis's protocol: {exc}") from exc
-        return NOTHING if found is False else found  # RESP2 has no booleans
+        return found
 
     def _receive(self) -> bool:
         data = self._read()

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import hiredis
 
 from repltap.sink import SinkError
-from sinks._redis.connection import NOTHING, Connection, Reply, pack
+from sinks._redis.connection import Connection, Reply, pack
 from sinks._redis.faults import refused, shown
 
 _SEND_BYTES = 64 << 10  # less waits for more, or for the commit
@@ -119,8 +119,20 @@ class Group:
     def add_several(self, packed: bytes, subjects: list[Subject]) -> None:
         """Add commands that are encoded in one piece, as many as there are subjects."""
         self._parts.append(packed)
+        self.count(subjects, len(packed))
+
+    @property
+    def parts(self) -> list[bytes]:
+        """Where encoded commands can be appended; `count` has to follow.
+
+        A call for each command would be a third of the work.
+        """
+        return self._parts
+
+    def count(self, subjects: list[Subject], size: int) -> None:
+        """Take note of commands that were appended to `parts`, and send them if they are many."""
         self._subjects += subjects
-        self._parts_bytes += len(packed)
+        self._parts_bytes += size
         if self._parts_bytes >= _SEND_BYTES:
             self.flush()
 
@@ -148,10 +160,10 @@ class Group:
         self._unanswered_bytes += len(data)
         self._sent = self._opening + len(self._subjects)
         while self._answered < self._sent:
-            reply = self._connection.ready_reply()
-            if reply is NOTHING:
+            replies = self._connection.replies(self._sent - self._answered, wait=False)
+            if not replies:
                 break
-            self._take(reply)
+            self._take(replies)
         unanswered = self._sent - self._answered
         if unanswered > self._max_commands or self._unanswered_bytes > self._max_bytes:
             self._take_all()
@@ -181,24 +193,39 @@ class Group:
                 f"{self._connection.address} has executed {count} commands"
                 f" of {len(self._subjects)}: it does not do what a Redis does"
             )
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        """Read what EXEC has answered, and drop all but the errors."""
         failures: list[Failure] = []
-        failed = 0
-        for subject in self._subjects:
-            reply = self._connection.reply()
-            if isinstance(reply, hiredis.ReplyError):
-                failed += 1
-                if len(failures) < _MAX_FAILURES:
-                    failures.append(Failure(subject, shown(str(reply), subject.cmd)))
-        return Outcome(count, failures, failed)
+        failed = done = 0
+        while done < len(self._subjects):
+            replies = self._connection.replies(len(self._subjects) - done)
+            if hiredis.ReplyError in map(type, replies):
+                for at, reply in enumerate(replies, done):
+                    if isinstance(reply, hiredis.ReplyError):
+                        failed += 1
+                        if len(failures) < _MAX_FAILURES:
+                            subject = self._subjects[at]
+                            failures.append(Failure(subject, shown(str(reply), subject.cmd)))
+            done += len(replies)
+        return Outcome(done, failures, failed)
 
     def _take_all(self) -> None:
         while self._answered < self._sent:
-            self._take(self._connection.reply())
+            self._take(self._connection.replies(self._sent - self._answered))
         self._unanswered_bytes = 0
 
-    def _take(self, reply: Reply) -> None:
-        at = self._answered - self._opening
-        self._answered += 1
+    def _take(self, replies: list[Reply]) -> None:
+        begin = self._answered - self._opening
+        self._answered += len(replies)
+        if begin >= 0 and replies.count(_QUEUED) == len(replies):
+            return
+        for at, reply in enumerate(replies, begin):
+            self._check(at, reply)
+
+    def _check(self, at: int, reply: Reply) -> None:
+        """Look at what a command was answered; those before 0 open the transaction."""
         if reply == _QUEUED and at >= 0:
             return
         subject = self._subjects[at] if at >= 0 else Subject("GET", self._key, None)

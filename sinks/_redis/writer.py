@@ -23,6 +23,7 @@ from sinks._redis.url import Address
 # They say something to the nodes of a cluster (Redis 8.4, Valkey 9: CLUSTER SYNCSLOTS), and a
 # server that is not in it refuses them.
 _NOT_DATA = frozenset({"CLUSTER"})
+_FLUSH_BYTES = 64 << 10  # of commands that are encoded before they are sent
 _FLUSH = pack((b"FLUSHALL", b"ASYNC"))
 _FLUSH_FUNCTIONS = pack((b"FUNCTION", b"FLUSH", b"ASYNC"))
 _SPECIAL = _NOT_DATA | CHANGES.keys() | {"SWAPDB"}
@@ -87,22 +88,43 @@ class Writer:
         Raises:
             SinkError: The target can't take one, or is away.
         """
-        own_key, own_db, add = self._key, self._db, group.add
+        pack_command, new, parts = hiredis.pack_command, tuple.__new__, group.parts
+        own_key, selected = self._key, group.db
+        subjects: list[Subject] = []
+        size = 0
         for record in records:
-            cmd, words, positions = record.cmd, record.words, record.key_positions
+            _, _, start, end, db, cmd, words, positions, _, _, _, _ = record
             key = words[positions[0]] if positions else None
-            if key == own_key and record.db == own_db and len(positions) == 1:
-                # The source is a mirror itself, with a sink of the same name.
-                self._context.discarded(1, intentional=True)
+            # Most are SET without options, which are what is special about it.
+            special = cmd in _SPECIAL and (cmd != "SET" or len(words) != 3)
+            if special or db != selected or key == own_key:
+                group.count(subjects, size)
+                subjects, size = [], 0
+                self._one(group, record, key)
+                parts, selected = group.parts, group.db
                 continue
-            if record.db != group.db:
-                self._select(group, record)
-            if cmd in _SPECIAL:
-                changed = self._special(group, record)
-                if changed is None:
-                    continue
-                words = changed
-            add(pack(words), Subject(cmd, key, record.offset_start))
+            parts.append(pack_command(tuple(words)))  # type: ignore[arg-type]  # see `pack`
+            subjects.append(new(Subject, (cmd, key, start)))
+            size += end - start
+            if size >= _FLUSH_BYTES:
+                group.count(subjects, size)
+                subjects, size = [], 0
+                parts = group.parts
+        group.count(subjects, size)
+
+    def _one(self, group: Group, record: Record, key: bytes | None) -> None:
+        """Write a command that needs a closer look."""
+        if key == self._key and record.db == self._db and len(record.key_positions) == 1:
+            # The source is a mirror itself, with a sink of the same name.
+            self._context.discarded(1, intentional=True)
+            return
+        if record.db != group.db:
+            self._select(group, record)
+        words: list[bytes] | None = record.words
+        if record.cmd in _SPECIAL:
+            words = self._special(group, record)
+        if words is not None:
+            group.add(pack(words), Subject(record.cmd, key, record.offset_start))
 
     def snapshot(self, group: Group, records: Sequence[SnapshotRecord]) -> None:
         """Write records of a snapshot, as RESTORE or as what builds the key.

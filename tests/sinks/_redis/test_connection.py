@@ -11,7 +11,7 @@ import hiredis
 import pytest
 
 from repltap.sink import SinkError, SinkErrorKind
-from sinks._redis.connection import NOTHING, Connection, pack
+from sinks._redis.connection import Connection, pack
 from sinks._redis.url import Address
 from tests.servers.ports import free_port
 from tests.servers.server import Server
@@ -59,7 +59,7 @@ def says(*pieces: bytes) -> Callable[[socket.socket], None]:
 
 def test_calls_and_errors(server: Server) -> None:
     one = connection(server.port)
-    assert one.ready_reply() is NOTHING
+    assert one.replies(5, wait=False) == []
     assert one.call(b"SET", b"k", b"v") == b"OK"
     assert one.call(b"GET", b"k") == b"v"
     assert isinstance(one.call(b"NOSUCH"), hiredis.ReplyError)
