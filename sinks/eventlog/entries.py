@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from repltap.sink import AnyRecord, Kind, Notice, SinkContext, SnapshotRecord
+from repltap.sink import AnyRecord, Kind, Notice, Record, SinkContext, SnapshotRecord
 from sinks.eventlog.batch import header, varint
 
 _HEADERS = varint(5)
@@ -28,23 +28,20 @@ class Headers:
     """Writes the headers of records; what stays the same is written once."""
 
     def __init__(self) -> None:
-        self._of = ("", "", Kind.COMMAND)
+        self._source = ""
+        self._replid = ""
+        self._kind: Kind | None = None
         self._middle = b""
 
     def write(self, record: AnyRecord) -> bytes:
         """Write those of a record."""
-        offset = record.offset if isinstance(record, SnapshotRecord) else record.offset_end
-        of = (record.source, record.replid, record.kind)
-        if of != self._of or not self._middle:
-            self._of = of
-            self._middle = b"".join(
-                header(name, value.encode())
-                for name, value in (
-                    (b"kind", record.kind.value),
-                    (b"source", record.source),
-                    (b"replid", record.replid),
-                )
-            )
+        if isinstance(record, Record):
+            kind, offset = Kind.COMMAND, record.offset_end
+        else:
+            kind = record.kind
+            offset = record.offset if isinstance(record, SnapshotRecord) else record.offset_end
+        if kind is not self._kind or record.replid != self._replid or record.source != self._source:
+            self._begin(record.source, record.replid, kind)
         name = record.id.encode()
         number = b"%d" % offset
         return b"%b\x04id%b%b%b\x0coffset%b%b" % (
@@ -54,6 +51,14 @@ class Headers:
             self._middle,
             varint(len(number)),
             number,
+        )
+
+    def _begin(self, source: str, replid: str, kind: Kind) -> None:
+        self._source, self._replid, self._kind = source, replid, kind
+        self._middle = (
+            header(b"kind", kind.value.encode())
+            + header(b"source", source.encode())
+            + header(b"replid", replid.encode())
         )
 
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from zlib import crc32
 
-from repltap.sink import AnyRecord, Notice, Record, SnapshotRecord
+from repltap.sink import AnyRecord, Notice, Record
 
 _CHANNELS = frozenset({"PUBLISH", "SPUBLISH"})
 _OTHER_DATABASE = frozenset({"MOVE", "COPY"})
@@ -46,10 +46,8 @@ class Partitions:
 
     def targets(self, record: AnyRecord) -> Sequence[Target]:
         """Say where a record goes, and under which key."""
-        if isinstance(record, Notice):
-            return self._every
-        if isinstance(record, SnapshotRecord):
-            if record.key is None:
+        if not isinstance(record, Record):
+            if isinstance(record, Notice) or record.key is None:
                 return self._every
             named = record_key(record.db, record.key)
             return ((named, crc32(named) % self._count),)

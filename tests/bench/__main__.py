@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tests.bench import acks, attach, decode, herd, latency, rdb, restart, throughput
+from tests.bench import acks, attach, decode, eventlog, herd, latency, rdb, restart, throughput
 from tests.bench.report import Row, document, print_table
 from tests.bench.stage import Plan, choose_server
 
@@ -30,6 +30,7 @@ _PARTS: dict[str, Callable[[Plan, Callable[[str], None]], Iterator[Row]]] = {
     "attach": attach.measure,
     "acks": acks.measure,
     "decode": decode.measure,
+    "log": eventlog.measure,
     "rdb": rdb.measure,
     "restart": restart.measure,
     "herd": herd.measure,
