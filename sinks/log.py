@@ -29,7 +29,7 @@ from repltap.sink import (
     size,
 )
 from sinks.eventlog.batch import BatchError
-from sinks.eventlog.entries import Headers, json_values, resp_values
+from sinks.eventlog.entries import Headers, copy_headers, json_values, resp_values
 from sinks.eventlog.files import MAX_PARTITIONS, CorruptLogError, LogError
 from sinks.eventlog.partitions import Partitions
 from sinks.eventlog.writer import LogWriter, WriterSettings
@@ -141,8 +141,9 @@ class LogSink(Sink):
             values = self._values(self._context, records)
             for record, value in zip(records, values, strict=True):
                 said = headers(record)
-                for key, partition in targets(record):
-                    add(partition, record.ts_ms, key, value, said)
+                for number, (key, partition) in enumerate(targets(record)):
+                    of = copy_headers(said, number) if number else said
+                    add(partition, record.ts_ms, key, value, of)
         self._count()
 
     def commit(self, place: str) -> Mapping[str, Any]:
@@ -192,25 +193,14 @@ class LogSink(Sink):
         return [*found, Sample("log_segments_removed_total", removed, {}, self._removed)]
 
     def _place(self, writer: LogWriter) -> str | None:
-        """Decide between the log's place and the worker's."""
-        place, log = writer.commit.place, self._context.log
-        state = self._context.state or {}
-        if place is None:
-            if state.get("log"):
-                log.warning(
-                    "%s: the log that was there has been taken away; a new one goes on where it "
-                    "ended",
-                    self._directory,
-                )
-            return None
-        if state.get("log") == writer.meta.id or (not state and self._context.place is None):
-            return place
-        # The checkpoint was set by hand, or is that of another log: it is meant.
-        log.warning(
-            "%s: the sink's checkpoint is not this log's: what it begins with is appended",
-            self._directory,
-        )
-        return None
+        """The log's place counts, whatever the worker remembers: it is that of the records."""
+        place = writer.commit.place
+        if place is None and (self._context.state or {}).get("log"):
+            self._context.log.warning(
+                "%s: the log that was there has been taken away; a new one goes on where it ended",
+                self._directory,
+            )
+        return place
 
     def _count(self) -> None:
         assert self._writer is not None

@@ -7,6 +7,7 @@ Headers, in this order:
     source    the upstream's name
     replid    that names the offset
     offset    decimal: where the stream goes on after it; for `snapshot` the snapshot's own
+    copy      1, 2, ... in all but the first of a record's copies in several partitions
 
 A value in JSON is the envelope's, without a line's end. In RESP it is commands that can be executed
 by themselves, a SELECT first where the database is known: a transaction's MULTI and EXEC are not
@@ -22,6 +23,7 @@ from repltap.sink import AnyRecord, Kind, Notice, Record, SinkContext, SnapshotR
 from sinks.eventlog.batch import header, varint
 
 _HEADERS = varint(5)
+_HEADERS_OF_COPY = varint(6)
 
 
 class Headers:
@@ -60,6 +62,11 @@ class Headers:
             + header(b"source", source.encode())
             + header(b"replid", replid.encode())
         )
+
+
+def copy_headers(headers: bytes, number: int) -> bytes:
+    """Write those of a copy: the headers of the record, and which copy it is, from 1 on."""
+    return _HEADERS_OF_COPY + headers[1:] + header(b"copy", b"%d" % number)
 
 
 def json_values(context: SinkContext, records: Sequence[AnyRecord]) -> list[bytes]:

@@ -11,7 +11,8 @@ concerns no key concerns all of them. So a partition can be read alone:
     notices, libraries
 
 The record's key is the database, a colon and the first of its keys that belong to the partition;
-`?` stands for a database that is not known. A copy of a record has the same `id` in each partition.
+`?` stands for a database that is not known. A record that goes to several
+partitions has the same `id` in each, and in all but the first a header `copy`.
 
 The partition of a key is CRC-32 (zlib's) of the record's key, modulo the number of partitions. A
 command in a MULTI goes where it would go alone; its `tx` says what it belongs to.

@@ -4,7 +4,7 @@ import json
 
 from repltap.sink import Kind
 from sinks.eventlog.batch import LogRecord
-from sinks.eventlog.entries import Headers, json_values, resp_values
+from sinks.eventlog.entries import Headers, copy_headers, json_values, resp_values
 from tests.sinks.driver import StubContext
 from tests.sinks.records import Stream, document, every_entry, every_kind, flat
 
@@ -20,6 +20,14 @@ def test_headers_say_what_it_is() -> None:
             (b"replid", record.replid.encode()),
             (b"offset", b"%d" % offset),
         ]
+
+
+def test_a_copy_says_so() -> None:
+    said = Headers().write(Stream().command(b"FLUSHALL"))
+    plain, copy = (
+        LogRecord(0, 0, None, b"", raw).headers for raw in (said, copy_headers(said, 12))
+    )
+    assert copy == [*plain, (b"copy", b"12")]
 
 
 def test_json_is_one_value_for_each_record() -> None:
