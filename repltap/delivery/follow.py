@@ -15,7 +15,7 @@ from typing import NamedTuple
 from repltap.delivery.commands import CommandTable
 from repltap.delivery.names import successor, valid_until
 from repltap.delivery.place import Place
-from repltap.delivery.stream import RecordStream, StreamState
+from repltap.delivery.stream import RecordStream, StreamLimits, StreamState
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.excerpt import database_at
 from repltap.position import MAX_OFFSET, History, Offset, ReplId
@@ -86,6 +86,7 @@ class StreamFollower:
         table: What is known of commands.
         source: The configured name of the upstream.
         accepts: Tells which records are wanted; None for all.
+        limits: What decoding may take of memory.
 
     Attributes:
         at_end: The last look at the journal has shown nothing more.
@@ -103,6 +104,7 @@ class StreamFollower:
         table: CommandTable,
         source: str,
         accepts: Accepts | None = None,
+        limits: StreamLimits | None = None,
     ) -> None:
         self.at_end = False
         self._history = history
@@ -110,6 +112,7 @@ class StreamFollower:
         self._table = table
         self._source = source
         self._accepts = accepts
+        self._limits = limits
         self._names: History = history.metadata.history
         self._stamp: tuple[int, ...] = ()
         self._replid = place.replid
@@ -188,12 +191,6 @@ class StreamFollower:
         if found is None or self._position < found.since:
             return None
         place = self.place
-        if self._position > found.since and place.offset < found.since:
-            # What was read and not given out goes past the cut: what is before it counts.
-            self._stream = self._decode_from(place.stream_state)
-            self._position = place.offset
-            self._blocks = iter(())
-            return None
         abandoned = self._stream.abandon()
         delivered_until = Offset(max(place.offset, found.since))
         db = self._stream.state().db if place.offset == found.since else self._database(found.since)
@@ -238,4 +235,6 @@ class StreamFollower:
         return Trimmed(view.start) if view.segments and self._position < view.start else None
 
     def _decode_from(self, state: StreamState) -> RecordStream:
-        return RecordStream(state, self._table, source=self._source, accepts=self._accepts)
+        return RecordStream(
+            state, self._table, source=self._source, accepts=self._accepts, limits=self._limits
+        )

@@ -33,7 +33,7 @@ from repltap.delivery.snapshots import (
     begin_place,
     stream_db,
 )
-from repltap.delivery.stream import StreamState
+from repltap.delivery.stream import StreamLimits, StreamState
 from repltap.errors import NotRetainedError, SinkError, SinkErrorKind
 from repltap.excerpt import database_at
 from repltap.position import Offset
@@ -56,6 +56,7 @@ class Plan:
         latest: Without a place and without a snapshot: begin at the end, not with what is oldest.
         on_gap_stop: Fail where bytes are missing, instead of going on behind them.
         accepts: Tells which commands are wanted; None for all.
+        limits: What decoding may take of memory.
     """
 
     data_dir: Path
@@ -65,6 +66,7 @@ class Plan:
     latest: bool = False
     on_gap_stop: bool = False
     accepts: Accepts | None = None
+    limits: StreamLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,7 @@ class Journey:
             table=plan.table,
             source=plan.source,
             accepts=plan.accepts,
+            limits=plan.limits,
         )
 
     def _at_end(self, place: Place) -> Followed | Step | None:

@@ -141,6 +141,7 @@ class Runner:
             SinkError: With `until_end`, what would be tried again otherwise.
             Exception: What the sink has raised besides `SinkError`.
         """
+        self.report(at_once=True)
         saved = self._checkpoints.load(self._name)
         if saved is not None:
             self._committed, self._state = Place.from_dict(saved.place), saved.state
@@ -347,7 +348,7 @@ class Runner:
         self._tell(WorkerState.RETRYING if failure.passes else WorkerState.FAILED)
         while not self._bell.stopping and (left := until - self._clock()) > 0:
             self._bell.wait(min(left, _REPORT_SECONDS))
-            self._report()
+            self.report()
         self._progress.next_try_at = None
         self._progress.retries += 1
 
@@ -356,15 +357,16 @@ class Runner:
     def _tell(self, state: WorkerState) -> None:
         if state is not self._progress.state:
             self._progress.state = state
-            self._report(at_once=True)
+            self.report(at_once=True)
 
     def _pulse(self) -> None:
         """Report when that is due; within long work also notice that it is to stop."""
-        self._report()
+        self.report()
         if self._bell.stopping:
             raise StoppedError
 
-    def _report(self, *, at_once: bool = False) -> None:
+    def report(self, *, at_once: bool = False) -> None:
+        """Tell how it is doing, if that is due."""
         now = self._clock()
         if not at_once and now - self._reported_at < _REPORT_SECONDS:
             return

@@ -11,7 +11,7 @@ import fcntl
 import gc
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from repltap.delivery.journey import Plan
 from repltap.delivery.options import OnGap, Start
 from repltap.delivery.progress import Progress
 from repltap.delivery.registry import find_sink
-from repltap.delivery.report import Bell
+from repltap.delivery.report import Bell, WorkerReport
 from repltap.delivery.runner import Pace, Runner
 from repltap.delivery.settings import SinkSettings, read_settings
 from repltap.errors import DataDirInUseError
@@ -32,6 +32,7 @@ from repltap.store.metadata import storage_error
 from repltap.store.store import CHECKPOINTS_NAME
 
 _NICE = 10
+_REPORT_SECONDS = 1.0
 _GC_THRESHOLD = 100_000
 """Records are many small objects in no cycles: looking for cycles every 700 of them, as Python does
 by default, takes a fifth of the time."""
@@ -70,11 +71,12 @@ def deliver(
     log = logging.getLogger(f"repltap.sink.{config.name}")
     checkpoints = Checkpoints(data_dir / CHECKPOINTS_NAME)
     progress = Progress()
+    waiting = _ReportingBell(bell)
     with _locked(checkpoints, config.name):
         runner = Runner(
             config.name,
             settings.sink(settings.options),
-            DeliveryContext(settings, source, bell, progress, log),
+            DeliveryContext(settings, source, waiting, progress, log),
             _plan(settings, data_dir, source),
             Pace(
                 commit_seconds=settings.commit_seconds,
@@ -86,8 +88,42 @@ def deliver(
             progress=progress,
             log=log,
         )
+        waiting.told = runner.report
         runner.run(until_end=until_end)
     return progress
+
+
+class _ReportingBell:
+    """The bell for a sink that waits by itself: it goes on telling how it is doing meanwhile.
+
+    Args:
+        bell: The worker's.
+
+    Attributes:
+        told: Reports, if that is due.
+    """
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self.told: Callable[[], None] = lambda: None
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether the worker is to commit and end."""
+        return self._bell.stopping
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not so long that a report would be late."""
+        self._bell.wait(min(seconds, _REPORT_SECONDS))
+        self.told()
+
+    def report(self, report: WorkerReport) -> None:
+        """Tell how it is doing."""
+        self._bell.report(report)
+
+    def want_snapshot(self) -> None:
+        """Ask for a snapshot to be stored."""
+        self._bell.want_snapshot()
 
 
 def yield_to_others() -> None:

@@ -25,6 +25,20 @@ class Killed(BaseException):
     """The process has ended here."""
 
 
+class KillAt:
+    """Kills at the n-th step, once."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.killed = False
+
+    def __call__(self, what: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.killed = True
+            raise Killed
+
+
 class Target:
     """What survives the worker.
 
@@ -126,11 +140,13 @@ class WatchedCheckpoints(Checkpoints):
 
 
 class TestBell:
-    """Nobody rings it. It stops the worker where the test says, or when nothing more comes.
+    """Nobody rings it; its time passes when somebody waits.
 
     Attributes:
         reports: What the worker has told.
         wishes: How often it has wished for a snapshot.
+        waits, now: How often, and how many seconds, it has waited.
+        waited: Called each time.
     """
 
     __test__ = False
@@ -139,13 +155,15 @@ class TestBell:
         self.reports: list[WorkerReport] = []
         self.wishes = 0
         self.stopping = False
+        self.waits = 0
         self.now = 0.0
-        self._waited = waited
+        self.waited = waited
 
     def wait(self, seconds: float) -> None:
+        self.waits += 1
         self.now += max(seconds, 0.001)
-        if self._waited is not None:
-            self._waited(self)
+        if self.waited is not None:
+            self.waited(self)
 
     def report(self, report: WorkerReport) -> None:
         self.reports.append(report)

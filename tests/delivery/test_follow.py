@@ -86,15 +86,16 @@ def test_a_torn_command_that_is_taken_back_is_no_loss(tmp_path: Path) -> None:
     assert found.delivered_until == found.place.offset == START + len(sets(1))
 
 
-def test_an_open_transaction_that_is_cut_inside_is_read_up_to_there(tmp_path: Path) -> None:
+def test_a_transaction_that_is_cut_open_is_abandoned(tmp_path: Path) -> None:
     inside = command(b"MULTI") + sets(2)
     stored = Stored(tmp_path).begin(sets(1) + inside + sets(3))
     follower = follow(tmp_path)
     assert read(follower) == ["SET k:1"]
     stored.fail_over(OTHER, lost=len(sets(3))).append(sets(4))
-    assert read(follower) == ["Renamed"]
-    renamed = follow(tmp_path, START + len(sets(1))).next()
-    assert isinstance(renamed, Found)
+    found = follower.next()
+    assert isinstance(found, Renamed)
+    assert found.abandoned == 2
+    assert found.delivered_until == found.place.offset
 
 
 def test_bytes_that_came_in_after_a_rename_are_never_taken_for_those_before(

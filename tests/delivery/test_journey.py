@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from repltap.delivery.histories import has_later, stored_histories
+from repltap.delivery.runner import Pace
 from repltap.errors import SinkError
-from repltap.sink import SnapshotMode
+from repltap.sink import Kind, SnapshotMode
 from tests.delivery.stored import THIRD, Stored, sets
-from tests.delivery.targets import Target, deliver, shown
+from tests.delivery.targets import (
+    KillAt,
+    Killed,
+    PlaceSink,
+    PlainSink,
+    StateSink,
+    Target,
+    deliver,
+    shown,
+)
+from tests.delivery.worlds import World, executed
 from tests.stored import OTHER
 
 KEYS = ["snapshot_begin", "key one", "key two", "key three", "key four", "snapshot_end"]
+
+
+@pytest.fixture(autouse=True)
+def _without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here cuts the power, and the disk is what would take the time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(os, "fdatasync", lambda _: None)
 
 
 def given(path: Path, target: Target, **said: object) -> list[str]:
@@ -84,6 +106,31 @@ def test_a_history_that_was_removed_is_a_gap(tmp_path: Path) -> None:
     assert given(tmp_path, target) == ["gap history_removed", "history full_resync", "SET k:2"]
 
 
+def test_the_old_history_is_read_once_more_when_a_later_one_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came in between the last look and the end of the history."""
+    stored = Stored(tmp_path).begin(sets(1))
+
+    def just_then(data_dir: Path, number: int) -> bool:
+        if len(stored_histories(data_dir)) == 1:
+            stored.append(sets(2)).begin(sets(3), replid=THIRD)
+        return has_later(data_dir, number)
+
+    monkeypatch.setattr("repltap.delivery.journey.has_later", just_then)
+    assert given(tmp_path, Target()) == ["SET k:1", "SET k:2", "history full_resync", "SET k:3"]
+
+
+def test_the_old_history_is_committed_before_the_new_one_is_told(tmp_path: Path) -> None:
+    stored = Stored(tmp_path).begin(sets(1))
+    target = Target()
+    given(tmp_path, target)
+    stored.append(sets(2)).begin(replid=THIRD)
+    del target.calls[:]
+    given(tmp_path, target)
+    assert target.calls == ["open", "write", "commit", "write", "commit", "idle", "close"]
+
+
 def test_the_mode_always_is_for_every_start(tmp_path: Path) -> None:
     Stored(tmp_path).begin(sets(1))
     target = Target()
@@ -103,3 +150,36 @@ def test_without_a_snapshot_it_waits(tmp_path: Path) -> None:
     Stored(tmp_path).begin(sets(1), keys=None)
     with pytest.raises(SinkError, match="for a snapshot"):
         given(tmp_path, Target(), mode=SnapshotMode.INITIAL)
+
+
+@pytest.mark.parametrize("kind", [StateSink, PlaceSink])
+@pytest.mark.parametrize("seed", range(25))
+def test_whatever_happens_a_sink_ends_with_the_data_of_the_master(
+    tmp_path: Path, seed: int, kind: type[PlainSink]
+) -> None:
+    """Failovers, lost histories, gaps, and workers that are killed at random steps."""
+    world = World(tmp_path, seed)
+    target = Target()
+    rng = random.Random(seed)
+    said: dict[str, Any] = {"mode": SnapshotMode.WHEN_NEEDED, "pace": Pace(commit_bytes=100)}
+
+    def work() -> None:
+        target.step = KillAt(rng.randrange(1, 60))
+        world.log.append("work")
+        try:
+            deliver(tmp_path, target, kind, **said)
+        except (Killed, SinkError) as exc:  # a snapshot may be wanted that is not there yet
+            world.log.append(repr(exc))
+
+    world.between = work  # type: ignore[method-assign]
+    for _ in range(40):
+        world.act()
+        if rng.random() < 0.4:
+            work()
+    world.snapshot()
+    target.step = lambda _: None
+    deliver(tmp_path, target, kind, **said)
+    assert executed(target.records) == world.data, world.log
+    ids = [record.id for record in target.records if record.kind is Kind.COMMAND]
+    after_resets = sum(record.kind is Kind.SNAPSHOT_BEGIN for record in target.records)
+    assert len(ids) == len(set(ids)) or after_resets > 1

@@ -208,3 +208,38 @@ def test_a_failover_is_told_and_passed(lab: Lab, hire: Hire) -> None:
     assert {record.replid for record in written[:at]} == {before}
     assert {record.replid for record in written[at:]} == {replica.replid}
     compare_data(lab, replica, written)
+
+
+def test_a_full_resync_finishes_the_old_history_first(lab: Lab, hire: Hire) -> None:
+    """A master that has forgotten everything; the sink was away, and is given both, in order."""
+    master = lab.master(PROGRAM)
+    relay = lab.relay(master)
+    relay.wait_ready()
+    relay.wait_link()
+    worker = hire(relay, snapshot="when_needed")
+    worker.finish()
+    wait_for("the relay knows of the sink", lambda: "is kept for it" in relay.log)
+    Load(master, features=master.flavour.features).write(150)
+    settle(master, relay)
+    master.kill()
+    master.restart()
+    with master.client() as client:
+        for number in range(100):
+            client.call("SET", f"new:{number}", f"value {number}")
+    wait_for("the relay follows", lambda: relay.link_up and relay.replid == master.replid)
+    with master.client() as client:
+        client.call("SELECT", 3)
+        client.call("SET", "last", "one")
+    settle(master, relay)
+    worker.finish()
+    written = worker.written()
+    kinds = [record.kind for record in written]
+    assert kinds.count("history") == 1
+    at = kinds.index("history")
+    assert written[at].details["reason"] == "full_resync"
+    assert kinds[:2] == ["snapshot_begin", "snapshot_end"]
+    assert kinds[at - 100 : at] == ["command"] * 100
+    assert kinds[at + 1] == "snapshot_begin"
+    assert written[-1].words == [b"SET", b"last", b"one"]
+    assert written[-1].db == 3
+    compare_data(lab, master, written)
