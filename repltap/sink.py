@@ -263,7 +263,8 @@ class RespForm(Protocol):
 
         Commands are the master's own bytes where nothing was changed; SELECT, MULTI and EXEC are
         put where they are needed. A snapshot begins with FLUSHALL where it is not filtered; its
-        keys are RESTOREd, or built by commands where they are too large for that.
+        keys are RESTOREd, or built by commands where they are too large for that; either way they
+        replace keys that are there.
 
         Raises:
             SinkError: The target knows no command for it.

@@ -30,7 +30,7 @@ class Subject(NamedTuple):
     Attributes:
         cmd: Its name in upper case.
         key: Its first key.
-        at: The offset in the stream, or the id of the record of a snapshot; None for our own.
+        at: The offset in the stream, or the type of a key of a snapshot; None for our own.
     """
 
     cmd: str
@@ -42,8 +42,9 @@ class Subject(NamedTuple):
         of_key = "" if self.key is None else f" of key {self.key[:200]!r}"
         if self.at is None:
             return of_key
-        name = "at offset" if isinstance(self.at, int) else "of record"
-        return f" {name} {self.at}{of_key}"
+        if isinstance(self.at, int):
+            return f" at offset {self.at}{of_key}"
+        return f"{of_key}, a {self.at or 'function'} of the snapshot"
 
 
 class Failure(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import hiredis
 
@@ -48,7 +49,6 @@ class Writer:
         self._db = db
         # Begun here, so that the snapshot is read as it needs it.
         self._form = context.resp_form(target=server.name)
-        self._is_empty = False  # no key of the snapshot can be in the target
 
     def begin_snapshot(self, group: Group, notice: Notice, *, all_of_it: bool) -> bool:
         """Begin a snapshot: empty the target.
@@ -65,22 +65,19 @@ class Writer:
         written = self._form.write([notice])
         if all_of_it:
             written = _FLUSH + (_FLUSH_FUNCTIONS if self._server.has_functions else b"")
-        names = _names(written)
-        group.add_several(written, [Subject(name.decode(), None, notice.id) for name in names])
+        names = [words[0].upper() for words in _commands(written)]
+        group.add_several(written, [Subject(name.decode(), None, None) for name in names])
         if names:
             group.forget_db()
-        self._is_empty = b"FLUSHALL" in names
-        return self._is_empty
+        return b"FLUSHALL" in names
 
     def keep_data(self) -> None:
         """Begin a snapshot in a target whose other keys stay."""
         self._form = self._context.resp_form(target=self._server.name)
-        self._is_empty = False
 
     def end_snapshot(self, notice: Notice) -> None:
         """End it; what could not be carried over is logged."""
         self._form.write([notice])
-        self._is_empty = False
 
     def commands(self, group: Group, records: Sequence[Record]) -> None:
         """Write commands of the stream.
@@ -132,19 +129,26 @@ class Writer:
         Raises:
             SinkError: The target can't take one, or is away.
         """
-        for key in _keys(records):
-            first = key[0]
-            if first.key == self._key and first.db == self._db:
-                self._context.discarded(len(key), intentional=True)
-                continue
-            written = self._form.write(key)
-            if not written:
-                continue
-            self._select(group, first)
-            if first.part == 0 and first.key is not None and not self._is_empty:
-                group.add(pack((b"DEL", first.key)), Subject("DEL", first.key, first.id))
-            subjects = [Subject(name.decode(), first.key, first.id) for name in _names(written)]
-            group.add_several(written, subjects)
+        for db, run in groupby(records, key=lambda record: record.db):
+            given = list(run)
+            wanted = [one for one in given if one.key != self._key or db != self._db]
+            if len(wanted) < len(given):
+                self._context.discarded(len(given) - len(wanted), intentional=True)
+            if wanted:
+                self._run(group, wanted)
+
+    def _run(self, group: Group, records: list[SnapshotRecord]) -> None:
+        """Write records of one database."""
+        written = self._form.write(records)
+        if not written:
+            return
+        self._select(group, records[0])
+        types = {record.key: record.type for record in records}
+        subjects = []
+        for words in _commands(written):
+            key = words[1] if len(words) > 1 else None
+            subjects.append(Subject(words[0].upper().decode(), key, types.get(key, "")))
+        group.add_several(written, subjects)
 
     def _special(self, group: Group, record: Record) -> list[bytes] | None:
         """Return what is sent instead of a command, None for nothing."""
@@ -185,23 +189,9 @@ class Writer:
         group.select(db)
 
 
-def _keys(records: Sequence[SnapshotRecord]) -> Iterator[list[SnapshotRecord]]:
-    """Put the parts of a key together, those that have come: only they can be one RESTORE."""
-    parts: list[SnapshotRecord] = []
-    for record in records:
-        if parts and record.part == 0:
-            yield parts
-            parts = []
-        parts.append(record)
-    if parts:
-        yield parts
-
-
-def _names(commands: bytes) -> list[bytes]:
-    """Tell the names of encoded commands, in upper case."""
+def _commands(data: bytes) -> Iterator[list[bytes]]:
+    """Read encoded commands."""
     reader = hiredis.Reader()
-    reader.feed(commands)
-    names = []
+    reader.feed(data)
     while words := reader.gets():
-        names.append(words[0].upper())
-    return names
+        yield words

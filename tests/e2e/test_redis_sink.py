@@ -322,3 +322,36 @@ def test_of_a_password_nothing_is_seen(lab: Lab) -> None:
     mirror.master.call("INCR", "n")
     mirror.wait_equal()
     assert "hunter" not in mirror.worker.log
+
+
+@pytest.mark.parametrize("target", ["redis-7.0", "redis-8.2"])
+def test_keys_that_are_there_are_replaced_by_a_snapshot(lab: Lab, target: str) -> None:
+    """Of another type, larger, with a time to live; also what is built by commands."""
+
+    def write(master: Server) -> None:
+        with master.client() as client:
+            shapes.fill(client, master.flavour)
+            for n in range(60):  # more than is RESTOREd
+                client.call("RPUSH", "large", *(f"{n}-{m}" * 20 for m in range(1000)))
+
+    mirror = Mirror(lab, "redis-7.0", target, load=write, flush="no")
+    with mirror.master.client() as client, mirror.target.client() as other:
+        for db in (0, 9):
+            for one in (client, other):
+                one.call("SELECT", db)
+            for number, key in enumerate(client.call("KEYS", "*")):
+                other.call(*((("RPUSH", key, "x"), ("SET", key, "x", "EX", 9000))[number % 2]))
+    mirror.worker.start()
+    mirror.wait_equal(digest=target == "redis-7.0")
+
+
+def test_a_master_with_other_data_replaces_what_is_there(lab: Lab) -> None:
+    """A full resync: another replid, other data, and the same sink."""
+    mirror = Mirror(lab, "redis-7.0", "redis-7.0", load=fill("redis-7.0"))
+    mirror.worker.start()
+    mirror.wait_commit()
+    mirror.master.kill()
+    mirror.master.restart()
+    mirror.master.call("SET", "new", "1")
+    mirror.wait_equal()
+    assert mirror.target.call("DBSIZE") == 1

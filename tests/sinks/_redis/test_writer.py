@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from repltap.rdb.entries import Members
 from repltap.sink import SinkErrorKind
 from sinks.redis import RedisSink
 from tests.servers.server import Server
 from tests.sinks.driver import StubContext, place_of
 from tests.sinks.records import Stream, entry
-from tests.sinks.redis_target import KEY, checkpoint, data_of, failure, redis_sink, run
+from tests.sinks.redis_target import KEY, checkpoint, data_of, failure, run
 
 
 def test_flushall_and_swapdb_leave_the_checkpoint_where_it_is(
@@ -60,16 +61,18 @@ def test_a_database_that_the_target_lacks_is_no_other_one(server: Server, sink: 
     assert server.call("DBSIZE") == 0
 
 
-def test_a_key_that_is_there_is_replaced_by_that_of_a_snapshot(server: Server) -> None:
-    sink = redis_sink(server.port, flush="no")
-    server.call("RPUSH", "list", "old")
-    from repltap.rdb.entries import Members
-
+def test_a_snapshot_that_goes_on_within_a_key(server: Server, sink: RedisSink) -> None:
     parts = [
         entry(b"list", "list", Members([b"a"]), part=0, last=False, length=2),
         entry(b"list", "list", Members([b"b"]), part=1, last=True, length=2),
     ]
     begin, first, second, end = Stream().snapshot(parts, batch=1)
     run(sink, begin, first)
-    run(sink, second, end)  # resumed within the key
+    run(sink, second, end)
     assert data_of(server) == {(0, b"list"): (b"list", False, [b"a", b"b"])}
+
+
+def test_of_a_snapshot_an_error_names_key_and_type(server: Server, sink: RedisSink) -> None:
+    doubled = [entry(b"k", "string", b"hunter2"), entry(b"k", "list", Members([b"hunter2"]))]
+    error = failure(sink, *Stream().snapshot(doubled))
+    assert "refused RPUSH of key b'k', a list of the snapshot: WRONGTYPE" in str(error)
