@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import pytest
 
 from tests.servers.find import Flavour, flavours
@@ -95,8 +96,14 @@ class Lab:
         """End everything."""
         for proxy in self._proxies:
             proxy.close()
+        workers = [child for node in self.nodes if node.running for child in node.children()]
         for node in self.nodes:
             node.kill()
+        # The workers of a relay notice that it is gone, and may still write to its directory.
+        left = psutil.wait_procs(workers, 10)[1]
+        for child in left:
+            child.kill()
+        psutil.wait_procs(left, 10)
 
     def add(self, node: _N, start: bool = True) -> _N:
         """Take a node that was made elsewhere, so that it ends with the others."""

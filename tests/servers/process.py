@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 _LOG_TAIL_BYTES = 6_000
 
 
@@ -84,6 +86,13 @@ class Process:
         """Wait for its own end and return its exit code."""
         assert self._child is not None, f"{self.name} was never started"
         return self._child.wait(timeout_seconds)
+
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that it has started."""
+        try:
+            return list(psutil.Process(self.pid).children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
 
     def memory_bytes(self, field: str = "VmRSS") -> int:
         """Return resident memory, now (`VmRSS`) or at its highest (`VmHWM`)."""

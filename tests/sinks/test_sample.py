@@ -1,0 +1,194 @@
+"""The sample of docs/sinks.md, as it stands there, against the contract."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from repltap.delivery.notices import Notices
+from repltap.sink import Kind, Sink, SinkError, SinkErrorKind
+from sinks.file import FileSink
+from sinks.stdout import StdoutSink
+from tests.sinks.contract import SinkContract, Target
+from tests.sinks.driver import Driver, StubContext
+from tests.sinks.records import numbered
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+
+
+def sample() -> str:
+    """The source of the sample."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert isinstance(code, str)
+    return code
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    path = tmp_path_factory.mktemp("sample") / "http_sink.py"
+    path.write_text(sample())
+    spec = importlib.util.spec_from_file_location("http_sink", path)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules["http_sink"] = made
+    spec.loader.exec_module(made)
+    yield made
+    del sys.modules["http_sink"]
+
+
+class Endpoint(ThreadingHTTPServer):
+    """Takes what is posted.
+
+    Attributes:
+        lines: Of all requests that were answered 200.
+        headers: Of the last request.
+        answer: What it answers; below 100 it answers nonsense.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.lines: list[bytes] = []
+        self.headers: dict[str, str] = {}
+        self.answer = 200
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/in"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        self.server.headers = dict(self.headers)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.answer < 100:
+            self.wfile.write(b"what?\r\n\r\n")
+            return
+        if self.server.answer == 200:
+            self.server.lines += body.splitlines()
+        self.send_response(self.server.answer)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class EndpointTarget(Target):
+    large_value_bytes = 1 << 20
+
+    def __init__(self, endpoint: Endpoint, kind: type[Sink]) -> None:
+        self.endpoint = endpoint
+        self.kind = kind
+
+    def sink(self) -> Sink:
+        return self.kind({"url": self.endpoint.url, "token": None, "timeout": 10.0})
+
+    def delivered(self) -> list[Any]:
+        return [json.loads(line) for line in self.endpoint.lines]
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        self.endpoint.answer = 503
+        yield
+        self.endpoint.answer = 200
+
+    def failing(self) -> AbstractContextManager[None]:
+        return self._failing()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as made:
+        yield made
+
+
+class TestContract(SinkContract):
+    @pytest.fixture
+    def target(self, endpoint: Endpoint, module: ModuleType) -> Target:
+        return EndpointTarget(endpoint, module.HttpSink)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "passes"),
+    [
+        (503, SinkErrorKind.AWAY, True),
+        (429, SinkErrorKind.AWAY, True),
+        (401, SinkErrorKind.REFUSED, False),
+        (0, SinkErrorKind.AWAY, True),
+    ],
+)
+def test_what_an_answer_means(
+    endpoint: Endpoint, module: ModuleType, answer: int, kind: SinkErrorKind, passes: bool
+) -> None:
+    endpoint.answer = answer
+    sink = EndpointTarget(endpoint, module.HttpSink).sink()
+    with pytest.raises(SinkError) as raised:
+        Driver(sink, numbered(1, batch=1)).run()
+    assert (raised.value.kind, raised.value.passes) == (kind, passes)
+
+
+def test_nobody_listens(module: ModuleType) -> None:
+    with Endpoint() as gone:
+        pass
+    with pytest.raises(SinkError, match="refused"):
+        Driver(EndpointTarget(gone, module.HttpSink).sink(), numbered(1, batch=1)).run()
+
+
+def test_its_token_is_in_the_header_alone(endpoint: Endpoint, module: ModuleType) -> None:
+    sink = module.HttpSink({"url": endpoint.url, "token": "s3cret", "timeout": 10.0})
+    Driver(sink, numbered(1, batch=1)).run()
+    assert endpoint.headers["Authorization"] == "Bearer s3cret"
+    endpoint.answer = 401
+    sink.open(StubContext())
+    sink.write(numbered(1, batch=1)[0])
+    with pytest.raises(SinkError) as raised:
+        sink.commit("p")
+    assert "s3cret" not in str(raised.value)
+
+
+def test_it_is_short_and_sees_the_public_api_alone() -> None:
+    code = sample()
+    assert code.count("\n") < 60
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("repltap"):
+            assert node.module == "repltap.sink"
+
+
+def table(heading: str) -> str:
+    """A section of the page."""
+    return PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+@pytest.mark.parametrize(("heading", "kind"), [("file", FileSink), ("stdout", StdoutSink)])
+def test_the_page_names_every_setting(heading: str, kind: type[Sink]) -> None:
+    for option in kind.options:
+        row = next(line for line in table(heading).splitlines() if f"`{option.name}`" in line)
+        if option.default is not None:
+            assert f"`{option.default}`" in row
+
+
+def test_the_page_names_every_kind_of_record() -> None:
+    rows = table("Records")
+    for kind in Kind:
+        assert f"| `{kind.value}` |" in rows
+    source = Path(sys.modules[Notices.__module__].__file__ or "").read_text()
+    for name in re.findall(r'"(\w+)": ', source) + re.findall(r'details\["(\w+)"\]', source):
+        assert f"`{name}`" in rows
