@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 TARGET = ":target"
 """What TARGET is called in the settings: only the sink's class knows which option it is."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TYPE = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+:[A-Za-z_]\w*|[A-Za-z0-9_-]+")
 _SETTING = re.compile(r"(?<!\\),(?=[A-Za-z_][A-Za-z0-9_]*=)")
 
@@ -81,7 +81,8 @@ def sink_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None:
         raise ValueError(
-            f"{name!r} is no name for a sink: letters, digits, _ and -, at most 64 of them"
+            f"{name!r} is no name for a sink: letters, digits, _ and -, at most 64 of them, "
+            "beginning with a letter or digit"
         )
     return name
 

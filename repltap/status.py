@@ -168,7 +168,8 @@ class SinkStatus:
         committed_offset: Everything below is delivered, and durable in the target; None before the
             first commit, and within a snapshot.
         delivered_offset: What the sink has been given.
-        lag_bytes: Stream bytes that are not committed, in all histories; None where not known.
+        lag_bytes: Stream bytes that are not committed, in all histories; None before it is known
+            where the sink begins.
         lag_seconds: Age of the first of them, 0 when there is none; None where not known.
         records, sent_bytes: Delivered, snapshots included.
         commits, commit_seconds: How many, and the time from the first write to the end of commit.

@@ -74,6 +74,7 @@ def test_values_are_not_shown() -> None:
     [
         ([""], "--sink: it does not begin with TYPE"),
         (["file,sink=a/b"], "--sink: 'a/b' is no name"),
+        (["file,sink=-a"], "--sink: '-a' is no name"),  # its checkpoint would have none either
         (["file:a", "file:b"], "--sink file: there are two sinks of this name"),
         (["file,sink=a-b", "file,sink=A_b"], "both have variables REPLTAP_SINK_A_B_"),
         ([f"file,sink=s{n}" for n in range(MAX_SINKS + 1)], f"at most {MAX_SINKS}"),

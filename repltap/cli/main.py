@@ -13,6 +13,7 @@ from repltap.cli.journal import journal
 from repltap.cli.output import stdout_closed
 from repltap.cli.run import run
 from repltap.cli.sink import sink
+from repltap.cli.sink_places import list_sinks, reset
 from repltap.cli.sink_run import run as sink_run
 from repltap.cli.snapshot import snapshot
 from repltap.cli.snapshot_cat import cat
@@ -42,6 +43,8 @@ cli.add_command(snapshot)
 snapshot.add_command(cat)
 snapshot.add_command(memory)
 cli.add_command(sink)
+sink.add_command(list_sinks)
+sink.add_command(reset)
 sink.add_command(sink_run)
 cli.add_command(demo)
 

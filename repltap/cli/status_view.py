@@ -14,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from repltap.position import NO_REPLID
-from repltap.status import CheckStatus, LinkState, RelayStatus, ReplicaState, ReplicaStatus
+from repltap.status import (
+    CheckStatus,
+    LinkState,
+    RelayStatus,
+    ReplicaState,
+    ReplicaStatus,
+    SinkState,
+    SinkStatus,
+)
 
 NOTHING = "-"
 
@@ -85,6 +93,11 @@ def sections(status: RelayStatus) -> list[Section]:
         found.append(_snapshots(status))
     if status.replicas:
         found.append(_replicas(status))
+    if status.sinks:
+        found.append(_sinks(status))
+        found += _sink_errors(status)
+    if status.hand_sinks:
+        found.append(_hand_sinks(status))
     if status.recent_disconnects:
         found.append(_disconnects(status))
     return found
@@ -109,6 +122,7 @@ def _upstream(status: RelayStatus) -> Section:
     upstream = status.upstream
     rows: list[tuple[str, str | Cell]] = [
         ("master", f"{upstream.host}:{upstream.port}"),
+        *([("name", upstream.source)] if upstream.source else []),
         ("link", _link(status)),
     ]
     if upstream.server_version:
@@ -245,6 +259,76 @@ def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
         Cell(human_age(replica.lag_seconds)),
         Cell(human_age(now - replica.last_ack_at)),
         Cell(replica.version or NOTHING),
+    )
+
+
+def _sinks(status: RelayStatus) -> Section:
+    return Section(
+        f"Sinks ({len(status.sinks)})",
+        ("sink", "type", "state", "committed", "lag", "in time", "records", "sent", "errors"),
+        tuple(_sink(each, status.now) for each in status.sinks),
+        frozenset((3, 4, 5, 6, 7, 8)),
+    )
+
+
+def _sink(sink: SinkStatus, now: float) -> tuple[Cell, ...]:
+    return (
+        Cell(sink.name),
+        Cell(sink.type),
+        _sink_state(sink, now),
+        Cell(NOTHING if sink.committed_offset is None else str(sink.committed_offset)),
+        Cell(human_size(sink.lag_bytes)),
+        Cell(human_age(sink.lag_seconds)),
+        Cell(str(sink.records)),
+        Cell(human_size(sink.sent_bytes)),
+        Cell(str(sum(sink.errors.values()))),
+    )
+
+
+def _sink_state(sink: SinkStatus, now: float) -> Cell:
+    text = sink.state.value
+    if sink.state is SinkState.STREAMING:
+        return Cell(text, "good")
+    if sink.state is SinkState.SNAPSHOT and sink.snapshot_records is not None:
+        text = f"snapshot, {sink.snapshot_records} records"
+    if sink.next_try_at is not None and sink.next_try_at > now:
+        text += f", next try in {sink.next_try_at - now:.1f}s"
+    bad = sink.state in (SinkState.RETRYING, SinkState.FAILED, SinkState.RESTARTING)
+    return Cell(text, "bad" if bad else "warn")
+
+
+def _sink_errors(status: RelayStatus) -> list[Section]:
+    """What went wrong last, and what sinks will never get; where there is either."""
+    rows = []
+    for sink in status.sinks:
+        if sink.last_error and sink.last_error_at is not None:
+            ago = f"{human_age(status.now - sink.last_error_at)} ago"
+            tone = "" if sink.state is SinkState.STREAMING else "bad"
+            rows.append((Cell(sink.name), Cell(ago), Cell(sink.last_error, tone)))
+        if sink.lost_bytes:
+            lost = f"{human_size(sink.lost_bytes)} let go for want of room: a gap"
+            rows.append((Cell(sink.name), Cell(NOTHING), Cell(lost, "bad")))
+    if not rows:
+        return []
+    columns = ("sink", "when", "what")
+    return [Section("Sinks: what went wrong last", columns, tuple(rows), folded=frozenset((0, 2)))]
+
+
+def _hand_sinks(status: RelayStatus) -> Section:
+    return Section(
+        "Other sinks with a checkpoint",
+        ("sink", "history", "offset", "saved", "kept for it"),
+        tuple(
+            _row(
+                each.name,
+                str(each.history_number),
+                str(each.offset),
+                f"{human_age(status.now - each.saved_at)} ago",
+                human_size(each.pinned_bytes),
+            )
+            for each in status.hand_sinks
+        ),
+        frozenset((1, 2, 3, 4)),
     )
 
 

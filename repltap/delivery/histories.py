@@ -93,6 +93,20 @@ def latest(history: HistoryReader) -> Place | None:
     return _place(history, found, database_at(history.metadata, view, found))
 
 
+def at_offset(history: HistoryReader, offset: Offset) -> Place | None:
+    """Find the first command at an offset or behind it; None where it holds none.
+
+    Raises:
+        StoreError: It can't be read, or has been trimmed or removed meanwhile.
+    """
+    view = history.journal()
+    end = view.end()
+    found = offset if offset == end else command_start(history.metadata, view, offset, end)
+    if found is None:
+        return None
+    return _place(history, found, database_at(history.metadata, view, found))
+
+
 def _place(history: HistoryReader, offset: Offset, db: int | None) -> Place:
     replid = name_at(history.metadata.history, offset)
     return Place.stream(history.number, replid, StreamState(offset, db))

@@ -233,6 +233,7 @@ class SupervisedSink:
             self._gone.set()
             return f"its process can't be started: {os_reason(exc)}"
         self._process = process
+        self._log.info("process %d delivers to it", process.pid)
         if self._stopping.is_set():
             process.channel.stop()
         try:

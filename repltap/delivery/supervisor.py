@@ -16,9 +16,8 @@ from repltap.delivery.handmade import StoredPlace, StoredPlaces
 from repltap.delivery.messages import Start
 from repltap.delivery.supervised import SupervisedSink
 from repltap.delivery.wakeups import Wakeups
-from repltap.errors import NotRetainedError
 from repltap.feed import Feed
-from repltap.holds import SinkHolds
+from repltap.holds import Hold, SinkHolds
 from repltap.lag import Lag
 from repltap.position import Offset
 from repltap.sink import Sample
@@ -177,45 +176,40 @@ class SinkSupervisor:
 
     def _status(self, sink: SupervisedSink) -> SinkStatus:
         shown = sink.status()
+        hold = self._holds.of(sink.name)
+        lag_bytes = None if hold is None else self._behind(hold)
         return replace(
             shown,
-            pinned_bytes=self._pinned(sink.name),
+            pinned_bytes=lag_bytes or 0,
             lost_bytes=self._holds.lost_bytes[sink.name],
-            lag_bytes=self._behind(shown.history_number, shown.committed_offset),
-            lag_seconds=self._lag_seconds(shown),
+            lag_bytes=lag_bytes,
+            lag_seconds=None if hold is None else self._lag_seconds(sink.name, hold),
         )
 
     def _pinned(self, sink: str) -> int:
         hold = self._holds.of(sink)
-        return 0 if hold is None else self._behind(hold.number, hold.offset) or 0
+        return 0 if hold is None else self._behind(hold)
 
-    def _behind(self, number: int | None, offset: int | None) -> int | None:
+    def _behind(self, hold: Hold) -> int:
         """Tell how much of the stream is stored from a place on."""
-        if number is None or offset is None:
-            return None
         total = 0
         for history in self._feed.histories():
             journal = history.journal
-            if history.number == number:
-                total += max(0, journal.end - max(offset, journal.start))
-            elif history.number > number:
+            if history.number == hold.number:
+                total += max(0, journal.end - max(hold.offset, journal.start))
+            elif history.number > hold.number:
                 total += journal.end - journal.start
         return total
 
-    def _lag_seconds(self, shown: SinkStatus) -> float | None:
-        if shown.history_number is None or shown.committed_offset is None:
-            return None
+    def _lag_seconds(self, sink: str, hold: Hold) -> float | None:
         for history in self._feed.histories():
-            if history.number == shown.history_number:
-                committed = Offset(max(shown.committed_offset, history.journal.start))
-                if committed >= history.journal.end and shown.lag_bytes:
-                    return None  # the rest is in another history
-                try:
-                    return self._lags[shown.name].measure(
-                        history.journal, committed, time.monotonic()
-                    )
-                except NotRetainedError:
-                    return None
+            if history.number < hold.number:
+                continue
+            journal = history.journal
+            first = hold.offset if history.number == hold.number else journal.start
+            # A history that it has finished it has not left yet: the next one tells.
+            if first < journal.end or history is self._feed.history:
+                return self._lags[sink].measure(journal, first, time.monotonic())
         return None
 
     def _task_failed(self, failure: BaseException) -> None:

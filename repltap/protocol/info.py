@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from repltap.protocol import reply
-from repltap.status import LinkState, RelayStatus, ReplicaState, ReplicaStatus
+from repltap.status import LinkState, RelayStatus, ReplicaState, ReplicaStatus, SinkStatus
 
 REDIS_VERSION = "7.2.4"
 """The Redis whose commands we speak like; Valkey says the same for the same reason: clients pick
@@ -293,11 +293,7 @@ def _repltap(status: RelayStatus) -> _Fields:
                     f"tail={snapshot.tail_bytes}"
                 ),
             )
-    # Redis's `lag` in slaveN is the age of the last ACK; here is how far behind that replica is.
-    for index, replica in enumerate(status.replicas):
-        if replica.lag_bytes is not None and replica.lag_seconds is not None:
-            behind = f"lag_bytes={replica.lag_bytes},lag_seconds={replica.lag_seconds:.3f}"
-            yield f"replica{index}", f"id={replica.connection_id},{behind}"
+    yield from _consumers(status)
     yield "snapshot_refreshes", counters.snapshot_refreshes
     for side, counts in (
         ("replica_disconnects", counters.replica_disconnects),
@@ -319,6 +315,28 @@ def _repltap(status: RelayStatus) -> _Fields:
         )
     yield "disk_free_bytes", status.disk_free_bytes
     yield "disk_full", int(status.disk_full)
+
+
+def _consumers(status: RelayStatus) -> _Fields:
+    # Redis's `lag` in slaveN is the age of the last ACK; here is how far behind that replica is.
+    for index, replica in enumerate(status.replicas):
+        if replica.lag_bytes is not None and replica.lag_seconds is not None:
+            behind = f"lag_bytes={replica.lag_bytes},lag_seconds={replica.lag_seconds:.3f}"
+            yield f"replica{index}", f"id={replica.connection_id},{behind}"
+    yield "sinks", len(status.sinks)
+    for index, sink in enumerate(status.sinks):
+        yield f"sink{index}", _sink(sink)
+
+
+def _sink(sink: SinkStatus) -> str:
+    lag_seconds = -1.0 if sink.lag_seconds is None else sink.lag_seconds
+    return (
+        f"name={sink.name},state={sink.state.value},"
+        f"committed={-1 if sink.committed_offset is None else sink.committed_offset},"
+        f"lag_bytes={-1 if sink.lag_bytes is None else sink.lag_bytes},"
+        f"lag_seconds={lag_seconds:.3f},records={sink.records},"
+        f"errors={sum(sink.errors.values())},restarts={sink.restarts}"
+    )
 
 
 def _age(now: float, then: float | None) -> int:

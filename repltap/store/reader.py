@@ -94,7 +94,7 @@ class StoreReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.owner = _owner(path / LOCK_NAME)
+        self.owner = lock_owner(path / LOCK_NAME)
         self.histories: tuple[HistoryReader, ...] = ()
         directory = path / HISTORIES_NAME
         try:
@@ -378,7 +378,7 @@ def _damaged(path: Path, offset: Offset, reason: str) -> CorruptStoreError:
     )
 
 
-def _owner(lock: Path) -> int | None:
+def lock_owner(lock: Path) -> int | None:
     """Find the process that holds the lock, without trying the lock: that could be in its way.
 
     A holder in another container is not seen; then a torn tail is not taken for a growing one.

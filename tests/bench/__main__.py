@@ -2,9 +2,9 @@
 
 Measured: CPU seconds of the middle process for a fixed stream with 1, 8 and 32 raw replicas; added
 latency of paced writes; the time that WAIT takes by ACK policy; what four replicas cost that attach
-to a large dataset; resident memory; how long a restart on a journal of 10 GB takes. Everything is
-on loopback. CPU seconds come from /proc/PID/stat: on a machine that others share they and the
-ratios mean more than wall time does.
+to a large dataset; resident memory; how long a restart on a journal of 10 GB takes; what sinks cost
+the relay. Everything is on loopback. CPU seconds come from /proc/PID/stat: on a machine that others
+share they and the ratios mean more than wall time does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from tests.bench import acks, attach, decode, eventlog, herd, latency, rdb, restart, throughput
+from tests.bench import (
+    acks,
+    attach,
+    decode,
+    eventlog,
+    herd,
+    latency,
+    rdb,
+    restart,
+    sinks,
+    throughput,
+)
 from tests.bench.report import Row, document, print_table
 from tests.bench.stage import Plan, choose_server
 
@@ -34,6 +45,7 @@ _PARTS: dict[str, Callable[[Plan, Callable[[str], None]], Iterator[Row]]] = {
     "rdb": rdb.measure,
     "restart": restart.measure,
     "herd": herd.measure,
+    "sinks": sinks.measure,
 }
 
 

@@ -71,12 +71,12 @@ def _run(plan: Plan, variant: Variant, runs: _Runs) -> None:
         write_paced(master.port, plan.samples, plan.per_second)
         crowd.wait_offset(master.offset, _WAIT_SECONDS)
         runs.cpu_seconds += (cpu(middle.pid) - before).total
-        direct, through = (_times(crowd.arrivals(index)) for index in range(2))
+        direct, through = (arrival_times(crowd.arrivals(index)) for index in range(2))
         assert len(direct) == len(through) == plan.samples
         runs.added_us += [(through[number] - direct[number]) / 1e3 for number in direct]
 
 
-def _times(arrivals: list[tuple[int, bytes]]) -> dict[int, int]:
+def arrival_times(arrivals: list[tuple[int, bytes]]) -> dict[int, int]:
     """Return when each numbered write was there, ns; a later one of the same number counts."""
     stream = b"".join(data for _, data in arrivals)
     ends = []

@@ -73,6 +73,8 @@ def test_json(relay: Relay) -> None:
         "replicas": list(shown["replicas"]),
         "journal": shown["journal"],
         "recent_disconnects": [],
+        "sinks": [],
+        "hand_sinks": [],
     }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import pytest
 
 from tests.servers.find import Flavour, flavours
@@ -18,6 +18,7 @@ from tests.servers.process import Process
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.relay import Relay
 from tests.servers.server import Server
+from tests.servers.waiting import wait_for
 
 _N = TypeVar("_N", bound=Process)
 
@@ -96,14 +97,16 @@ class Lab:
         """End everything."""
         for proxy in self._proxies:
             proxy.close()
-        workers = [child for node in self.nodes if node.running for child in node.children()]
         for node in self.nodes:
             node.kill()
-        # The workers of a relay notice that it is gone, and may still write to its directory.
-        left = psutil.wait_procs(workers, 10)[1]
-        for child in left:
-            child.kill()
-        psutil.wait_procs(left, 10)
+        # A relay's workers outlive it by a commit, also one that a test has killed. They run in its
+        # directory, as it does.
+        for pid in _running_in(self.directory):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        wait_for("the end of all workers", lambda: not _running_in(self.directory))
 
     def add(self, node: _N, start: bool = True) -> _N:
         """Take a node that was made elsewhere, so that it ends with the others."""
@@ -111,6 +114,20 @@ class Lab:
         if start:
             node.start()
         return node
+
+
+def _running_in(directory: Path) -> list[int]:
+    """Find the processes whose working directory is below this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                where = (entry / "cwd").readlink()
+            except OSError:  # it is gone, or a zombie
+                continue
+            if where.is_relative_to(directory):
+                found.append(int(entry.name))
+    return found
 
 
 @contextmanager

@@ -1,0 +1,264 @@
+"""`repltap sink ls` and `repltap sink reset`: where sinks are, and where they go on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from repltap.cli.options import json_flag, sink_flag, table_options
+from repltap.cli.output import show, show_json
+from repltap.cli.status_view import NOTHING, Cell, Section, human_age, human_size
+from repltap.config import TapConfig, load_tap
+from repltap.delivery.histories import at_offset, earliest, latest, stored_histories
+from repltap.delivery.place import Place
+from repltap.errors import (
+    ConfigError,
+    CorruptStoreError,
+    DataDirError,
+    DataDirInUseError,
+    NotRetainedError,
+    StoreError,
+)
+from repltap.position import Offset
+from repltap.store.checkpoints import Checkpoint, Checkpoints
+from repltap.store.metadata import storage_error
+from repltap.store.reader import HistoryReader, lock_owner
+from repltap.store.store import CHECKPOINTS_NAME
+
+_COLUMNS = ("sink", "type", "process", "history", "offset", "behind", "saved")
+_RIGHT = frozenset((2, 3, 4, 5, 6))
+_EXAMPLE = "earliest, latest or an offset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A sink that is configured, or has a checkpoint.
+
+    Attributes:
+        name: Of the sink.
+        type: As configured, "" where it isn't.
+        process: Who delivers to it now, None for nobody that can be seen.
+        checkpoint: Where it is, None where it has not begun.
+        behind_bytes: What is stored behind that, and kept for it.
+        fault: What is wrong with its checkpoint, "" for nothing.
+    """
+
+    name: str
+    type: str
+    process: int | None
+    checkpoint: Checkpoint | None
+    behind_bytes: int | None
+    fault: str = ""
+
+
+@click.command(name="ls")
+@table_options("data_dir", "upstream", "upstream_name")
+@sink_flag
+@json_flag
+def list_sinks(file: Path | None, as_json: bool, **flags: object) -> int | None:
+    """List the sinks that are configured or have a checkpoint: where they are, what is kept.
+
+    It reads files only, beside a running relay or without one; how sinks are doing just now is in
+    `repltap status`.
+
+    \b
+    repltap sink ls --config repltap.toml
+    repltap sink ls --data-dir ./data --json
+    """
+    config = load_tap(flags, os.environ, file)
+    found = list(_sinks(config))
+    if as_json:
+        show_json({"data_dir": str(config.data_dir), "sinks": [_document(each) for each in found]})
+    elif found:
+        now = time.time()
+        show([Section("Sinks", _COLUMNS, tuple(_row(each, now) for each in found), _RIGHT)])
+    else:
+        click.echo("no sink is configured, and none has a checkpoint")
+    faults = [each.fault for each in found if each.fault]
+    for fault in faults:
+        click.echo(f"repltap: {fault}", err=True)
+    return CorruptStoreError.exit_code if faults else None
+
+
+@click.command()
+@click.argument("name")
+@click.option("--to", "target", metavar="PLACE", help=f"Where it goes on: {_EXAMPLE}.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@table_options("data_dir")
+def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flags: object) -> None:
+    """Forget where the sink NAME is, so that it begins anew; or let it go on elsewhere.
+
+    What is delivered already is delivered again, or what is not never is: both as you say. It is
+    refused while something delivers to the sink. A sink that keeps its place in its target goes on
+    from there whatever is forgotten here.
+
+    \b
+    repltap sink reset audit --data-dir ./data
+    repltap sink reset audit --data-dir ./data --to latest --yes
+    """
+    config = load_tap(flags, os.environ, file)
+    path = config.data_dir / CHECKPOINTS_NAME
+    if not path.is_dir():
+        raise DataDirError("is not a data directory of repltap", path=config.data_dir)
+    checkpoints = Checkpoints(path)
+    lock = checkpoints.lock_path(name)
+    place = None if target is None else _place(config.data_dir, target)
+    with _locked(lock, name):
+        try:
+            before = checkpoints.load(name)
+        except CorruptStoreError:
+            before = None
+        what = "forgets where it is" if place is None else f"goes on at offset {place.offset}"
+        if not yes:
+            at = "has no checkpoint" if before is None else f"is at offset {before.pin}"
+            click.confirm(f"{name} {at}. It {what}: go on?", abort=True)
+        if place is None:
+            checkpoints.remove(name)
+        else:
+            # What the sink keeps is about its target, which nobody has changed.
+            state = before.state if before is not None else {}
+            checkpoints.save(
+                Checkpoint(sink=name, place=place.as_dict(), state=state, saved_at=time.time())
+            )
+    click.echo(f"{name} {what}")
+
+
+def _sinks(config: TapConfig) -> Iterator[_Found]:
+    types = {sink.name: sink.type for sink in config.sinks}
+    path = config.data_dir / CHECKPOINTS_NAME
+    stored = {file.stem for file in path.glob("*.json")} if path.is_dir() else set()
+    histories = stored_histories(config.data_dir) if path.is_dir() else ()
+    for name in sorted(types.keys() | stored):
+        checkpoint, fault = None, ""
+        process = None
+        try:
+            if path.is_dir():
+                checkpoints = Checkpoints(path)
+                process = lock_owner(checkpoints.lock_path(name))
+                checkpoint = checkpoints.load(name)
+        except ConfigError:
+            continue  # a file of another name
+        except StoreError as failure:
+            fault = str(failure)
+        yield _Found(
+            name=name,
+            type=types.get(name, ""),
+            process=process,
+            checkpoint=checkpoint,
+            behind_bytes=_behind(histories, checkpoint),
+            fault=fault,
+        )
+
+
+def _behind(histories: tuple[HistoryReader, ...], checkpoint: Checkpoint | None) -> int | None:
+    """Add up what is stored behind a checkpoint."""
+    if checkpoint is None:
+        return None
+    total = 0
+    for history in histories:
+        if history.number < checkpoint.history_number:
+            continue
+        try:
+            view = history.journal()
+            end, start = view.end(), view.start
+        except NotRetainedError:
+            continue  # removed just then
+        if history.number == checkpoint.history_number:
+            start = max(start, checkpoint.pin)
+        total += max(0, end - start)
+    return total
+
+
+def _document(sink: _Found) -> Mapping[str, object]:
+    checkpoint = sink.checkpoint
+    return {
+        "name": sink.name,
+        "type": sink.type or None,
+        "configured": bool(sink.type),
+        "process": sink.process,
+        "place": None if checkpoint is None else dict(checkpoint.place),
+        "saved_at": None if checkpoint is None else checkpoint.saved_at,
+        "pinned_bytes": sink.behind_bytes,
+        "fault": sink.fault or None,
+    }
+
+
+def _row(sink: _Found, now: float) -> tuple[Cell, ...]:
+    checkpoint = sink.checkpoint
+    if checkpoint is None:
+        rest = (Cell(NOTHING),) * 4
+    else:
+        rest = (
+            Cell(str(checkpoint.history_number)),
+            Cell(str(checkpoint.pin)),
+            Cell(human_size(sink.behind_bytes)),
+            Cell(f"{human_age(now - checkpoint.saved_at)} ago"),
+        )
+    return (
+        Cell(sink.name, "bad" if sink.fault else ""),
+        Cell(sink.type or "not configured", "" if sink.type else "warn"),
+        Cell(NOTHING if sink.process is None else str(sink.process)),
+        *rest,
+    )
+
+
+def _place(data_dir: Path, target: str) -> Place:
+    """Read what `--to` says.
+
+    Raises:
+        ConfigError: It is none of what it can be, or nothing is there.
+        StoreError: What is stored can't be read.
+    """
+    histories = stored_histories(data_dir)
+    if not histories:
+        raise NotRetainedError("nothing is stored yet", path=data_dir)
+    if target == "earliest":
+        found = earliest(histories[0])
+    elif target == "latest":
+        found = latest(histories[-1])
+    elif target.isascii() and target.isdigit() and len(target) <= 18:
+        found = _at(histories, Offset(int(target)))
+    else:
+        raise ConfigError(f"--to {target!r} is none of {_EXAMPLE}")
+    if found is None:
+        raise NotRetainedError(f"no command begins there that is stored: {target}", path=data_dir)
+    return found
+
+
+def _at(histories: tuple[HistoryReader, ...], offset: Offset) -> Place | None:
+    for history in reversed(histories):
+        view = history.journal()
+        if view.start <= offset <= view.end():
+            return at_offset(history, offset)
+    held = histories[-1].journal()
+    raise NotRetainedError(
+        f"offset {offset} is not stored: the newest history has {held.start} to {held.end()}",
+        path=histories[-1].path,
+    )
+
+
+@contextmanager
+def _locked(path: Path, name: str) -> Iterator[None]:
+    """Hold a sink's lock, so that nobody delivers to it meanwhile."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DataDirInUseError(
+            f"a process delivers to the sink {name}",
+            path=path,
+            hint="take it out of the relay's configuration, or stop the relay, first",
+        ) from None
+    finally:
+        os.close(fd)
