@@ -272,6 +272,13 @@ class Journey:
                 place.offset,
                 found.abandoned,
             )
+        self._log.info(
+            "a failover: %s goes on as %s at offset %d, %d bytes are taken back",
+            found.previous,
+            place.replid,
+            place.offset,
+            found.delivered_until - place.offset,
+        )
         notice = self._notices.failover(found.previous, place, found.delivered_until)
         if taken_back and self._plan.mode in _RENEWING:
             place = place.wanting()
@@ -279,6 +286,13 @@ class Journey:
 
     def _full_resync(self, place: Place, later: HistoryReader) -> Step:
         arrived = self._at_start(later)
+        self._log.info(
+            "a full resync: history %d (%s) is followed by %d (%s)",
+            place.history,
+            place.replid,
+            arrived.history,
+            arrived.replid,
+        )
         notice = self._notices.full_resync(place, arrived)
         return _boundary(notice, self._after_break(arrived))
 
@@ -306,7 +320,7 @@ class Journey:
         if found is None:
             self.waiting = "for a command to begin behind a gap"
             return None
-        return Step(records=(self._notices.gap(place.offset, found),), place=found)
+        return self._gap(place.offset, found)
 
     def _lost(self, place: Place) -> Step | None:
         """The history was removed, or is another relay's."""
@@ -321,8 +335,23 @@ class Journey:
         self._refuse_gap(place)
         self._gap_start = None
         self._following = resync
+        self._log.warning(
+            "history %d (%s) was removed before it was delivered beyond offset %d",
+            place.history,
+            place.replid,
+            place.offset,
+        )
         notice = self._notices.lost_history(place, self._at_start(later))
         return Step(records=(notice,), place=None, commit_before=True)
+
+    def _gap(self, start: Offset, place: Place) -> Step:
+        self._log.warning(
+            "offsets %d to %d of %s were let go before they could be delivered",
+            start,
+            place.offset,
+            place.replid,
+        )
+        return Step(records=(self._notices.gap(start, place),), place=place)
 
     def _refuse_gap(self, place: Place) -> None:
         if self._plan.on_gap_stop:
@@ -355,9 +384,8 @@ class Journey:
         chosen = begin_place(history.number, name_at(names, snapshot.offset), snapshot)
         if self._gap_start is None:
             return Step(records=(), place=chosen)
-        notice = self._notices.gap(self._gap_start, chosen)
-        self._gap_start = None
-        return Step(records=(notice,), place=chosen)
+        begun, self._gap_start = self._gap_start, None
+        return self._gap(begun, chosen)
 
     def _snapshot_step(self, place: Place) -> Step | None:
         feed = self._feed or self._open_feed(place)
@@ -366,6 +394,11 @@ class Journey:
             self.place = place.wanting()
             return self._choose(self.place)
         if not place.begun:
+            self._log.info(
+                "delivers the snapshot at offset %d, %d bytes",
+                place.offset,
+                feed.snapshot.size_bytes,
+            )
             notice = self._notices.snapshot_begin(feed.snapshot, place)
             return Step(records=(notice,), place=replace(place, ordinal=0))
         part = next(self._parts, None)

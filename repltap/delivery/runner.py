@@ -142,10 +142,7 @@ class Runner:
             Exception: What the sink has raised besides `SinkError`.
         """
         self.report(at_once=True)
-        saved = self._checkpoints.load(self._name)
-        if saved is not None:
-            self._committed, self._state = Place.from_dict(saved.place), saved.state
-            self._progress.committed = self._progress.place = self._committed
+        self._load()
         while not self._bell.stopping:
             try:
                 self._session(until_end)
@@ -159,6 +156,22 @@ class Runner:
                 self._close()
             self._back_off(failure)
         self._tell(WorkerState.STOPPED)
+
+    def _load(self) -> None:
+        saved = self._checkpoints.load(self._name)
+        if saved is None:
+            return
+        try:
+            place = Place.from_dict(saved.place)
+        except ValueError as exc:
+            raise CorruptStoreError(
+                str(exc),
+                path=self._checkpoints.path_of(self._name),
+                hint="was it written by a later version? Or begin anew with "
+                f"`repltap sink reset {self._name}`",
+            ) from exc
+        self._committed, self._state = place, saved.state
+        self._progress.committed = self._progress.place = place
 
     # -- from open to close ------------------------------------------------------------------------
 
@@ -199,6 +212,7 @@ class Runner:
                     passes=False,
                 ) from exc
             self._progress.exactly_once = True
+        self._say_where(place)
         self._committed = self._place = place
         self._progress.committed = self._progress.place = place
         self._dirty_since, self._dirty_bytes = None, 0
@@ -211,6 +225,15 @@ class Runner:
             reading=self._context,
             again=again,
         )
+
+    def _say_where(self, place: Place | None) -> None:
+        if self._progress.retries:
+            self._log.info("the target is open again")
+        elif place is None:
+            self._log.info("begins; snapshots: %s", self._plan.mode.value)
+        else:
+            at = "the snapshot at offset" if place.phase is Phase.SNAPSHOT else "offset"
+            self._log.info("goes on at %s %d of %s", at, place.offset, place.replid)
 
     def _close(self) -> None:
         self._opened = False
@@ -230,6 +253,8 @@ class Runner:
         step = self._journey.next()
         place = self._journey.place
         if self._journey.waiting:
+            if self._progress.state is not WorkerState.WAITING:
+                self._log.info("waits %s", self._journey.waiting)
             self._tell(WorkerState.WAITING)
         elif place is not None and place.phase is Phase.STREAM:
             self._tell(WorkerState.STREAMING)

@@ -19,6 +19,7 @@ from repltap.config import SinkConfig
 from repltap.delivery.commands import builtin_table
 from repltap.delivery.context import DeliveryContext
 from repltap.delivery.filters import RecordFilter, Selection
+from repltap.delivery.histories import stored_histories
 from repltap.delivery.journey import Plan
 from repltap.delivery.options import OnGap, Start
 from repltap.delivery.progress import Progress
@@ -68,6 +69,7 @@ def deliver(
         Exception: What the sink has raised besides `SinkError`.
     """
     settings = read_settings(config, find_sink(config.type, config.origin), environ)
+    stored_histories(data_dir)  # nothing is made in a directory that is not repltap's
     log = logging.getLogger(f"repltap.sink.{config.name}")
     checkpoints = Checkpoints(data_dir / CHECKPOINTS_NAME)
     progress = Progress()

@@ -103,7 +103,7 @@ class Checkpoints:
             DiskFullError: No room; the one before is still there.
             DataDirError: It could not be written.
         """
-        path = self._file(checkpoint.sink)
+        path = self.path_of(checkpoint.sink)
         _check(checkpoint)
         fields = {
             "sink": checkpoint.sink,
@@ -121,7 +121,7 @@ class Checkpoints:
             CorruptStoreError: It can't be believed.
             DataDirError: It could not be read.
         """
-        path = self._file(sink)
+        path = self.path_of(sink)
         try:
             fields = load_json(path)
         except FileNotFoundError:
@@ -163,7 +163,7 @@ class Checkpoints:
             ConfigError: The sink's name can't be a file name.
             DataDirError: It could not be removed.
         """
-        path = self._file(sink)
+        path = self.path_of(sink)
         try:
             path.unlink(missing_ok=True)
             fsync_dir(self.path)
@@ -176,9 +176,14 @@ class Checkpoints:
         Raises:
             ConfigError: The sink's name can't be a file name.
         """
-        return self._file(sink).with_suffix(".lock")
+        return self.path_of(sink).with_suffix(".lock")
 
-    def _file(self, sink: str) -> Path:
+    def path_of(self, sink: str) -> Path:
+        """Tell which file a sink's checkpoint is.
+
+        Raises:
+            ConfigError: The sink's name can't be a file name.
+        """
         if _NAME.fullmatch(sink) is None:
             raise ConfigError(
                 f"sink name {sink!r} is not usable",
