@@ -7,10 +7,12 @@ import random
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hiredis
+import psutil
 import pytest
 
 from tests.e2e.test_records import Capture, expiring
@@ -72,6 +74,15 @@ def out(lab: Lab) -> Path:
     return directory
 
 
+def held(directory: Path) -> int:
+    """How much there is in all files."""
+    found = 0
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError):  # it has another name now
+            found += path.stat().st_size
+    return found
+
+
 def features(master: Server) -> frozenset[Feature]:
     """Fields of hashes that expire would not agree on when."""
     return frozenset(master.flavour.features) - {Feature.HASH_TTL}
@@ -126,6 +137,45 @@ def test_killed_at_any_moment(lab: Lab, sink: dict[str, str | int | float], kill
     names = [path.name for path in files(directory)]
     assert "rotate_bytes" not in sink or len(names) > 5
     assert sum(name.endswith(".part") for name in names) <= 1
+
+
+def test_the_worker_of_a_relay_is_killed(lab: Lab) -> None:
+    """And the relay itself, with what was not committed."""
+    directory = out(lab)
+    master = lab.master(PROGRAM)
+    with Capture(master) as capture:
+        spec = f"file:{directory}/audit.jsonl,rotate_bytes=64kb,commit_seconds=0.05"
+        relay = lab.relay(master, sink=spec)
+        relay.wait_link()
+        start = relay.status()["journal"]["first_offset"]
+        for seed in range(4):
+            before = held(directory)
+            Load(master, features=features(master), seed=seed).write(150)
+            wait_for("something is written", lambda: held(directory) > before)  # noqa: B023
+            workers = relay.children()
+            if seed % 2:
+                for worker in workers:
+                    worker.kill()
+            else:
+                relay.kill()
+                psutil.wait_procs(workers, 10)
+                relay.restart()
+                relay.wait_link()
+        master.call("SET", "the", "end")
+        capture.read(master.offset)
+        expected = executed(capture, start)
+        end = f'"id":"{expected[-1]["id"]}"'.encode()
+
+        def has_ended() -> bool:
+            try:
+                return any(end in unpacked(path) for path in files(directory)[-1:])
+            except FileNotFoundError:
+                return False  # it has another name now
+
+        wait_for("all is written", has_ended)
+    found = delivered(directory)
+    assert_same(found[: len(expected)], expected)
+    assert len(files(directory)) > 3
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

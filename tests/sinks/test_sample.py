@@ -17,8 +17,12 @@ from typing import Any
 
 import pytest
 
+from repltap.config import load_tap
 from repltap.delivery.notices import Notices
+from repltap.delivery.registry import find_sink
+from repltap.delivery.settings import read_settings
 from repltap.sink import Kind, Sink, SinkError, SinkErrorKind
+from repltap.sinkspec import TARGET, parse_spec
 from sinks.file import FileSink
 from sinks.stdout import StdoutSink
 from tests.sinks.contract import SinkContract, Target
@@ -170,6 +174,20 @@ def test_it_is_short_and_sees_the_public_api_alone() -> None:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("repltap"):
             assert node.module == "repltap.sink"
+
+
+def test_the_settings_of_the_page_are_right(tmp_path: Path) -> None:
+    """Its TOML, and its spec of a sink in a package."""
+    (toml,) = re.findall(r"```toml\n(\[sink\..*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "repltap.toml"
+    file.write_text(f'[store]\ndata_dir = "."\n[upstream]\nname = "m"\n{toml}')
+    (sink,) = load_tap({}, {}, file).sinks
+    made = read_settings(sink, find_sink(sink.type, sink.origin), {})
+    assert (made.name, made.sink, made.options["keep_files"]) == ("audit", FileSink, 30)
+    (spec,) = re.findall(r"--sink\s'(\S+)'", PAGE)
+    parsed = parse_spec(spec)
+    assert parsed.type == "my.http_sink:HttpSink"
+    assert parsed.settings == {TARGET: "https://example.com/in", "token_file": "/etc/token"}
 
 
 def table(heading: str) -> str:
