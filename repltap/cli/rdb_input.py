@@ -15,7 +15,7 @@ from repltap.cli.journal import history_option, open_store
 from repltap.cli.options import table_options
 from repltap.cli.output import progress
 from repltap.cli.snapshot import choose
-from repltap.errors import DataDirError, NotRetainedError, RdbError
+from repltap.errors import ConfigError, DataDirError, NotRetainedError, RdbError
 from repltap.net.admin.glob import matches
 from repltap.rdb.entries import Item, Wanted
 from repltap.rdb.reader import RdbReader
@@ -116,7 +116,13 @@ def make_input(
     """
     wanted = make_filter(dbs, globs, types)
     if rdb is None:
-        _, snapshot = choose(open_store(flags, file), number, offset)
+        try:
+            store = open_store(flags, file)
+        except ConfigError as exc:
+            if flags.get("data_dir") is None:
+                exc.hint = "name an RDB file, - for stdin, or with --data-dir where snapshots are"
+            raise
+        _, snapshot = choose(store, number, offset)
         return RdbInput(snapshot.path, wanted)
     if (offset, number, flags.get("data_dir")) != (None, None, None):
         raise click.UsageError("FILE goes with none of --data-dir, --offset, --history")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 import click
 
+from repltap.cli.command_text import quoted
 from repltap.cli.output import stdout_closed
 from repltap.cli.rdb_input import TYPES, make_input, rdb_options
 from repltap.rdb import write_resp
-from repltap.rdb.entries import Item
+from repltap.rdb.entries import Aux, Function, Item, ModuleAux, SlotImport
 from repltap.rdb.keys import KeyWriter
 from repltap.rdb.losses import Losses
 from repltap.rdb.restore import RestoreWriter
@@ -64,7 +65,8 @@ def parse_target(_ctx: click.Context, param: click.Parameter, text: str | None) 
     type=click.Choice(["json", "resp", "restore", "keys"]),
     default="json",
     show_default=True,
-    help="JSON lines; commands that rebuild the keys; RESTORE commands; names alone.",
+    help="JSON lines; commands that rebuild the keys; RESTORE commands; names alone, quoted as "
+    "redis-cli does where they are no text.",
 )
 @click.option(
     "--target",
@@ -80,6 +82,8 @@ def cat(form: str, target: Target | None, **options: object) -> int | None:
     Exits with 5 when the file is damaged, after what is before the damage. `resp` is for an empty
     server; it can't set a consumer's times nor what is pending of deleted entries, `restore` can.
 
+    With --db, --key or --type there are no AUX fields and no functions in it.
+
     \b
     repltap snapshot cat dump.rdb
     repltap snapshot cat dump.rdb --format resp | redis-cli -p 7000 --pipe
@@ -90,7 +94,7 @@ def cat(form: str, target: Target | None, **options: object) -> int | None:
     out = sys.stdout.buffer
     pending: list[bytes] = []
     size = 0
-    write = chosen.writer.write
+    write = _of_keys(chosen.writer) if read.wanted else chosen.writer.write
     try:
         with read.items(chosen.values, chosen.payloads) as items:
             try:
@@ -112,6 +116,18 @@ def cat(form: str, target: Target | None, **options: object) -> int | None:
     return None
 
 
+def _of_keys(writer: _Writer) -> Callable[[Item], bytes]:
+    """Write keys alone: who asks for some of them does not ask for functions."""
+
+    def write(item: Item) -> bytes:
+        if isinstance(item, Function | ModuleAux | SlotImport):
+            return b""
+        written = writer.write(item)
+        return b"" if isinstance(item, Aux) else written  # a writer learns from them
+
+    return write
+
+
 def _form(form: str, target: Target | None) -> _Form:
     if target is not None and form != "resp":
         raise click.UsageError("--target goes with --format resp")
@@ -121,4 +137,4 @@ def _form(form: str, target: Target | None) -> _Form:
     if form == "restore":
         restore = RestoreWriter()
         return _Form(restore, values=False, payloads=TYPES, losses=restore.losses)
-    return _Form(JsonWriter()) if form == "json" else _Form(KeyWriter(), values=False)
+    return _Form(JsonWriter()) if form == "json" else _Form(KeyWriter(quoted), values=False)

@@ -256,7 +256,8 @@ class Entry(NamedTuple):
         part: 0 for the first.
         last: Nothing of this key follows.
         length: Elements of the whole value, nodes of a stream or a list, bytes of a string.
-        packed_bytes: Size of the packed form (listpack, ...) that this part came from, 0 for none.
+        packed_bytes: Size of the packed form (listpack, ...) that this part came from, of all its
+            nodes in a list; 0 for none.
         payload: With the last part, if it was asked for: the type byte and the value as they are
             in the file.
         metadata: How many modules have attached something to the key (RDB 13).

@@ -41,6 +41,35 @@ def test_keys(capfdbinary: Captured) -> None:
     ]
 
 
+def test_who_asks_for_keys_gets_keys(capfdbinary: Captured) -> None:
+    for form, rest in (("json", [b"snapshot_begin", b"snapshot_end"]), ("resp", [])):
+        words = ["snapshot", "cat", str(SECOND), "--format", form]
+        assert main(words) == 0
+        assert b"#!lua" in capfdbinary.readouterr().out
+        assert main([*words, "--key", "nothing"]) == 0
+        found = capfdbinary.readouterr().out
+        if form == "json":
+            assert [json.loads(line)["kind"].encode() for line in found.splitlines()] == rest
+        else:
+            assert found.count(b"*") == found.count(b"*2\r\n$6\r\nSELECT\r\n")
+    old = ["--format", "resp", "--target", "redis-6.2", "--type", "list"]
+    assert main(["snapshot", "cat", str(SECOND), *old]) == 0  # no function to refuse
+    assert b"$5\r\nRPUSH\r\n" in capfdbinary.readouterr().out
+
+
+def test_names_are_lines(tmp_path: Path, capfdbinary: Captured) -> None:
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(rdb(b"".join(key(0, name, string(b"")) for name in (b"a b", b"c\nd", b""))))
+    assert main(["snapshot", "cat", str(path), "--format", "keys"]) == 0
+    assert capfdbinary.readouterr().out == b'a b\n"c\\nd"\n""\n'
+
+
+def test_without_a_file(capfdbinary: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REPLTAP_DATA_DIR", raising=False)
+    assert main(["snapshot", "cat"]) == 2
+    assert b"name an RDB file, - for stdin, or" in capfdbinary.readouterr().err
+
+
 def test_commands(capfdbinary: Captured) -> None:
     assert main(["snapshot", "cat", str(SECOND), "--format", "resp"]) == 0
     found = capfdbinary.readouterr()

@@ -153,9 +153,18 @@ def test_restore_rebuilds_the_keys(saved: tuple[Server, Path], lab: Lab) -> None
             assert abs(one.call("PTTL", key) - other.call("PTTL", key)) < 10_000
 
 
-def test_memory_is_about_what_the_server_says(lab: Lab) -> None:
-    """Key by key within a third, and in all within a tenth: it is an estimate."""
-    master = lab.master("redis-7.0")
+@pytest.mark.parametrize(
+    ("program", "least", "most"),
+    [("redis-7.0", 0.66, 1.5), ("redis-8.2", 0.66, 3.1), ("valkey-9.1", 0.66, 4.1)],
+)
+def test_memory_is_about_what_the_server_says(
+    program: str, least: float, most: float, lab: Lab
+) -> None:
+    """An estimate for Redis 7: key by key within a third; later servers take less for small keys.
+
+    Found so: a list's single large elements were not counted where packed ones stood beside them.
+    """
+    master = lab.master(program)
     with master.client() as client:
         fill(client, master.flavour)
         client.call("DEBUG", "RELOAD")  # what is just written has room to grow
@@ -168,8 +177,8 @@ def test_memory_is_about_what_the_server_says(lab: Lab) -> None:
             used = client.call("MEMORY", "USAGE", size.key, "SAMPLES", 0)
             said += used
             estimated += size.memory_bytes
-            assert 0.66 * used - 50 < size.memory_bytes < 1.5 * used + 50, (size, used)
-    assert 0.9 < estimated / said < 1.1
+            assert least * used - 50 < size.memory_bytes < most * used + 50, (size, used)
+    assert 0.9 < estimated / said < (1.1 if program == "redis-7.0" else 1.3)
 
 
 def reading(path: Path, **options: object) -> Iterator[object]:

@@ -61,10 +61,9 @@ def listpack(entries: Iterable[bytes], count: int | None = None) -> bytes:
 
 def back(size: int) -> bytes:
     """Encode a backward length (listpack.c `lpEncodeBacklen`)."""
-    groups = [size & 127]
-    while size := size >> 7:
-        groups.append(size & 127)
-    groups.reverse()
+    # The largest of a width takes one more: the server compares with < where it means <=.
+    width = 1 + sum(size >= most for most in (128, 16383, 2097151, 268435455))
+    groups = [size >> 7 * at & 127 for at in reversed(range(width))]
     return bytes([groups[0], *(group | 128 for group in groups[1:])])
 
 

@@ -93,7 +93,9 @@ def read(data: bytes, rng: random.Random) -> str:
     if "module" not in payloads:
         writers = writers[:1]
     try:
-        reader = RdbReader(reading(data, step), limits=LIMITS, payloads=payloads, **options)
+        # Small parts, so that small files have values that come in them.
+        limits = LIMITS._replace(part_bytes=rng.choice((1, 20, 1 << 16)))
+        reader = RdbReader(reading(data, step), limits=limits, payloads=payloads, **options)
         for item in reader:
             for writer in writers:
                 writer.write(item)

@@ -30,10 +30,17 @@ _LENGTHS = (
     63,
     64,
     65,
+    125,
+    126,
     127,
     128,
+    250,
+    251,
     4095,
     4096,
+    16377,
+    16378,
+    16379,
     16382,
     16383,
     16384,
@@ -130,6 +137,9 @@ def _streams(flavour: Flavour) -> Iterator[Command]:
     yield ("XDEL", "stream:many", "7000-2", "100000-0", "259000-4")
     yield ("XADD", "stream:large ids", f"{2**64 - 2}-{2**64 - 2}", "f", _blob(5000))
     yield ("XADD", "stream:large ids", f"{2**64 - 1}-{2**64 - 1}", "f", "last")
+    yield ("XADD", "stream:wrapped", "1-0", "f", "v")
+    yield ("XADD", "stream:wrapped", f"1-{2**64 - 1}", "f", "v")
+    yield ("XADD", "stream:wrapped", f"{2**64 - 1}-3", "f", "v")
     yield ("XADD", "stream:empty", "5-5", "f", "v")
     yield ("XDEL", "stream:empty", "5-5")
     yield ("XGROUP", "CREATE", "stream:only groups", "g", "$", "MKSTREAM")

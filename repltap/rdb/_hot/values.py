@@ -254,6 +254,7 @@ def _nodes(source: Source, has_containers: bool) -> Iterator[Part]:
         container = source.length() if has_containers else _PACKED_NODE
         if container == _PLAIN_NODE:
             items.append(source.string())
+            packed_bytes += len(items[-1])
             total += len(items[-1])
         elif container == _PACKED_NODE:
             found = windows(source, LISTPACK if has_containers else ZIPLIST, 1)

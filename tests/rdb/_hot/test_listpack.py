@@ -23,6 +23,10 @@ ENTRIES = {
     lp_text(b"y" * 4095): b"y" * 4095,
     lp_text(b"z" * 20_000): b"z" * 20_000,
     lp_text(b"w" * 2_100_000): b"w" * 2_100_000,
+} | {
+    # Around the sizes of entries, with their heads, whose backward lengths get wider.
+    lp_text(b"b" * size): b"b" * size
+    for size in (125, 126, 16_377, 16_378, 16_379, 2_097_145, 2_097_146, 2_097_147)
 }
 
 

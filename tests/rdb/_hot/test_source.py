@@ -1,3 +1,5 @@
+import struct
+
 import anycrc
 import pytest
 
@@ -89,6 +91,30 @@ def test_no_allocation_for_what_is_only_said(size: int) -> None:
         source(length(size) + b"x").skip_string()
     with pytest.raises(CorruptRdbError, match="can't hold"):
         source(b"\xc3\x03" + length(1 << 29) + b"abc").string()
+
+
+@pytest.mark.parametrize("size", [0, 1, 62, 63, 64, 300, 16_383, 16_384, 70_000])
+@pytest.mark.parametrize("step", STEPS)
+def test_strings_of_every_length_in_each_loop(size: int, step: int | None) -> None:
+    item = string(b"x" * size)
+    found = source(item * 3 + b"end", step=step)
+    found.skip_strings(3)
+    assert found.take(3) == b"end"
+    members: list[bytes] = []
+    assert source(item * 3, step=step).strings(3, 1 << 20, members) == 3
+    assert members == [b"x" * size] * 3
+    scores: list[tuple[bytes, float]] = []
+    scored = source((item + struct.pack("<d", 1.5)) * 3 + b"end", step=step)
+    assert scored.scored(3, 1 << 20, scores) == 3
+    assert scores == [(b"x" * size, 1.5)] * 3
+    assert scored.take(3) == b"end"
+
+
+def test_scored_stop_at_the_budget() -> None:
+    for item in (b"x" * 10, b"x" * 100):
+        scores: list[tuple[bytes, float]] = []
+        data = (string(item) + struct.pack("<d", -0.5)) * 9
+        assert source(data).scored(9, 3 * len(item) - 1, scores) == 3
 
 
 def test_large_strings_and_the_checksum() -> None:

@@ -31,6 +31,12 @@ def test_entries() -> None:
     ]
 
 
+def test_ids_that_wrap() -> None:
+    """What is added to the node's id is kept as a signed number."""
+    (found,) = entries_of(node(1, 0, 1, b"f", 0, 2, -1001, -6, b"v", 4))
+    assert found == ((2**64 - 1, 2**64 - 1), [b"f", b"v"])
+
+
 def test_more_entries_than_a_window() -> None:
     count = 5000
     items: list[bytes | int] = [count, 0, 1, b"f", 0]

@@ -97,6 +97,15 @@ def test_every_layout(number: int, vendor: str, part_items: int, part_bytes: int
         assert {part.length for part in parts} == {len(expected)}
 
 
+def test_nodes_make_a_part_by_their_size() -> None:
+    large = listpack([lp_text(b"x" * 60)])
+    data = b"\x04" + (b"\x02" + string(large)) * 3 + b"\x01" + string(b"y" * 150)
+    limits = Limits(part_bytes=100)
+    parts = read(18, "redis", data, limits)
+    assert [len(part.value.items) for part in parts] == [2, 2]  # type: ignore[union-attr]
+    assert [part.packed_bytes for part in parts] == [2 * len(large), len(large) + 150]
+
+
 @pytest.mark.parametrize(("number", "vendor"), VALUES)
 def test_what_is_passed_over(number: int, vendor: str) -> None:
     data = source(VALUES[number, vendor][0] + b"rest")

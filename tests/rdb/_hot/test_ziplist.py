@@ -38,6 +38,13 @@ def test_every_encoding(limit: int) -> None:
     assert read_all(data, limit) == list(ENTRIES.values())
 
 
+@pytest.mark.parametrize("size", [249, 250, 251, 252])
+def test_entries_behind_large_ones(size: int) -> None:
+    """The size of the one before takes a byte up to 253."""
+    entries = [b"\x40" + bytes([size]) + b"x" * size, b"\x01a", b"\xf3"]
+    assert read_all(ziplist(entries), 9) == [b"x" * size, b"a", b"2"]
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\x0a" + bytes(9), b"\x0c" + bytes(9) + b"\xff", b"\x0b" + bytes(10)]
 )
