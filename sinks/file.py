@@ -363,4 +363,5 @@ class FileSink(Sink):
 
     def samples(self) -> Sequence[Sample]:
         """See `Sink.samples`."""
-        return self._counts.samples(self._output.length if self._output else 0)
+        length = self._output.length if self._output else 0
+        return self._counts.samples(self._context.name, length)

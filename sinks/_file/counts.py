@@ -44,14 +44,15 @@ class Counts:
         finally:
             os.close(fd)
 
-    def samples(self, length: int) -> Sequence[Sample]:
+    def samples(self, sink: str, length: int) -> Sequence[Sample]:
         """Give them as metrics.
 
         Args:
+            sink: Its name.
             length: Of the file that is being written.
         """
         return [
-            Sample(f"sink_file_{name}", text, {}, value)
+            Sample(f"sink_file_{name}", text, {"sink": sink}, value)
             for name, text, value in (
                 ("fsyncs_total", "Times that the disk was waited for.", self.syncs),
                 ("fsync_seconds_total", "Time that the disk took.", self.sync_seconds),
