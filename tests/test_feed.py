@@ -451,6 +451,48 @@ async def test_older_histories_are_removed_at_the_start(tmp_path: Path) -> None:
         assert current(feed).history.replid == OTHER
 
 
+async def test_older_histories_stay_while_a_sink_needs_them(tmp_path: Path) -> None:
+    for digit in "123":
+        held(tmp_path, SET, replid=digit * 40)
+    async with opened(tmp_path) as feed:
+        feed.holds.hold("a", 2, START)
+        async with running(feed):
+            await until("removal", lambda: histories(tmp_path) == ["2-22222222", "3-33333333"])
+            # A full resync of the master comes, and one more before that is durable.
+            for replid in ("8" * 40, "9" * 40):
+                feed.complete_intake(await take_in(feed, replid), 0)
+            await stored(feed)
+            assert histories(tmp_path)[:2] == ["2-22222222", "3-33333333"]
+            assert [history.number for history in feed.histories()] == [2, 3, 4, 5]
+            feed.holds.hold("a", 5, START)
+            await until("removal", lambda: histories(tmp_path) == ["5-99999999"])
+
+
+async def test_all_of_a_history_that_has_ended_can_be_read(tmp_path: Path) -> None:
+    held(tmp_path, SET)
+    async with opened(tmp_path) as feed:
+        feed.holds.hold("a", 1, START)
+        old = current(feed)
+        feed.append(SET)
+        feed.append(SET)
+        feed.complete_intake(await take_in(feed, OTHER), 0)
+        await stored(feed)
+        assert JournalReader(old.journal.path).end() == old.journal.end
+
+
+async def test_sinks_give_way_where_room_is_wanted(tmp_path: Path) -> None:
+    held(tmp_path, bytes(200_000), snapshot=b"")
+    held(tmp_path, bytes(1000), replid=OTHER, snapshot=b"")
+    async with opened(tmp_path, quota_bytes=400_000) as feed:
+        feed.holds.hold("a", 1, START)
+        assert await feed.make_room(1000)
+        assert len(histories(tmp_path)) == 2
+        assert await feed.make_room(300_000)
+        assert len(histories(tmp_path)) == 1
+        assert feed.holds.lost_bytes["a"] == 200_000
+        assert not await feed.make_room(500_000)
+
+
 async def test_the_index_is_flushed_soon_after(tmp_path: Path) -> None:
     held(tmp_path)
     async with opened(tmp_path, fsync=FsyncPolicy.NO) as feed:

@@ -25,6 +25,9 @@ from repltap.errors import LocalProtocolError
 _START_SECONDS = 30.0
 _RECEIVE_BYTES = 64 << 10
 
+_WISH_SECONDS = 1.0
+"""A wish lasts for some seconds; to repeat it more often would only cost."""
+
 
 class RelayBell:
     """A `Bell` whose rope is held by a relay.
@@ -44,6 +47,7 @@ class RelayBell:
         self._poll = select.poll()
         self._poll.register(line, select.POLLIN)
         self._unsent = b""  # the rest of a line that was sent in part
+        self._wish_at = 0.0  # when the next wish is passed on
         self._waiting = False  # the relay knows that we wait
         self._grew = False
         self._stopping = False
@@ -91,7 +95,9 @@ class RelayBell:
 
     def want_snapshot(self) -> None:
         """Ask for a snapshot to be stored: none is, or none that the journal joins."""
-        self._send(WANT_SNAPSHOT)
+        now = time.monotonic()
+        if now >= self._wish_at and self._send(WANT_SNAPSHOT):
+            self._wish_at = now + _WISH_SECONDS
 
     def _send(self, line: bytes) -> bool:
         """Send a line, or nothing of it; tells which."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Protocol
 
 from repltap.delivery.messages import Start
@@ -233,6 +234,7 @@ class SupervisedSink:
             self._gone.set()
             return f"its process can't be started: {os_reason(exc)}"
         self._process = process
+        self.report = replace(self.report, state=WorkerState.STARTING)
         self._log.info("process %d delivers to it", process.pid)
         if self._stopping.is_set():
             process.channel.stop()

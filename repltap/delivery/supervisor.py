@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 
 from repltap.delivery.handmade import StoredPlace, StoredPlaces
 from repltap.delivery.messages import Start
@@ -33,6 +34,9 @@ anyhow, until its successor is durable."""
 _STOP_SECONDS = 10.0
 _CATCH_UP_SHARE = 0.8
 """Of that time a worker may use so much to deliver what is stored; the rest is for its commit."""
+
+_MAX_SAMPLES = 10_000
+"""Of all sinks together: a scrape of so many takes the loop some 50 ms."""
 
 _POLL_SECONDS = 0.05
 _AGAIN_SECONDS = 60.0
@@ -124,7 +128,8 @@ class SinkSupervisor:
 
     def samples(self) -> list[Sample]:
         """Give what the sinks export."""
-        return [sample for sink in self._sinks.values() for sample in sink.samples()]
+        samples = (sample for sink in self._sinks.values() for sample in sink.samples())
+        return list(islice(samples, _MAX_SAMPLES))
 
     # -- what a supervised sink calls ------------------------------------------------------------
 

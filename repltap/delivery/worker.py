@@ -22,6 +22,7 @@ from repltap.delivery.filters import RecordFilter, Selection
 from repltap.delivery.histories import stored_histories
 from repltap.delivery.journey import Plan
 from repltap.delivery.options import OnGap, Start
+from repltap.delivery.priority import lower_priority
 from repltap.delivery.progress import Progress
 from repltap.delivery.registry import find_sink
 from repltap.delivery.report import Bell, WorkerReport
@@ -32,7 +33,6 @@ from repltap.store.checkpoints import Checkpoints
 from repltap.store.metadata import storage_error
 from repltap.store.store import CHECKPOINTS_NAME
 
-_NICE = 10
 _REPORT_SECONDS = 1.0
 _GC_THRESHOLD = 100_000
 """Records are many small objects in no cycles: looking for cycles every 700 of them, as Python does
@@ -130,11 +130,7 @@ class _ReportingBell:
 
 def yield_to_others() -> None:
     """Let the relay, and everything else, go first."""
-    os.nice(_NICE)
-    try:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except OSError:
-        pass  # a sandbox may forbid it
+    lower_priority(0)
     gc.set_threshold(_GC_THRESHOLD, 50, 50)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import orjson
 
 from repltap.delivery.channel import Hearer, WorkerChannel
 from repltap.delivery.messages import Start
+from repltap.delivery.priority import lower_priority
 from repltap.options import ENVIRONMENT_PREFIX
 from repltap.sinkspec import sink_variable
 
@@ -45,6 +47,7 @@ class WorkerProcess:
         self.channel = channel
         self.pid = process.pid
         self._process = process
+        self._ended = False
         self._printed = _Printed(name)
 
     @classmethod
@@ -71,6 +74,7 @@ class WorkerProcess:
                     # Ctrl-C on the terminal is for the relay, which stops its workers in order.
                     start_new_session=True,
                 )
+            lower_priority(process.pid)
             _, channel = await loop.create_connection(
                 lambda: WorkerChannel(hearer, loop.time), sock=ours
             )
@@ -97,6 +101,7 @@ class WorkerProcess:
             await self._process.wait()
             raise
         finally:
+            self._ended = True
             self._printed.end()
             self.channel.close()
         if code < 0:
@@ -105,18 +110,20 @@ class WorkerProcess:
 
     def terminate(self) -> None:
         """Send it SIGTERM."""
-        self._signal(self._process.terminate)
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Send it SIGKILL."""
-        self._signal(self._process.kill)
+        self._signal(signal.SIGKILL)
 
-    def _signal(self, how: object) -> None:
+    def _signal(self, number: signal.Signals) -> None:
+        """Send it to whatever the sink has started, too: that may hold its stderr open."""
+        if self._ended:
+            return  # the number may be another's by now
         try:
-            assert callable(how)
-            how()
+            os.killpg(self.pid, number)
         except ProcessLookupError:
-            pass  # it has ended meanwhile
+            pass
 
 
 class _Printed:

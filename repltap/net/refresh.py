@@ -257,7 +257,7 @@ class SnapshotRefresher:
         before = {s.format: s.offset for s in reversed(history.snapshots.all)}  # the newest of each
         logger = self._logger()
         logger.info(
-            "fetching another snapshot: %s; %d replicas wait for it",
+            "fetching another snapshot: %s; %d wait for it",
             _WHY[request.reason],
             self._count_waiters(),
         )

@@ -76,9 +76,9 @@ def _run(plan: Plan, busy: bool) -> tuple[float, list[float]]:
         # While the sinks still work off what has come.
         write_paced(master.port, plan.samples, plan.per_second)
         crowd.wait_offset(master.offset, _WAIT_SECONDS)
+        used = (cpu(middle.pid) - before).own  # before it is asked how its sinks are
         if busy:
             wait_for("the sinks", lambda: _at_end(middle), _WAIT_SECONDS)
-        used = (cpu(middle.pid) - before).own
         direct, through = (arrival_times(crowd.arrivals(index)) for index in range(2))
         return used, [(through[number] - direct[number]) / 1e3 for number in direct]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 
@@ -30,6 +31,10 @@ def main(name: str, fd: str) -> int:
         if play == "deaf":  # not even the end of the line ends it
             bell.report(report)
             time.sleep(3600)
+        if play == "spawn":  # what it leaves behind holds its stderr
+            subprocess.Popen(["sleep", "3600"])
+            bell.report(report)
+            return 0
         if play == "rave":
             line.setblocking(True)
             line.sendall(b"hello\n")

@@ -13,6 +13,7 @@ from repltap.delivery.messages import Start
 from repltap.delivery.worker_process import WorkerProcess
 from tests.delivery.actor import MODULE
 from tests.delivery.test_channel import Heard
+from tests.stored import until
 
 
 def start_of(play: str, name: str = "a-b") -> Start:
@@ -61,6 +62,23 @@ async def test_a_process_that_is_deaf_is_ended() -> None:
     process.channel.stop()
     process.terminate()
     assert await process.ended() == "its process was ended by signal 15"
+
+
+async def test_what_it_has_started_ends_with_it() -> None:
+    heard = Heard()
+    process = await WorkerProcess.start(start_of("spawn"), heard)
+    await heard.until("reports")
+    await until("its end", lambda: _is_zombie(process.pid))
+    process.kill()
+    await process.ended()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
 
 
 async def test_its_descriptors_are_its_own() -> None:

@@ -315,3 +315,30 @@ def test_at_a_stop_sinks_deliver_what_is_stored(lab: Lab) -> None:
         assert gone(pid)
         relay.start()
         relay.wait_ready()
+
+
+def test_a_snapshot_is_fetched_for_a_sink_that_needs_one(lab: Lab) -> None:
+    """The stored one has gone with its tail."""
+    notes = Notes(lab, "a", ",snapshot=initial")
+    master = lab.master(PROGRAM)
+    relay = lab.relay(
+        master,
+        store_segment_bytes="256kb",
+        store_retain_bytes="512kb",
+        store_pin_limit_bytes="1mb",
+    )
+    wait_for("the first history", lambda: list(relay.data_dir.glob("histories/*/history.json")))
+    counting = Counting(master)
+    counting.write(30, padding=100_000)
+    wait_for("the snapshot to go", lambda: not relay.snapshots())
+    relay.stop()
+    relay.options["sink"] = notes.spec
+    relay.start()
+    relay.wait_ready()
+    wait_for("the snapshot", lambda: "snapshot_end" in notes.kinds())
+    assert relay.status()["counters"]["snapshot_refreshes_by_reason"] == {"sink": 1}
+    keys = {line["keys"][0]: line["value"] for line in notes.lines() if line["kind"] == "snapshot"}
+    assert keys["count"] == str(counting.next - 1)
+    before = counting.next
+    counting.write(10)
+    wait_for("the stream", lambda: notes.counted() == list(range(before, counting.next)))

@@ -649,3 +649,18 @@ async def test_nobody_waits_for_it_any_more(
             third, _ = await master.asked()
             third.full(REPLID, END, NEW)
             assert await replica.snapshot() == (REPLID, END, NEW)
+
+
+async def test_a_sink_is_served_like_a_replica_that_loads_anything(
+    path: Path, master: FakeMaster
+) -> None:
+    async with relay(path, master.port) as it:
+        await up(it, master)
+        for sink in (-1, -2):
+            it.refresher.want_for_sink(sink)
+        second, _ = await master.asked()
+        second.full(REPLID, END, NEW)
+        await second.gone()
+        await until("the refresh", lambda: it.refresher.counts.total() == 1)
+        assert it.refresher.counts == {"sink": 1}
+        assert it.feed.shelf.newest(lambda _: True) is not None
