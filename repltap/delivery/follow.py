@@ -20,9 +20,11 @@ from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.excerpt import database_at
 from repltap.position import MAX_OFFSET, History, Offset, ReplId
 from repltap.sink import Record
+from repltap.store.format import index_path, segment_path
 from repltap.store.history import METADATA_NAME, HistoryMetadata, load_metadata
 from repltap.store.metadata import storage_error
 from repltap.store.reader import Block, HistoryReader, JournalReader
+from repltap.store.segment import Segment
 
 _DOUBTS = 40
 """Damage may be a view of what a failover has cut off just then, or of a record that is being
@@ -119,6 +121,8 @@ class StreamFollower:
         self._stream = self._decode_from(place.stream_state)
         self._position = place.offset
         self._blocks: Iterator[Block] = iter(())
+        self._last: Segment
+        self._quiet: tuple[int, int, int] | None = None  # `_tail` when nothing more was there
         self._doubts = 0
 
     @property
@@ -171,10 +175,34 @@ class StreamFollower:
     def _block(self) -> Block | None:
         """Read a block, looking at the journal anew where the last look is exhausted."""
         block = next(self._blocks, None)
-        if block is None:
-            self._blocks = self._history.journal().blocks(self._position, MAX_OFFSET)
-            block = next(self._blocks, None)
+        if block is not None or (self._quiet is not None and self._quiet == self._tail()):
+            return block
+        view = self._history.journal(self._position)
+        self._blocks = view.blocks(self._position, MAX_OFFSET)
+        block = next(self._blocks, None)
+        self._quiet = None
+        if block is None and view.segments:
+            self._last = view.segments[-1]
+            self._quiet = self._tail()
+            if self._quiet is not None and self._quiet[1] != self._last.index_bytes:
+                self._quiet = None  # it has grown just now
         return block
+
+    def _tail(self) -> tuple[int, int, int] | None:
+        """Give what differs when the journal has grown: to look at two names costs next to nothing.
+
+        Returns:
+            None where it has to be looked at.
+        """
+        directory = self._last.path.parent
+        try:
+            following = segment_path(directory, self._position)
+            if self._last.start < self._position and following.exists():
+                return None
+            found = index_path(directory, self._last.start).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def _decode(self, block: Block) -> Found:
         until = valid_until(self._names, self._replid)
@@ -224,6 +252,7 @@ class StreamFollower:
         self._stamp = stamp
         changed = said.history != self._names
         self._names = said.history
+        self._quiet = None
         return changed
 
     def _not_retained(self) -> Trimmed | Gone | None:

@@ -160,14 +160,18 @@ class HistoryReader:
             raise CorruptStoreError(self._metadata.message, path=self._metadata.path)
         return self._metadata
 
-    def journal(self) -> JournalReader:
+    def journal(self, since: Offset | None = None) -> JournalReader:
         """Look at its journal as it is now.
+
+        Args:
+            since: Only at what holds this offset, and what follows: who looks often and has read
+                the rest need not look at hundreds of files.
 
         Raises:
             NotRetainedError: The history has been removed meanwhile.
             DataDirError: It can't be read.
         """
-        return JournalReader(self.path / JOURNAL_NAME)
+        return JournalReader(self.path / JOURNAL_NAME, since)
 
     def snapshots(self) -> tuple[list[Snapshot], list[Damage]]:
         """Look at its snapshots: those that look whole, newest first, and what is damaged.
@@ -199,6 +203,7 @@ class JournalReader:
 
     Args:
         path: Its directory.
+        since: Only the segments that hold this offset, and what follows; None for all.
 
     Attributes:
         mark: Up to where it was durable, None when `durable.mark` is damaged or absent.
@@ -209,12 +214,12 @@ class JournalReader:
         DataDirError: It can't be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, since: Offset | None = None) -> None:
         self.path = path
         try:
             # First: what it promises is in the segments that are listed afterwards.
             self.mark = read_mark(path) or read_mark(path)
-            self.segments = _settled_list(path)
+            self.segments = _settled_list(path, since)
         except FileNotFoundError as exc:
             raise NotRetainedError("the history has been removed", path=path.parent) from exc
         except OSError as exc:
@@ -360,13 +365,13 @@ def as_damage(error: CorruptStoreError) -> Damage:
     return Damage(error.path, error.message.removeprefix(f"{error.path}: "))
 
 
-def _settled_list(directory: Path) -> list[Segment]:
-    found = list_segments(directory)
+def _settled_list(directory: Path, since: Offset | None) -> list[Segment]:
+    found = list_segments(directory, since)
     for _ in range(_LISTINGS):
         shape = [(segment.start, segment.end) for segment in found[:-1]]
         if all(end == s.start for (_, end), s in zip(shape, found[1:], strict=True)):
             break
-        found = list_segments(directory)
+        found = list_segments(directory, since)
         if [(segment.start, segment.end) for segment in found[:-1]] == shape:
             break
     return found

@@ -13,6 +13,7 @@ or by `audit`.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +126,12 @@ def _recover(directory: Path) -> Recovered:
     return Recovered(segments[: last + 1], scan.time_ns, repairs)
 
 
-def list_segments(directory: Path) -> list[Segment]:
+def list_segments(directory: Path, since: Offset | None = None) -> list[Segment]:
     """List the segments of a journal, oldest first; a file that vanishes meanwhile is left out.
+
+    Args:
+        directory: Of the journal.
+        since: Leave out what lies below; looking at each file is what takes the time.
 
     Raises:
         OSError: The directory can't be read.
@@ -136,6 +141,8 @@ def list_segments(directory: Path) -> list[Segment]:
         for name in map(layout.parse_name, os.listdir(directory))  # noqa: PTH208 - names only
         if name is not None and name[1] == "seg"
     )
+    if since is not None:
+        del starts[: max(bisect_right(starts, since) - 1, 0)]
     segments = []
     for start in starts:
         path = layout.segment_path(directory, start)

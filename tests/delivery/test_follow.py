@@ -11,7 +11,8 @@ from repltap.delivery.histories import stored_histories
 from repltap.delivery.place import Place
 from repltap.delivery.stream import StreamState
 from repltap.errors import CorruptStoreError
-from repltap.position import ReplId
+from repltap.position import Offset, ReplId
+from repltap.store.reader import HistoryReader, JournalReader
 from tests.delivery.stored import Stored, sets
 from tests.delivery.targets import TABLE, shown
 from tests.stored import OTHER, REPLID, START, command
@@ -160,3 +161,37 @@ def test_damage_is_believed_when_it_stays(tmp_path: Path) -> None:
     raw[5] ^= 1
     path.write_bytes(raw)
     assert read(follow(tmp_path)) == ["SET k:1", "SET k:2"]
+
+
+def test_with_nothing_new_the_journal_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hundreds of segments that would take milliseconds, twenty times a second."""
+    stored = Stored(tmp_path).begin(sets(1))
+    follower = follow(tmp_path)
+    read(follower)
+    looks = []
+    journal = HistoryReader.journal
+
+    def counted(self: HistoryReader, since: Offset | None = None) -> JournalReader:
+        looks.append(since)
+        return journal(self, since)
+
+    monkeypatch.setattr(HistoryReader, "journal", counted)
+    assert [follower.next() for _ in range(5)] == [None] * 5
+    assert not looks
+    assert follower.at_end
+    stored.append(sets(2))
+    assert read(follower) == ["SET k:2"]
+    assert read(follower) == []
+
+
+def test_each_segment_is_noticed_whenever_it_is_looked(tmp_path: Path) -> None:
+    """A look behind each append, at which segments begin at any place."""
+    stored = Stored(tmp_path).begin()
+    follower = follow(tmp_path)
+    for number in range(200):
+        stored.append(sets(number))
+        assert read(follower) == [f"SET k:{number}"]
+        assert read(follower) == []
+    assert len(stored.history.journal.segments) > 5

@@ -15,6 +15,7 @@ from repltap.store.options import StoreOptions
 from repltap.store.reader import HistoryReader, JournalReader, StoreReader
 from repltap.store.segment import Segment
 from repltap.store.store import Store
+from tests.journals import sparse_store
 from tests.stored import OTHER, START, hold
 
 DATA = bytes(range(256)) * 14
@@ -221,8 +222,8 @@ def test_a_listing_with_a_hole_is_made_again(
         lambda found: found[2:],
     ]
 
-    def list_segments(path: Path) -> list[Segment]:
-        found = real(path)
+    def list_segments(path: Path, since: Offset | None) -> list[Segment]:
+        found = real(path, since)
         return listings.pop(0)(found) if listings else found
 
     monkeypatch.setattr(reader, "list_segments", list_segments)
@@ -256,3 +257,13 @@ def test_snapshots(store: Store, tmp_path: Path) -> None:
     history.snapshots.remove(snapshot)
     assert look().snapshots() == ([], [])
     store.close()
+
+
+def test_who_has_read_the_rest_looks_at_the_end_alone(tmp_path: Path) -> None:
+    view = JournalReader(sparse_store(tmp_path, segments=5, segment_bytes=100))
+    starts = [segment.start for segment in view.segments]
+    assert starts == [100, 200, 300, 400, 500]
+    for since, first in [(0, 100), (100, 100), (399, 300), (400, 400), (599, 500), (9999, 500)]:
+        part = JournalReader(view.path, Offset(since))
+        assert [segment.start for segment in part.segments] == starts[starts.index(Offset(first)) :]
+        assert part.end() == view.end()
