@@ -25,7 +25,7 @@ _BY_CODE: dict[str, _Meaning] = {
     "NOPERM": (
         SinkErrorKind.REFUSED,
         False,
-        "its ACL has to allow the user ~* &* +@all, without +@admin, see docs/sinks.md",
+        "its ACL has to allow the user ~* &* +@all, without +@admin, see docs/redis.md",
     ),
     "DENIED": (SinkErrorKind.REFUSED, False, "its protected mode is on"),
     "MOVED": (SinkErrorKind.UNSUPPORTED, False, _CLUSTER),
