@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from repltap.sink import SinkError
@@ -40,6 +42,30 @@ def test_no_more_is_unanswered_than_allowed(server: Server) -> None:
     run(sink, batch, [stream.command(b"INCR", b"n") for _ in range(1000)])
     assert server.call("STRLEN", "k") == 2_000_000
     assert server.call("GET", "n") == b"1000"
+
+
+@pytest.mark.parametrize(
+    ("limits", "waits"),
+    [
+        ({}, False),
+        ({"pipeline_commands": 3}, True),
+        ({"pipeline_bytes": 1 << 10}, True),
+    ],
+)
+def test_a_target_that_answers_nothing_is_not_sent_more_than_allowed(
+    server: Server, limits: dict[str, int], waits: bool
+) -> None:
+    sink = redis_sink(server.port, timeout_seconds=0.2, **limits)
+    stream = Stream()
+    batch: Batch = [stream.command(b"SET", b"k", b"x" * 1000) for _ in range(100)]
+    sink.open(StubContext())
+    server.freeze()
+    try:
+        with pytest.raises(SinkError, match=r"nothing has moved") if waits else nullcontext():
+            sink.write(batch)
+    finally:
+        server.thaw()
+        sink.close()
 
 
 def test_replies_of_a_transaction_are_taken_one_by_one(server: Server, sink: RedisSink) -> None:
