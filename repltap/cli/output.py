@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,13 @@ from rich.progress import (
 from repltap.cli.status_view import NOTHING, Section, as_tables, as_text
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def is_unread(fd: int = 1) -> bool:
+    """Tell whether a descriptor, standard output, is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(fd, 0)  # errors are always told
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def stdout_closed() -> int:

@@ -10,8 +10,9 @@ import click
 
 from repltap import logs
 from repltap.cli.options import sink_flag, table_options
+from repltap.cli.output import is_unread, stdout_closed
 from repltap.config import TapConfig, load_tap
-from repltap.delivery.report import WorkerReport
+from repltap.delivery.report import WorkerReport, WorkerState
 from repltap.errors import ConfigError
 from repltap.sink_config import SinkConfig
 
@@ -41,7 +42,14 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
     from repltap.delivery.watch import FileBell
     from repltap.delivery.worker import deliver, yield_to_others
 
-    bell = FileBell(config.data_dir, _ignore)
+    prints = chosen.type == "stdout"
+
+    def told(report: WorkerReport) -> None:
+        # `repltap sink run stdout | head`: there will never be a reader again.
+        if prints and report.state is WorkerState.FAILED and is_unread():
+            bell.stop()
+
+    bell = FileBell(config.data_dir, told)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: bell.stop())
     yield_to_others()
@@ -57,7 +65,7 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
     if done.committed is not None:
         place = f"committed up to offset {done.committed.offset} of {done.committed.replid}"
     click.echo(f"{name}: {done.records} records, {done.commits} commits, {place}", err=True)
-    return 0
+    return stdout_closed() if prints and is_unread() else 0
 
 
 def _find(config: TapConfig, name: str) -> SinkConfig:
@@ -66,7 +74,3 @@ def _find(config: TapConfig, name: str) -> SinkConfig:
             return found
     known = ", ".join(sorted(sink.name for sink in config.sinks)) or "none"
     raise ConfigError(f"no sink {name!r} is configured", hint=f"configured: {known}")
-
-
-def _ignore(_: WorkerReport) -> None:
-    """Nobody looks at reports here: errors are logged."""

@@ -1,10 +1,12 @@
 """How commands print."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from repltap.cli.output import moment, progress, show, show_json
+from repltap.cli.output import is_unread, moment, progress, show, show_json
 from repltap.cli.status_view import Cell, Section
 
 
@@ -45,3 +47,13 @@ def test_progress_is_for_terminals(
 def test_moment() -> None:
     assert moment(None) == "-"
     assert len(moment(1e9)) == len("2001-09-09 01:46:40")
+
+
+def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    assert not is_unread(writing)
+    os.close(reading)
+    assert is_unread(writing)
+    os.close(writing)
+    with open(tmp_path / "file", "wb") as file:
+        assert not is_unread(file.fileno())

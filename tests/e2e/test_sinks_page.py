@@ -64,6 +64,26 @@ def test_records_on_the_relays_standard_output(lab: Lab) -> None:
     wait_for("it is printed", lambda: '"SET" "hello" "a b\\n"\n' in relay.log)
 
 
+def test_head_ends_a_worker_that_prints(lab: Lab) -> None:
+    master = lab.master(PROGRAM)
+    relay = lab.relay(master)
+    relay.wait_link()
+    with master.client() as client:
+        client.pipeline([("SET", "k", f"{n:0100}") for n in range(5000)])
+    wait_for("the relay has all", lambda: relay.offset >= master.offset)
+    run = f"{sys.executable} -m repltap sink run stdout --sink stdout:text --data-dir"
+    done = subprocess.run(
+        ["bash", "-c", f"{run} {relay.data_dir} | head -n 2; exit ${{PIPESTATUS[0]}}"],
+        env=dict(relay.environ()),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 141
+    assert done.stdout.count(b'"SET" "k" "00') == 2
+    assert b"Traceback" not in done.stderr
+
+
 def test_the_sample_in_a_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that the master executes is posted; the endpoint is away in between."""
     modules = lab.directory / "modules"
