@@ -89,6 +89,7 @@ class StreamFollower:
         source: The configured name of the upstream.
         accepts: Tells which records are wanted; None for all.
         limits: What decoding may take of memory.
+        given_until: Up to where `place.replid`'s records may have been given out before.
 
     Attributes:
         at_end: The last look at the journal has shown nothing more.
@@ -107,6 +108,7 @@ class StreamFollower:
         source: str,
         accepts: Accepts | None = None,
         limits: StreamLimits | None = None,
+        given_until: int = 0,
     ) -> None:
         self.at_end = False
         self._history = history
@@ -115,6 +117,7 @@ class StreamFollower:
         self._source = source
         self._accepts = accepts
         self._limits = limits
+        self._given_until = given_until
         self._names: History = history.metadata.history
         self._stamp: tuple[int, ...] = ()
         self._replid = place.replid
@@ -220,7 +223,7 @@ class StreamFollower:
             return None
         place = self.place
         abandoned = self._stream.abandon()
-        delivered_until = Offset(max(place.offset, found.since))
+        delivered_until = Offset(max(place.offset, found.since, self._given_until))
         db = self._stream.state().db if place.offset == found.since else self._database(found.since)
         going_on = Place.stream(self._number, found.replid, StreamState(found.since, db))
         return Renamed(self._replid, going_on, delivered_until, abandoned)

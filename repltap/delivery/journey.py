@@ -102,6 +102,7 @@ class Journey:
         want_snapshot: Asks for a snapshot to be stored.
         log: For what an operator should know.
         again: A snapshot is to be given first though there is a place: the mode says so.
+        given: What was given before without being committed ends here, None for nothing.
 
     Attributes:
         place: Where it stands; None before it is known.
@@ -118,6 +119,7 @@ class Journey:
         log: logging.Logger,
         reading: SnapshotReading | None = None,
         again: bool = False,
+        given: Place | None = None,
     ) -> None:
         if again and place is not None and place.phase is Phase.STREAM:
             place = place.wanting()
@@ -129,6 +131,7 @@ class Journey:
         self._log = log
         self._reading = reading
         self._notices = Notices(plan.source)
+        self._given = given
         self._follower: StreamFollower | None = None
         self._feed: SnapshotFeed | None = None
         self._parts: Iterator[Part] = iter(())
@@ -236,7 +239,9 @@ class Journey:
         return history
 
     def _follow(self, history: HistoryReader, place: Place) -> StreamFollower:
-        plan = self._plan
+        plan, given = self._plan, self._given
+        self._given = None
+        same = given is not None and given.phase is Phase.STREAM and given.replid == place.replid
         return StreamFollower(
             history,
             place,
@@ -244,6 +249,7 @@ class Journey:
             source=plan.source,
             accepts=plan.accepts,
             limits=plan.limits,
+            given_until=given.offset if given is not None and same else 0,
         )
 
     def _at_end(self, place: Place) -> Followed | Step | None:

@@ -118,6 +118,7 @@ class Runner:
         self._opened = False
         self._samples: tuple[Sample, ...] = ()
         self._place: Place | None = None  # behind what the sink has been given
+        self._given: Place | None = None  # the same, with what the sink may have taken in part
         self._committed: Place | None = None
         self._state: Mapping[str, Any] = {}
         self._unsaved = False  # a commit that the checkpoint does not tell of yet
@@ -224,6 +225,7 @@ class Runner:
             log=self._log,
             reading=self._context,
             again=again,
+            given=self._given if answer is None else None,
         )
 
     def _say_where(self, place: Place | None) -> None:
@@ -267,6 +269,7 @@ class Runner:
             self._commit()
         now = self._clock()
         if step.records:
+            self._given = step.place or self._given
             self._give(self._context.prepare(step.records, step.window, step.window_start), now)
         if step.place is None:
             return

@@ -453,3 +453,29 @@ def test_stop_is_heard_within_a_long_snapshot(tmp_path: Path) -> None:
     deliver(tmp_path, target, mode=SnapshotMode.INITIAL)
     ordinals = [record.ordinal for record in target.records if isinstance(record, SnapshotRecord)]
     assert ordinals == list(range(20_000))
+
+
+@pytest.mark.parametrize("what", ["written", "commit"])
+def test_what_a_failed_sink_has_got_and_a_failover_takes_back_is_told(
+    tmp_path: Path, what: str
+) -> None:
+    """It was never committed, but the target may have it."""
+    stored = Stored(tmp_path).begin(sets(1))
+    target = Target()
+    deliver(tmp_path, target)
+    stored.append(sets(2))
+
+    def step(said: str) -> None:
+        if said == what:
+            target.step = lambda _: None
+            stored.fail_over(OTHER, lost=len(sets(2))).append(sets(3))
+            raise AWAY
+
+    target.step = step
+    worker = Worker(tmp_path, PlainSink(target), mode=SnapshotMode.WHEN_NEEDED)
+    run_until(worker, lambda: worker.bell.now > 5)
+    keys = ["key one", "key two", "key three", "key four"]
+    assert shown(target.records) == [
+        *("SET k:1", "SET k:2", f"history failover {len(sets(2))}"),
+        *("snapshot_begin", *keys, "snapshot_end", "SET k:1", "history failover", "SET k:3"),
+    ]
