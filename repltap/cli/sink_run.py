@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -13,8 +14,10 @@ from repltap.cli.options import sink_flag, table_options
 from repltap.cli.output import is_unread, stdout_closed
 from repltap.config import TapConfig, load_tap
 from repltap.delivery.report import WorkerReport, WorkerState
-from repltap.errors import ConfigError
+from repltap.errors import ConfigError, ReplTapError
 from repltap.sink_config import SinkConfig
+
+CRASHED = 1
 
 
 @click.command()
@@ -53,14 +56,20 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: bell.stop())
     yield_to_others()
-    done = deliver(
-        chosen,
-        data_dir=config.data_dir,
-        source=config.source,
-        bell=bell,
-        environ=os.environ,
-        until_end=until_end,
-    )
+    try:
+        done = deliver(
+            chosen,
+            data_dir=config.data_dir,
+            source=config.source,
+            bell=bell,
+            environ=os.environ,
+            until_end=until_end,
+        )
+    except ReplTapError:
+        raise
+    except Exception:
+        logging.getLogger(f"repltap.sink.{name}").exception("the sink has crashed")
+        return CRASHED
     place = "nothing committed"
     if done.committed is not None:
         place = f"committed up to offset {done.committed.offset} of {done.committed.replid}"

@@ -8,12 +8,10 @@ the same ids. Steps never wait: there is none where nothing can be given just no
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from repltap.delivery.commands import CommandTable
-from repltap.delivery.follow import Accepts, Followed, Found, Renamed, StreamFollower, Trimmed
+from repltap.delivery.follow import Followed, Found, Renamed, StreamFollower, Trimmed
 from repltap.delivery.histories import (
     earliest,
     has_later,
@@ -25,6 +23,7 @@ from repltap.delivery.histories import (
 from repltap.delivery.names import name_at
 from repltap.delivery.notices import Notices
 from repltap.delivery.place import Phase, Place
+from repltap.delivery.plan import Plan, Step
 from repltap.delivery.snapshots import (
     Part,
     Shelf,
@@ -33,62 +32,15 @@ from repltap.delivery.snapshots import (
     begin_place,
     stream_db,
 )
-from repltap.delivery.stream import StreamLimits, StreamState
+from repltap.delivery.stream import StreamState
 from repltap.errors import NotRetainedError, SinkError, SinkErrorKind
 from repltap.excerpt import database_at
 from repltap.position import Offset
-from repltap.sink import AnyRecord, Notice, SnapshotMode
+from repltap.sink import Notice, SnapshotMode
 from repltap.store.reader import HistoryReader
 from repltap.store.snapshot import Snapshot
 
 _RENEWING = (SnapshotMode.WHEN_NEEDED, SnapshotMode.ALWAYS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a sink wants of the way.
-
-    Attributes:
-        data_dir: Where it is stored.
-        source: The configured name of the upstream.
-        table: What is known of commands.
-        mode: When snapshots are given.
-        latest: Without a place and without a snapshot: begin at the end, not with what is oldest.
-        on_gap_stop: Fail where bytes are missing, instead of going on behind them.
-        accepts: Tells which commands are wanted; None for all.
-        limits: What decoding may take of memory.
-    """
-
-    data_dir: Path
-    source: str
-    table: CommandTable
-    mode: SnapshotMode = SnapshotMode.NEVER
-    latest: bool = False
-    on_gap_stop: bool = False
-    accepts: Accepts | None = None
-    limits: StreamLimits | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What is given next.
-
-    Attributes:
-        records: Of one class; none where there is only a new place.
-        place: Where to go on behind them; None where more has to follow first.
-        window, window_start: What commands were decoded from, and the offset where that begins.
-        size: What it took of the stored bytes.
-        commit_before: What was given before is to be committed before these.
-        commit_after: Commit now.
-    """
-
-    records: Sequence[AnyRecord]
-    place: Place | None
-    window: bytes = b""
-    window_start: int = 0
-    size: int = 0
-    commit_before: bool = False
-    commit_after: bool = False
 
 
 class Journey:

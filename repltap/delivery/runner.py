@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from repltap.delivery.journey import Journey, Plan, Step
+from repltap.delivery.journey import Journey
 from repltap.delivery.notices import Notices
 from repltap.delivery.place import Phase, Place
+from repltap.delivery.plan import Plan, Step
 from repltap.delivery.progress import Progress
 from repltap.delivery.report import Bell, WorkerState
 from repltap.delivery.snapshots import Shelf, SnapshotReading

@@ -20,8 +20,8 @@ from repltap.delivery.commands import builtin_table
 from repltap.delivery.context import DeliveryContext
 from repltap.delivery.filters import RecordFilter, Selection
 from repltap.delivery.histories import stored_histories
-from repltap.delivery.journey import Plan
 from repltap.delivery.options import OnGap, Start
+from repltap.delivery.plan import Plan
 from repltap.delivery.priority import lower_priority
 from repltap.delivery.progress import Progress
 from repltap.delivery.registry import find_sink

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from repltap.cli.main import cli
+from repltap.cli.main import cli, main
 from tests.delivery.stored import Stored, sets
 
 SINK = '''
-from repltap.sink import Option, Sink, path
+from repltap.sink import Option, Sink, SinkError, path
 
 
 class Lines(Sink):
@@ -24,6 +24,10 @@ class Lines(Sink):
         self.context = context
 
     def write(self, records):
+        if self.settings["path"].name == "away":
+            raise SinkError("the target is away", hint="start it")
+        if self.settings["path"].name == "bug":
+            raise KeyError("a bug")
         with open(self.settings["path"], "ab") as file:
             file.write(self.context.json_lines(records))
 
@@ -68,6 +72,31 @@ def test_it_delivers_what_is_stored(tmp_path: Path, plugin: str) -> None:
     code, said = run(tmp_path, "lines", "--config", str(config))
     assert "lines: 1 records" in said
     assert out.read_bytes().count(b"\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "text"), [("away", 1, "the target is away (start it)"), ("bug", 1, "crashed")]
+)
+def test_a_sink_that_fails_ends_a_script(
+    tmp_path: Path, plugin: str, name: str, code: int, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Stored(tmp_path / "data").begin(sets(1, 2))
+    config = tmp_path / "repltap.toml"
+    config.write_text(f'[sink.lines]\ntype = "{plugin}"\npath = "{tmp_path / name}"\n')
+    with caplog.at_level("WARNING", "repltap.sink"):
+        where = ["--config", str(config), "--data-dir", str(tmp_path / "data")]
+        found = main(["sink", "run", "lines", *where, "--until-end"])
+    assert found == code
+    assert text in caplog.text
+
+
+def test_a_directory_without_a_store_is_an_error(tmp_path: Path, plugin: str) -> None:
+    config = tmp_path / "repltap.toml"
+    config.write_text(f'[sink.lines]\ntype = "{plugin}"\npath = "x"\n')
+    code, said = run(tmp_path, "lines", "--config", str(config))
+    assert code != 0
+    assert "is not a data directory of repltap" in said
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_sink_that_is_not_configured_is_an_error(tmp_path: Path, plugin: str) -> None:

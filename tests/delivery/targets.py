@@ -9,7 +9,7 @@ from typing import Any
 
 from repltap.delivery.commands import builtin_table
 from repltap.delivery.context import DeliveryContext
-from repltap.delivery.journey import Plan
+from repltap.delivery.plan import Plan
 from repltap.delivery.progress import Progress
 from repltap.delivery.report import WorkerReport
 from repltap.delivery.runner import Pace, Runner
