@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+MAX_ONLY_KEY: Final = 8
+"""A single key is looked up quickly where it stands before this."""
+
 ORDINARY: Final = 0
 SELECT: Final = 1
 MULTI: Final = 2
@@ -24,6 +27,20 @@ _ROLES: Final[dict[str, int]] = {
     "PING": LINK,
     "REPLCONF": LINK,
 }
+
+
+_STORES: Final[dict[str, tuple[int, tuple[bytes, ...]]]] = {
+    "SORT": (2, (b"STORE",)),
+    "GEORADIUS": (6, (b"STORE", b"STOREDIST")),
+    "GEORADIUSBYMEMBER": (5, (b"STORE", b"STOREDIST")),
+}
+"""Commands with an option for a destination: where their options begin, and what it is called.
+
+Of SORT the key specifications say "unknown", of the others they find the first one, where the last
+one counts."""
+
+_SKIPPED: Final[dict[bytes, int]] = {b"LIMIT": 2, b"GET": 1, b"BY": 1, b"COUNT": 1}
+"""Their other options that have words, which are no options, whatever they look like."""
 
 
 class KeySpec:
@@ -107,11 +124,13 @@ class CommandInfo:
         self.name: Final = name
         self.role: Final = _ROLES.get(name, ORDINARY)
         self.only_key: int = -1  # its position where there is exactly one, always the same
-        self._specs: Final = specs
-        self._is_sort: Final = name == "SORT"
-        if len(specs) == 1 and not self._is_sort and not specs[0].keyword:
+        self._stores: Final = name in _STORES
+        self._specs: list[KeySpec] = specs
+        if self._stores:
+            self._specs = [spec for spec in specs if not spec.keyword]
+        elif len(specs) == 1 and not specs[0].keyword:
             spec = specs[0]
-            if spec.count_at < 0 and spec.last == 0:
+            if spec.count_at < 0 and spec.last == 0 and spec.start < MAX_ONLY_KEY:
                 self.only_key = spec.start
 
     def key_positions(self, words: list[bytes]) -> tuple[int, ...]:
@@ -125,29 +144,25 @@ class CommandInfo:
         found: set[int] = set()
         for spec in self._specs:
             found.update(spec.positions(words))
-        if self._is_sort:
-            found.update(_sort_store(words))
+        if self._stores:
+            found.update(_destination(self.name, words))
         # MIGRATE has an empty word for its key where KEYS has them.
         if len(found) > 1 and self.name == "MIGRATE" and not words[3]:
             found.discard(3)
         return tuple(sorted(found))
 
 
-def _sort_store(words: list[bytes]) -> list[int]:
-    """Find SORT's destination, of which COMMAND says "unknown" (Redis `sortGetKeys`).
+def _destination(name: str, words: list[bytes]) -> list[int]:
+    """Find the destination, as the command itself does (Redis `sortCommand`, `georadiusGeneric`).
 
-    The last STORE counts; the words of LIMIT, GET and BY are none, whatever they look like.
+    The last one counts.
     """
     found: list[int] = []
-    at = 2
+    at, options = _STORES[name]
     while at < len(words):
         word = words[at].upper()
-        if word == b"LIMIT":
-            at += 2
-        elif word in (b"GET", b"BY"):
-            at += 1
-        elif word == b"STORE" and at + 1 < len(words):
+        if word in options and at + 1 < len(words):
             found = [at + 1]
             at += 1
-        at += 1
+        at += 1 + _SKIPPED.get(word, 0)
     return found

@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from repltap.delivery._hot.commands import DISCARD, EXEC, LINK, MULTI, ORDINARY, SELECT, CommandInfo
+from repltap.delivery._hot.commands import (
+    DISCARD,
+    EXEC,
+    LINK,
+    MAX_ONLY_KEY,
+    MULTI,
+    ORDINARY,
+    SELECT,
+    CommandInfo,
+)
 from repltap.delivery._hot.decoder import Entry
 from repltap.sink import Record, Transaction
 
@@ -26,7 +35,7 @@ the wire was measured to take 590."""
 _MAX_SPELLINGS: Final = 4096
 """Names are looked up as they are written, in either case. A script can write one in any way."""
 
-_POSITIONS: Final[list[tuple[int, ...]]] = [(position,) for position in range(8)]
+_POSITIONS: Final[list[tuple[int, ...]]] = [(position,) for position in range(MAX_ONLY_KEY)]
 
 _new = tuple.__new__  # half the time of Record(...), whose arguments pass a function in Python
 
