@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from repltap.delivery._hot.commands import LINK, ORDINARY, SELECT, KeySpec
+from repltap.delivery._hot.commands import (
+    LINK,
+    MAX_ONLY_KEY,
+    ORDINARY,
+    SELECT,
+    CommandInfo,
+    KeySpec,
+)
 from tests.delivery.wire import TABLE
 
 
@@ -74,6 +81,14 @@ def test_a_keyword_is_found_from_either_end() -> None:
     spec = KeySpec(b"KEYS", -2, -1, 0, -1, 1, 0)
     assert spec.positions([b"X", b"keys", b"KEYS", b"b"]) == [3]
     assert spec.positions([b"KEYS", b"b"]) == []
+
+
+def test_a_single_key_far_behind() -> None:
+    """A module's command can have its only key anywhere."""
+    info = CommandInfo("X.Y", [KeySpec(b"", 9, -1, 0, 0, 1, 0)])
+    words = [b"%d" % number for number in range(10)]
+    assert info.key_positions(words) == (9,)
+    assert info.only_key < MAX_ONLY_KEY
 
 
 def test_what_frames_others() -> None:
