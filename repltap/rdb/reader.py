@@ -59,7 +59,8 @@ class RdbReader:
         read: Gives up to so many bytes, b"" at the end, such as a file's own `read`.
         limits: What bounds the memory.
         wanted: The others are passed over; all are wanted if not given.
-        values: Whether values are wanted; if not, each entry's is `Skipped`.
+        values: Whether values are wanted; if not, each entry's is `Skipped`. Runs of small strings
+            come with theirs: that is less work than to pass over them.
         payloads: The types whose serialized form is wanted, with the last part. With a number of
             bytes for each: a longer one is not given; else it is an error beyond the limits.
     """
@@ -74,7 +75,8 @@ class RdbReader:
         payloads: Collection[str] | Mapping[str, int] = (),
     ) -> None:
         self._source = Source(read, limits or Limits())
-        self._plain = wanted is None and values and "string" not in payloads
+        self._plain = "string" not in payloads
+        self._wanted = wanted
         self._vendor = ""
         self._version = 0
         self._keys = KeyReader(self._source, wanted, values, payloads)
@@ -97,11 +99,13 @@ class RdbReader:
         yield self._header()
         source = self._source
         keys = self._keys
-        plain = self._plain
+        plain, wanted = self._plain, self._wanted
         plain_next = plain
         while True:
             if plain_next:
                 found = take_strings(source)
+                if wanted is not None:
+                    found = [one for one in found if wanted(keys.db, one[0], "string")]
                 if found:
                     yield Strings(keys.db, found)
             offset = source.offset

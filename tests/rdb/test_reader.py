@@ -189,10 +189,15 @@ def test_wanted() -> None:
     def ask(db: int, name: bytes, kind: str) -> bool:
         return db == 1 or kind == "list"
 
-    assert [(one.db, one.key) for one in entries(rdb(body), wanted=ask)] == [
-        (0, b"list"),
-        (1, b"k"),
-    ]
+    wanted = [(0, b"list"), (1, b"k")]
+    for some, step in ((body, None), (body, 1), (body + STRING * 50_000, None)):
+        for values in (True, False):
+            found = entries(rdb(some), step, wanted=ask, values=values)
+            assert [(one.db, one.key) for one in found[:2]] == wanted
+            assert len(found) == (2 if some is body else 50_002)
+    # Runs are filtered too, and one of which nothing is left is not given.
+    found_items = items(rdb(b"\xfe\x00" + STRING * 50_000), wanted=lambda *_: False)
+    assert [type(item).__name__ for item in found_items] == ["Header", "Database", "End"]
 
 
 def test_without_values_and_with_payloads() -> None:

@@ -47,6 +47,19 @@ def test_whole() -> None:
     assert following(reader) == (None, None, None, 0)
 
 
+@pytest.mark.parametrize(
+    ("value", "encoding"),
+    [
+        *((b"\xc0\x05", "int"), (b"\xc1\x05\x05", "int"), (b"\xc2\x05\x05\x05\x05", "int")),
+        *((b"\xc3\x02\x01\x00a", "raw"), (string(b"5" * 30), "raw")),
+    ],
+)
+def test_encodings_of_strings(value: bytes, encoding: str) -> None:
+    entry = keys(string(b"k") + value).take(0, 0)
+    assert isinstance(entry, Entry)
+    assert entry.encoding == encoding
+
+
 def test_in_parts() -> None:
     reader = keys(LIST + BEHIND, Limits(part_items=2), payloads={"list"})
     parts = reader.take(1, 0)

@@ -96,6 +96,13 @@ def test_large_ones_come_in_parts() -> None:
             in_parts(bytes(packed), wrong, 1000)
 
 
+@pytest.mark.parametrize("shift", range(32))
+def test_an_element_that_is_cut_off_waits_for_its_rest(shift: int) -> None:
+    packed = bytes([shift]) + b"s" * (shift + 1) + (b"\x1f" + b"x" * 32) * 1000
+    size = shift + 1 + 32_000
+    assert b"".join(in_parts(packed, size, 7000)) == unpack(packed, size)
+
+
 @given(st.binary(max_size=200), st.integers(0, 2000), st.integers(1, 300))
 def test_in_parts_or_whole_is_the_same(packed: bytes, size: int, part_bytes: int) -> None:
     try:

@@ -53,6 +53,11 @@ def test_a_wrong_count(count: int, part_items: int) -> None:
             all_of(data, form, part_items=part_items)
 
 
+def test_items_behind_those_it_has() -> None:
+    with pytest.raises(CorruptRdbError, match="another number of items"):
+        all_of(listpack(map(lp_text, LETTERS), count=4), part_items=2)
+
+
 def test_items_that_do_not_fit_together() -> None:
     with pytest.raises(CorruptRdbError, match="do not come by 3"):
         all_of(PACKED, step=3)

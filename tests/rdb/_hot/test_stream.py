@@ -22,13 +22,15 @@ HEAD = (2, 1, 2, b"a", b"b", 0)
 SAME = (2, 0, 0, b"1", b"2", 5)
 OTHER = (0, 7, -5, 1, b"c", b"3", 6)
 GONE = (3, 1, 0, b"x", b"y", 5)
+GONE_OTHER = (1, 1, 0, 3, b"x", b"y", b"x", b"y", b"x", b"y", 10)
 
 
 def test_entries() -> None:
-    assert list(entries_of(node(*HEAD, *SAME, *GONE, *OTHER))) == [
-        ((1000, 5), [b"a", b"1", b"b", b"2"]),
-        ((1007, 0), [b"c", b"3"]),
-    ]
+    for gone in (GONE, GONE_OTHER):
+        assert list(entries_of(node(*HEAD, *SAME, *gone, *OTHER))) == [
+            ((1000, 5), [b"a", b"1", b"b", b"2"]),
+            ((1007, 0), [b"c", b"3"]),
+        ]
 
 
 def test_ids_that_wrap() -> None:
