@@ -15,7 +15,7 @@ import orjson
 
 from repltap.sink import ReplTapError
 from sinks.eventlog.audit import audit_partition
-from sinks.eventlog.files import LogError, list_segments, segment_path
+from sinks.eventlog.files import LogError, OffsetOutOfRangeError, list_segments, segment_path
 from sinks.eventlog.groups import Group, group_name, list_groups
 from sinks.eventlog.output import FORMATS, print_log
 from sinks.eventlog.reader import LogReader
@@ -81,7 +81,10 @@ def list_partitions(as_json: bool, **which: Any) -> None:
     for number, end in enumerate(commit.ends):
         with found.partition(number) as partition:
             earliest = partition.earliest()
-            first = partition.read(earliest)
+            try:
+                first = partition.read(earliest)
+            except OffsetOutOfRangeError:
+                first = []  # retention was quicker
             segments = [base for base in list_segments(partition.path) if base <= end.segment]
             rows.append(
                 {
@@ -161,15 +164,11 @@ def read(
         numbers = [partition]
     elif start.offset is not None and len(numbers) > 1:
         raise click.UsageError("--from OFFSET is of one partition: say which with --partition")
-    places = {}
-    for number in numbers:
-        with found.partition(number) as reader:
-            places[number] = start.resolve(reader)
     try:
         print_log(
             found,
             numbers,
-            places,
+            start.resolve,
             group=Group(found, group) if group else None,
             reset=reset,
             follow=follow,

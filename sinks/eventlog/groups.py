@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,7 +175,8 @@ class Consumer:
     Args:
         log: What is read.
         partitions: Which of them.
-        start: Where to begin by partition, where the group has not committed yet.
+        start: Finds where to begin where the group has not committed yet, such as
+            `PartitionReader.earliest`.
         group: Whose offsets are kept, None for nobody's.
         reset: Where to begin a partition whose offset is not held any more; None to raise.
 
@@ -189,7 +191,7 @@ class Consumer:
         self,
         log: LogReader,
         partitions: list[int],
-        start: dict[int, int],
+        start: Callable[[PartitionReader], int],
         *,
         group: Group | None = None,
         reset: str | None = None,
@@ -205,6 +207,7 @@ class Consumer:
         self._done: dict[int, int] = {}  # up to where it has been dealt with
         self._committed: dict[int, int] = {}
         self._held: dict[int, list[LogRecord]] = {}  # what a limit has left of a batch
+        self._fresh: set[int] = set()  # of which nothing was read, and no group knows a place
         self._turn = 0
         try:
             self.claim()
@@ -302,7 +305,8 @@ class Consumer:
 
     def _begin(self, reader: PartitionReader, state: GroupState | None) -> int:
         if state is None:
-            return self._start[reader.number]
+            self._fresh.add(reader.number)
+            return self._start(reader)
         if state.log == self._log.meta.id:
             return state.offset
         return self._lost(
@@ -319,8 +323,16 @@ class Consumer:
         while True:
             offset = self._next[reader.number]
             try:
-                return reader.read(offset)
+                records = reader.read(offset)
+                if records:
+                    self._fresh.discard(reader.number)
+                return records
             except OffsetOutOfRangeError as exc:
+                if reader.number in self._fresh:
+                    begin = self._start(reader)  # retention was quicker
+                    if begin != offset:
+                        self._next[reader.number] = self._done[reader.number] = begin
+                        continue
                 exc.hint = "--reset earliest or --reset latest goes on"
                 self._next[reader.number] = self._lost(exc)
 

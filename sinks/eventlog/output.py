@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import click
 import orjson
 
 from sinks.eventlog.batch import LogRecord
 from sinks.eventlog.groups import Consumer, Group
-from sinks.eventlog.reader import LogReader
+from sinks.eventlog.reader import LogReader, PartitionReader
 
 _POLL_SECONDS = 0.1
 _COMMIT_SECONDS = 0.5
@@ -64,7 +66,7 @@ FORMATS: Mapping[str, Format] = {"value": as_value, "full": as_text, "json": as_
 def print_log(
     log: LogReader,
     partitions: Sequence[int],
-    places: Mapping[int, int],
+    start: Callable[[PartitionReader], int],
     *,
     group: Group | None,
     reset: str | None,
@@ -77,7 +79,7 @@ def print_log(
     Args:
         log: What is read.
         partitions: Which of them.
-        places: Where to begin in each, if there is no group or it has not read it yet.
+        start: Finds where to begin, if there is no group or it has not read the partition yet.
         group: Whose member this is, None for nobody's.
         reset: As for `Consumer`.
         follow: Go on with what comes in, and with partitions that become free.
@@ -88,7 +90,7 @@ def print_log(
         BrokenPipeError: Nobody reads stdout any more.
         OffsetOutOfRangeError, CorruptLogError, LogError: As for `Consumer.poll`.
     """
-    with Consumer(log, list(partitions), dict(places), group=group, reset=reset) as consumer:
+    with Consumer(log, list(partitions), start, group=group, reset=reset) as consumer:
         if not follow and not consumer.partitions:
             click.echo("every partition is being read by other members of the group", err=True)
             return
@@ -98,27 +100,52 @@ def print_log(
             click.echo(f"read by other members of the group: partition {others}", err=True)
 
 
+class _Stop:
+    """A wish to end: SIGTERM or ctrl-C, once; the second time it is obeyed at once."""
+
+    def __init__(self) -> None:
+        self.wished = False
+        self._before: dict[int, Any] = {}  # Any: what `signal` returns
+
+    def __enter__(self) -> _Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._wish)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _wish(self, *_: object) -> None:
+        self.wished = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
 def _print(consumer: Consumer, *, follow: bool, left: int, write: Format) -> None:
     out = sys.stdout.buffer
     committed_at = time.monotonic()
-    try:
-        while left:
-            found = consumer.poll(left)
-            if found is None:
-                consumer.commit()
-                if not follow:
-                    break
-                time.sleep(_POLL_SECONDS)
-                consumer.claim()
-                continue
-            partition, records = found
-            out.write(b"".join([write(partition, record) for record in records]))
-            out.flush()
-            consumer.done()
-            left -= len(records)
-            if time.monotonic() - committed_at >= _COMMIT_SECONDS:
-                consumer.commit()
-                committed_at = time.monotonic()
-    finally:
-        # Also when it is interrupted: what was flushed need not be printed again.
-        consumer.commit()
+    with _Stop() as stop:
+        try:
+            while left and not stop.wished:
+                found = consumer.poll(left)
+                if found is None:
+                    consumer.commit()
+                    if not follow:
+                        break
+                    time.sleep(_POLL_SECONDS)
+                    consumer.claim()
+                    continue
+                partition, records = found
+                out.write(b"".join([write(partition, record) for record in records]))
+                out.flush()
+                consumer.done()
+                left -= len(records)
+                if time.monotonic() - committed_at >= _COMMIT_SECONDS:
+                    consumer.commit()
+                    committed_at = time.monotonic()
+        finally:
+            # Also after an error: what was flushed need not be printed again.
+            consumer.commit()

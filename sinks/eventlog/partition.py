@@ -57,7 +57,7 @@ class PartitionWriter:
         self._index = IndexBuilder(0)
         self._opened_at = 0.0
         self._dirty = False
-        self._renamed = False  # the directory has to be synced
+        self._renamed = False  # names have changed: the directory has to be synced
 
     def open(self, end: End, log: logging.Logger) -> None:
         """Go on at an end, undoing whatever was written after it.
@@ -70,7 +70,8 @@ class PartitionWriter:
             CorruptLogError: What was committed is not all there.
             OSError: The files can't be changed.
         """
-        self.path.mkdir(exist_ok=True)
+        if not self.path.exists():
+            self.path.mkdir()
         self._remove_after(end)
         if end.next_offset == end.segment:
             segment_path(self.path, end.segment).touch()
@@ -151,6 +152,7 @@ class PartitionWriter:
                 break
             for suffix in SUFFIXES:  # the .log first: a reader that finds none looks again
                 segment_path(self.path, base, suffix).unlink(missing_ok=True)
+            fsync_dir(self.path)  # else a power failure may leave an older one, and a gap
             total -= one.st_size
             removed += 1
         return removed
@@ -188,13 +190,13 @@ class PartitionWriter:
         base = self.end.next_offset
         self._index = IndexBuilder(base)
         self._open_files(base)
-        self._renamed = True
         self.end = End(base, 0, base)
 
     def _open_files(self, base: int) -> None:
         for suffix in SUFFIXES:
             path = segment_path(self.path, base, suffix)
             self._fds.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+        self._renamed = True
 
     def _remove_after(self, end: End) -> None:
         """Remove the segments that were begun after an end, and indexes without a segment."""

@@ -21,6 +21,7 @@ from sinks.eventlog.files import (
     LogError,
     Meta,
     NoLogError,
+    fsync_dir,
     load_commit,
     load_meta,
     partition_path,
@@ -87,7 +88,9 @@ class LogWriter:
         self._settings = settings
         self._clock = clock
         self._partitions: list[PartitionWriter] = []
-        directory.mkdir(exist_ok=True)
+        if not directory.exists():
+            directory.mkdir()
+            fsync_dir(directory.parent)
         self._lock = _lock(directory)
         try:
             self.meta, self.commit = self._load()
@@ -228,8 +231,10 @@ def _lock(directory: Path) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
+    except OSError as exc:
         os.close(fd)
+        if not isinstance(exc, BlockingIOError):
+            raise
         raise LogError(
             "another process writes this log",
             path=directory,

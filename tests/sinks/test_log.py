@@ -37,11 +37,10 @@ class LogTarget(Target):
     def sink(self) -> Sink:
         return LogSink(settings(self.directory, **self.changes))
 
-    def delivered(self) -> list[Any]:
+    def delivered(self, offset: int = 0) -> list[Any]:
         reader = LogReader(self.directory)
         found = []
         with reader.partition(0) as partition:
-            offset = 0
             while records := partition.read(offset):
                 assert [record.offset for record in records] == list(
                     range(offset, offset + len(records))

@@ -245,3 +245,25 @@ def test_nobody_reads_any_more(directory: Path) -> None:
     )
     assert done.returncode in (0, 141)
     assert done.stderr == b""
+
+
+def test_a_reader_that_is_asked_to_end_has_committed(directory: Path, tmp_path: Path) -> None:
+    """SIGTERM, again and again: each record is printed once."""
+    writer = open_log(directory)
+    printed, written = b"", COUNT
+    for number in range(3):
+        reader = Reader(directory, tmp_path / f"out{number}", "--group", "g")
+        wait_for("it prints", lambda reader=reader: reader.out.stat().st_size > 0, 60)
+        for _ in range(5):
+            add(writer, range(written, written + 10))
+            writer.make_commit("p")
+            written += 10
+        assert reader.close() == 0
+        printed += reader.out.read_bytes()
+        add(writer, range(written, written + 1))
+        writer.make_commit("p")
+        written += 1
+    writer.close()
+    last = Reader(directory, tmp_path / "last", "--group", "g")
+    wait_for("it ends", lambda: printed + last.out.read_bytes() == values(range(written)), 60)
+    assert last.close() == 0

@@ -11,7 +11,7 @@ import pytest
 from sinks.eventlog import groups as module
 from sinks.eventlog.files import CorruptLogError, LogError, OffsetOutOfRangeError, publish
 from sinks.eventlog.groups import Consumer, Group, group_name, list_groups
-from sinks.eventlog.reader import LogReader
+from sinks.eventlog.reader import LogReader, PartitionReader
 from tests.servers.waiting import wait_for
 from tests.sinks.eventlog.logs import add, make_log, numbers_of, open_log
 
@@ -30,7 +30,7 @@ def log(tmp_path: Path) -> LogReader:
 
 def member(log: LogReader, name: str | None = "g", **more: str | None) -> Consumer:
     group = None if name is None else Group(log, name)
-    return Consumer(log, [0, 1], {0: 0, 1: 0}, group=group, **more)
+    return Consumer(log, [0, 1], PartitionReader.earliest, group=group, **more)
 
 
 def take(consumer: Consumer, count: int = 10**6) -> list[int]:
@@ -72,14 +72,14 @@ def test_what_was_not_done_is_given_again(log: LogReader) -> None:
 def test_a_place_counts_before_anything_was_read(log: LogReader) -> None:
     """Who begins at the end gets, in the next run, what came in between."""
     group = Group(log, "late")
-    with Consumer(log, [0], {0: log.partition(0).latest()}, group=group) as consumer:
+    with Consumer(log, [0], PartitionReader.latest, group=group) as consumer:
         assert take(consumer) == []
         consumer.commit()
     writer = open_log(log.directory, partitions=2)
     add(writer, [100])
     writer.make_commit("p")
     writer.close()
-    with Consumer(log, [0], {0: log.partition(0).latest()}, group=group) as consumer:
+    with Consumer(log, [0], PartitionReader.latest, group=group) as consumer:
         assert take(consumer) == [100]
 
 
@@ -89,7 +89,7 @@ def test_a_limit_leaves_the_rest_of_a_batch(tmp_path: Path) -> None:
         writer.add(0, number, None, b"%d" % number, b"\0")
     writer.make_commit("p")
     writer.close()
-    with Consumer(LogReader(tmp_path / "log"), [0], {0: 0}) as consumer:
+    with Consumer(LogReader(tmp_path / "log"), [0], PartitionReader.earliest) as consumer:
         found = []
         while polled := consumer.poll(3):
             found.append([int(record.value) for record in polled[1]])
@@ -97,7 +97,7 @@ def test_a_limit_leaves_the_rest_of_a_batch(tmp_path: Path) -> None:
 
 
 def test_two_members_never_have_the_same_partition(log: LogReader) -> None:
-    with Consumer(log, [1], {1: 0}, group=Group(log, "g")) as other:
+    with Consumer(log, [1], PartitionReader.earliest, group=Group(log, "g")) as other:
         with member(log) as consumer:
             assert (consumer.partitions, consumer.missing) == ([0], [1])
             assert take(consumer) == list(range(0, COUNT, 2))
@@ -144,6 +144,17 @@ def test_an_offset_that_retention_has_removed(log: LogReader) -> None:
         assert min(n for n in take(consumer) if not n % 2) == 2 * earliest
 
 
+def test_retention_before_the_first_look(log: LogReader) -> None:
+    """Who asked for the earliest gets what is the earliest by then."""
+    with member(log, None) as consumer:
+        writer = open_log(log.directory, partitions=2, retain_bytes=0)
+        writer.retain()
+        writer.close()
+        earliest = log.partition(0).earliest()
+        assert earliest > 1
+        assert min(n for n in take(consumer) if not n % 2) == 2 * earliest
+
+
 def test_an_offset_of_a_log_that_was_there_before(log: LogReader, tmp_path: Path) -> None:
     with member(log) as consumer:
         take(consumer, 2)
@@ -154,8 +165,8 @@ def test_an_offset_of_a_log_that_was_there_before(log: LogReader, tmp_path: Path
     new = LogReader(tmp_path / "new")
     group = Group(new, "g")
     with pytest.raises(OffsetOutOfRangeError, match="of a log that was here before"):
-        Consumer(new, [0], {0: 0}, group=group)
-    with Consumer(new, [0], {0: 0}, group=group, reset="earliest") as consumer:
+        Consumer(new, [0], PartitionReader.earliest, group=group)
+    with Consumer(new, [0], PartitionReader.earliest, group=group, reset="earliest") as consumer:
         assert take(consumer) == [0, 1, 2]
 
 
