@@ -67,6 +67,7 @@ class RedisSink(Sink):
         self._session = ""
         self._groups = 0
         self._owned = False  # all that the target has is from this sink
+        self._failure = ""  # what the target has refused, until it is marked there
 
     # What the runner calls.
 
@@ -84,8 +85,13 @@ class RedisSink(Sink):
         found = self._read_checkpoint()
         if found is not None:
             self._owned = found.owned
-            self._check_checkpoint(found)
+            failure = found.failure
+            if self._failure and not failure:
+                failure = self._failure
+                self._mark(found.place)  # the connection was lost before that could be done
+            self._check_checkpoint(found, failure)
             return found.place
+        self._failure = ""
         self._owned = server.keys == 0
         self._check_first(server)
         return None
@@ -153,6 +159,12 @@ class RedisSink(Sink):
         now = self._connect()
         if before is not None and (before.name, before.databases) != (now.name, now.databases):
             raise SinkError(f"{self._address} is another server now", kind=SinkErrorKind.AWAY)
+        if self._get_checkpoint() != self._written:
+            # Its last second may be lost; what is missing can be given again at once.
+            raise SinkError(
+                f"{self._address} does not have what was written to it last",
+                kind=SinkErrorKind.AWAY,
+            )
 
     def _warn(self, server: Server) -> None:
         assert self._context is not None
@@ -178,7 +190,6 @@ class RedisSink(Sink):
             )
 
     def _read_checkpoint(self) -> Checkpoint | None:
-        assert self._connection is not None
         assert self._server is not None
         if self._db >= self._server.databases:
             raise SinkError(
@@ -187,13 +198,7 @@ class RedisSink(Sink):
                 kind=SinkErrorKind.UNSUPPORTED,
                 passes=False,
             )
-        self._connection.send(pack((b"SELECT", b"%d" % self._db)) + pack((b"GET", self._key)))
-        reply: object = None
-        for cmd in ("SELECT", "GET"):
-            reply = self._connection.reply()
-            if isinstance(reply, hiredis.ReplyError):
-                raise refused(self._address, str(reply), cmd)
-        self._written = reply if isinstance(reply, bytes) else None
+        self._written = self._get_checkpoint()
         if self._written is None:
             return None
         try:
@@ -206,7 +211,22 @@ class RedisSink(Sink):
                 passes=False,
             ) from None
 
-    def _check_checkpoint(self, found: Checkpoint) -> None:
+    def _get_checkpoint(self) -> bytes | None:
+        reply = self._call(b"GET", self._key)
+        return reply if isinstance(reply, bytes) else None
+
+    def _call(self, *words: bytes) -> object:
+        """Execute a command in the checkpoint's database, outside of a transaction."""
+        assert self._connection is not None
+        self._connection.send(pack((b"SELECT", b"%d" % self._db)) + pack(words))
+        reply: object = None
+        for cmd in (b"SELECT", words[0]):
+            reply = self._connection.reply()
+            if isinstance(reply, hiredis.ReplyError):
+                raise refused(self._address, str(reply), cmd.decode())
+        return reply
+
+    def _check_checkpoint(self, found: Checkpoint, failure: str) -> None:
         assert self._context is not None
         context = self._context
         if (found.sink, found.source) != (context.name, context.source):
@@ -217,8 +237,8 @@ class RedisSink(Sink):
                 kind=SinkErrorKind.REFUSED,
                 passes=False,
             )
-        if found.failure and self.settings["on_error"] == "stop":
-            raise self._diverged(found.failure)
+        if failure and self.settings["on_error"] == "stop":
+            raise self._diverged(failure)
 
     def _check_first(self, server: Server) -> None:
         """Check a target without a checkpoint."""
@@ -343,18 +363,16 @@ class RedisSink(Sink):
             self._context.log.warning("the data of %s differ: %s", self._address, failure)
             self._context.discarded(outcome.failed, intentional=False)
             return
-        # So that it does not go on after a restart, as if nothing had happened.
-        value = self._checkpoint(place, failure).dump()
-        assert self._connection is not None
-        self._connection.send(
-            pack((b"SELECT", b"%d" % self._db)) + pack((b"SET", self._key, value))
-        )
-        for cmd in ("SELECT", "SET"):
-            reply = self._connection.reply()
-            if isinstance(reply, hiredis.ReplyError):
-                raise refused(self._address, str(reply), cmd)
-        self._written = value
+        self._failure = failure
+        self._mark(place)
         raise self._diverged(failure)
+
+    def _mark(self, place: str) -> None:
+        """Say in the target what it has refused: else a restart goes on as if nothing had been."""
+        value = self._checkpoint(place, self._failure).dump()
+        self._call(b"SET", self._key, value)
+        self._written = value
+        self._failure = ""
 
     def _diverged(self, failure: str) -> SinkError:
         assert self._context is not None

@@ -13,6 +13,7 @@ from repltap.sink import AnyRecord, Kind, Record, SinkError, SinkErrorKind
 from sinks.redis import RedisSink
 from tests.servers.client import Client
 from tests.servers.lab import Lab, laboratory
+from tests.servers.proxy import Direction, Fault, Proxy
 from tests.servers.server import Server
 from tests.sinks.contract import SinkContract, Target
 from tests.sinks.driver import StubContext, place_of
@@ -198,6 +199,35 @@ def test_a_connection_that_the_target_closes_when_idle_is_made_again(
     sink.write([stream.command(b"SET", b"k", b"v")])
     sink.commit(place_of(2))
     assert server.call("GET", "k") == b"v"
+
+
+def test_a_target_that_has_gone_back_is_noticed_without_anything_to_write(
+    server: Server, sink: RedisSink
+) -> None:
+    sink.open(StubContext())
+    sink.commit(place_of(1))
+    before = server.call("GET", KEY)
+    sink.commit(place_of(2))
+    # As after a crash that has cost it the end of its AOF.
+    server.call("SET", KEY, before)
+    server.call("CLIENT", "KILL", "TYPE", "normal")
+    with pytest.raises(SinkError, match="does not have what was written to it last"):
+        sink.idle()
+    sink.close()
+    assert run(sink) == place_of(1)
+
+
+def test_an_error_is_not_forgotten_where_it_could_not_be_marked(lab: Lab, server: Server) -> None:
+    # Within what marks it, which is sent when EXEC has been answered.
+    cut = Fault(direction=Direction.TO_SERVER, at=b"EXEC\r\n", after_bytes=10)
+    with Proxy(server.port, cut) as proxy:
+        sink = redis_sink(proxy.port)
+        error = failure(sink, [Stream().command(b"LSET", b"no", b"0", b"hunter2")])
+        assert error.kind is SinkErrorKind.AWAY
+        assert "failure" not in checkpoint(server)
+        assert "refused LSET" in str(failure(sink))
+        assert "refused LSET" in checkpoint(server)["failure"]
+        assert "refused LSET" in str(failure(redis_sink(server.port)))
 
 
 # What the target refuses
