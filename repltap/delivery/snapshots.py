@@ -23,7 +23,8 @@ from repltap.store.snapshot import Snapshot
 
 _BATCH_RECORDS: Final = 1000
 _BATCH_BYTES: Final = 1 << 20
-"""In the file; what comes out of compressed or packed values is bounded by the reader's parts."""
+_BATCH_MEMORY: Final = 16 << 20
+"""Bytes of the file, and in memory: a thousand small compressed values can be a gigabyte."""
 
 _KEY_BYTES: Final = 6 << 20
 _KEY_MEMORY: Final = 32 << 20
@@ -115,8 +116,11 @@ class SnapshotFeed:
         records: list[SnapshotRecord] = []
         ordinal, begun = 0, 0
         held = 0  # of a key that is not at its end
+        taken = 0  # memory, of what is not given out yet
         is_whole = True
         for item in reader:
+            if isinstance(item, Entry):
+                taken += _weight(item)
             for found in self._records(item, ordinal):
                 ordinal += 1
                 if ordinal > skip:
@@ -127,12 +131,12 @@ class SnapshotFeed:
                 held = 0 if is_whole else held + _size(found)
                 if held >= _KEY_MEMORY or reader.offset - begun >= _KEY_BYTES:
                     is_whole = True  # whole enough
-                if is_whole and len(records) >= _BATCH_RECORDS:
-                    yield Part(records, ordinal, reader.offset - begun)
-                    records, begun = [], reader.offset
+                if is_whole and (len(records) >= _BATCH_RECORDS or taken >= _BATCH_MEMORY):
+                    yield Part(records, max(ordinal, skip), reader.offset - begun)
+                    records, begun, taken = [], reader.offset, 0
             if is_whole and reader.offset - begun >= _BATCH_BYTES:
                 yield Part(records, max(ordinal, skip), reader.offset - begun)
-                records, begun = [], reader.offset
+                records, begun, taken = [], reader.offset, 0
         yield Part(records, max(ordinal, skip), reader.offset - begun)
 
     def _records(self, item: Item, ordinal: int) -> Iterator[SnapshotRecord]:
@@ -232,6 +236,12 @@ class Shelf:
             self.damaged[identity[0]] = str(exc)
             self._whole[identity] = False
         return self._whole[identity]
+
+
+def _weight(entry: Entry) -> int:
+    """Tell about how much memory an entry takes."""
+    value = len(entry.value) if isinstance(entry.value, bytes) else entry.packed_bytes
+    return value + len(entry.payload or b"")
 
 
 def _size(record: SnapshotRecord) -> int:

@@ -11,7 +11,7 @@ from repltap.position import ReplId
 from repltap.sink import SnapshotRecord
 from repltap.store.snapshot import Snapshot
 from tests.delivery.stored import Stored, sets
-from tests.rdb.build import key, rdb, string, strings
+from tests.rdb.build import key, length, rdb, string, strings
 from tests.stored import REPLID, START, add_snapshot
 
 KEYS = tuple(b"key:%d" % n for n in range(2500))
@@ -158,3 +158,29 @@ def test_a_file_that_does_not_say_its_database(tmp_path: Path) -> None:
     snapshot = newest(tmp_path)
     assert snapshot is not None
     assert stream_db(snapshot) is None
+
+
+def packed(size: int) -> bytes:
+    """A compressed string of one letter: a letter, and references to it."""
+    body, left = b"\x00a", size - 1
+    while left >= 9:
+        count = min(left, 264)
+        body += bytes([0xE0, count - 9, 0])
+        left -= count
+    body += bytes([left - 1]) + b"a" * left if left else b""
+    return b"\xc3" + length(len(body)) + length(size) + body
+
+
+def test_small_values_that_become_large_are_no_large_batch(tmp_path: Path) -> None:
+    stored = Stored(tmp_path).begin(keys=None)
+    size = 1 << 20
+    body = b"".join(key(0, b"k:%d" % n, packed(size)) for n in range(60))
+    add_snapshot(stored.history, rdb(body))
+    snapshot = newest(tmp_path)
+    assert snapshot is not None
+    assert snapshot.size_bytes < size
+    feed = SnapshotFeed(snapshot, replid=ReplId(REPLID), source="m")
+    sizes = [sum(len(r.value) for r in part.records) for part in feed.parts()]  # type: ignore[arg-type]
+    feed.close()
+    assert sum(sizes) == 60 * size
+    assert max(sizes) <= 20 * size
