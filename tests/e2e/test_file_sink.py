@@ -108,7 +108,8 @@ def test_killed_at_any_moment(lab: Lab, sink: dict[str, str | int | float], kill
     """Under load, `kill -9` at a random moment again and again."""
     rng = random.Random(5)
     directory = out(lab)
-    master = lab.master(PROGRAM)
+    # The raw replica acknowledges nothing.
+    master = lab.master(PROGRAM, repl_timeout=3600)
     with Capture(master) as capture:
         relay = lab.relay(master)
         relay.wait_link()
@@ -121,10 +122,11 @@ def test_killed_at_any_moment(lab: Lab, sink: dict[str, str | int | float], kill
                 # Some while it starts, some right behind a commit, most in its work.
                 before = worker.place.get("offset")
                 if rng.random() < 0.7:
-                    wait_for("it commits", lambda: worker.place.get("offset") != before)  # noqa: B023
+                    wait_for("it commits", lambda: worker.place.get("offset") != before, 60)  # noqa: B023
                 Load(master, features=features(master), seed=rng.random()).write(rng.randrange(60))
                 worker.kill()
                 places.add(worker.place.get("offset"))
+                capture.read(master.offset)
         end = master.offset
         wait_for("the relay has all", lambda: relay.offset >= end)
         worker.deliver_all()
@@ -142,7 +144,8 @@ def test_killed_at_any_moment(lab: Lab, sink: dict[str, str | int | float], kill
 def test_the_worker_of_a_relay_is_killed(lab: Lab) -> None:
     """And the relay itself, with what was not committed."""
     directory = out(lab)
-    master = lab.master(PROGRAM)
+    # The raw replica acknowledges nothing.
+    master = lab.master(PROGRAM, repl_timeout=3600)
     with Capture(master) as capture:
         spec = f"file:{directory}/audit.jsonl,rotate_bytes=64kb,commit_seconds=0.05"
         relay = lab.relay(master, sink=spec)
@@ -151,7 +154,7 @@ def test_the_worker_of_a_relay_is_killed(lab: Lab) -> None:
         for seed in range(4):
             before = held(directory)
             Load(master, features=features(master), seed=seed).write(150)
-            wait_for("something is written", lambda: held(directory) > before)  # noqa: B023
+            wait_for("something is written", lambda: held(directory) > before, 60)  # noqa: B023
             workers = relay.children()
             if seed % 2:
                 for worker in workers:
@@ -172,7 +175,7 @@ def test_the_worker_of_a_relay_is_killed(lab: Lab) -> None:
             except FileNotFoundError:
                 return False  # it has another name now
 
-        wait_for("all is written", has_ended)
+        wait_for("all is written", has_ended, 60)
     found = delivered(directory)
     assert_same(found[: len(expected)], expected)
     assert len(files(directory)) > 3
@@ -203,7 +206,7 @@ def test_commands_with_a_snapshot_make_the_same_dataset(lab: Lab, compression: s
     for _ in range(4):
         before = worker.place
         worker.start()
-        wait_for("it commits", lambda: worker.place != before)  # noqa: B023
+        wait_for("it commits", lambda: worker.place != before, 60)  # noqa: B023
         worker.kill()
         ordinals.add((worker.place["phase"], worker.place.get("ordinal")))
     Load(master, features=features(master), seed=4).write(300)
@@ -267,7 +270,8 @@ def test_a_disk_that_fills_up(lab: Lab) -> None:
     if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:
         pytest.skip("no mount namespaces for this user")
     directory = out(lab)
-    master = lab.master(PROGRAM)
+    # The raw replica acknowledges nothing.
+    master = lab.master(PROGRAM, repl_timeout=3600)
     with Capture(master) as capture:
         relay = lab.relay(master)
         relay.wait_link()

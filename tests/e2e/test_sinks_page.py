@@ -90,7 +90,7 @@ def test_the_sample_in_a_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     modules.mkdir()
     (modules / "http_sink.py").write_text(sample())
     monkeypatch.setenv("PYTHONPATH", str(modules))
-    master = lab.master(PROGRAM)
+    master = lab.master(PROGRAM, repl_timeout=3600)
     config = lab.directory / "repltap.toml"
     (lab.directory / "token").write_text("s3cret\n")
     with Endpoint() as endpoint, Capture(master) as capture:
