@@ -364,6 +364,8 @@ class Journey:
             going_on = replace(place, ordinal=part.ordinal)
             return Step(records=part.records, place=going_on, size=part.size)
         snapshot = feed.snapshot
+        for what, count in feed.losses.counts.items():
+            self._log.warning("the snapshot holds what is no record: %s (%d)", what, count)
         self.close()
         going_on = self._behind(snapshot, place)
         return Step(records=(self._notices.snapshot_end(place),), place=going_on, commit_after=True)

@@ -15,6 +15,7 @@ from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.position import Offset, ReplId
 from repltap.rdb._hot.source import Limits
 from repltap.rdb.entries import Entry, Function, Item, Strings, expand
+from repltap.rdb.losses import Losses
 from repltap.rdb.reader import RdbReader
 from repltap.sink import SnapshotRecord
 from repltap.store.metadata import storage_error
@@ -73,6 +74,9 @@ class SnapshotFeed:
         source: The configured name of the upstream.
         reading: Who is told of it; None for nobody.
 
+    Attributes:
+        losses: What it holds that is no record.
+
     Raises:
         NotRetainedError: It has been removed.
         DataDirError: It can't be opened.
@@ -87,6 +91,7 @@ class SnapshotFeed:
         reading: SnapshotReading | None = None,
     ) -> None:
         self.snapshot = snapshot
+        self.losses = Losses()
         self._replid = replid
         self._source = source
         self._reading = reading
@@ -150,6 +155,8 @@ class SnapshotFeed:
                 self._source, self._replid, self.snapshot.offset, ordinal, None, None, "function",
                 item.code, None, 0, True, self._ts_ms, None, False, item,
             )  # fmt: skip
+        else:
+            self.losses.see(item)
 
     def _record(self, entry: Entry, ordinal: int) -> SnapshotRecord:
         made: SnapshotRecord = _new(

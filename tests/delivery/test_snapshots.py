@@ -101,6 +101,20 @@ def test_libraries_are_records_too(tmp_path: Path) -> None:
     assert (plain.key, plain.ordinal) == (b"k", 1)
 
 
+def test_what_is_no_record_is_counted(tmp_path: Path) -> None:
+    """A module's data beside the keys: nobody can be given it, and somebody is told."""
+    stored = Stored(tmp_path).begin(keys=None)
+    module = b"\xf7" + length(1 << 10) + length(2) + length(2) + b"\x00"
+    add_snapshot(stored.history, rdb(module + key(0, b"k", string(b"v"))))
+    snapshot = newest(tmp_path)
+    assert snapshot is not None
+    feed = SnapshotFeed(snapshot, replid=ReplId(REPLID), source="m")
+    assert [len(part.records) for part in feed.parts()] == [1]
+    feed.close()
+    assert list(feed.losses.counts.values()) == [1]
+    assert "beside the keys" in next(iter(feed.losses.counts))
+
+
 def test_the_newest_whose_tail_is_there_is_taken(tmp_path: Path) -> None:
     stored = Stored(tmp_path).begin(sets(*range(100)))
     first = newest(tmp_path)
