@@ -108,6 +108,11 @@ def given_all(notes: Notes, counting: Counting) -> None:
     assert notes.counted() == counting.all()
 
 
+def stored(relay: Relay, master: Server) -> None:
+    """Wait until the relay has everything that was written."""
+    wait_for("the journal", lambda: relay.status()["journal"]["end_offset"] >= master.offset)
+
+
 def worker(relay: Relay, name: str, other_than: int | None = None) -> int:
     """Give a sink's process, once it runs and is another one."""
 
@@ -257,9 +262,9 @@ def test_an_old_history_is_kept_until_the_sink_has_finished_it(lab: Lab) -> None
     (old,) = histories.iterdir()
     with notes.fault("away"):
         counting.write(50)
-        wait_for("the journal", lambda: relay.status()["journal"]["end_offset"] >= master.offset)
         # Twice: both are full resyncs under a replid that nobody knows.
         for _ in range(2):
+            stored(relay, master)  # what has not come before the link is cut never will
             before = relay.status()["journal"]["replid"]
             master.call("DEBUG", "CHANGE-REPL-ID")
             master.call("CLIENT", "KILL", "TYPE", "replica")
@@ -308,7 +313,7 @@ def test_at_a_stop_sinks_deliver_what_is_stored(lab: Lab) -> None:
     master, relay, counting = start(lab, notes)
     for _ in range(3):
         counting.write(500)
-        wait_for("the journal", lambda: relay.status()["journal"]["end_offset"] >= master.offset)
+        stored(relay, master)
         pid = worker(relay, "a")
         assert relay.stop() == 0
         assert notes.counted() == counting.all()
