@@ -6,6 +6,7 @@ the old one is let go; the records are given again from the last commit on.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,6 +22,11 @@ _STOPPING_SECONDS = 5.0
 """What brokers that take nothing are given when the sink is told to stop."""
 
 _QUEUE_FULL_SECONDS = 0.02
+
+_MAX_LEFT = 8
+"""So many producers, of some MB each, may hang in a call that does not return."""
+
+_left: list[threading.Thread] = []  # calls that have not returned
 
 
 class Client:
@@ -64,14 +70,15 @@ class Client:
         if config.get("delivery.report.only.error"):
             callbacks["on_delivery"] = self._delivered
         try:
-            self.producer = library.Producer({**config, **callbacks})
+            # Nobody else may keep it, nor one of its methods: see `close`.
+            self.producer: Any = library.Producer({**config, **callbacks})
         except library.KafkaException as exc:
             raise wrong_configuration(exc) from None
         self.exception: type[Exception] = library.KafkaException
 
     def __len__(self) -> int:
         """How many messages wait for an answer."""
-        return len(self.producer)
+        return 0 if self.producer is None else len(self.producer)
 
     def produce(
         self,
@@ -193,6 +200,49 @@ class Client:
                 self.moved()
                 return made
 
+    def call(self, what: str, method: str, *, seconds: float | None = None) -> None:
+        """Call a method of the producer that takes a timeout, as `retry` does."""
+
+        def ask(step: float) -> None:
+            # Not the bound method itself: the traceback of an error would keep it, and with it
+            # the producer.
+            getattr(self.producer, method)(step)
+
+        self.retry(what, ask, seconds=seconds)
+
+    def watched(self, what: str, call: Callable[[], None]) -> None:
+        """Make a call that may never return, in a thread of its own.
+
+        Raises:
+            SinkError: It failed, or took too long. In that case it goes on, and keeps the producer.
+            RuntimeError: Too many calls did not return.
+        """
+        raised: list[Exception] = []
+
+        def run() -> None:
+            try:
+                call()
+            except self.exception as exc:
+                raised.append(exc)
+
+        thread = threading.Thread(target=run, name="kafka-call", daemon=True)
+        thread.start()
+        began = time.monotonic()
+        end = began + self.timeout_seconds
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(STEP_SECONDS)
+            if self.stopping():
+                end = min(end, began + _STOPPING_SECONDS)
+        if thread.is_alive():
+            _left.append(thread)
+            _left[:] = [one for one in _left if one.is_alive()]
+            if len(_left) > _MAX_LEFT:
+                # A new process has none of them; whoever started this one starts it again.
+                raise RuntimeError(f"{len(_left)} calls of librdkafka did not return")
+            raise self.away(f"{what}: no answer")
+        if raised:
+            raise self.error(raised[0], what) from None
+
     def error(self, exc: Exception, what: str) -> SinkError:
         """Make an error of what a call raised, or of what was said of its reason."""
         said = self._said if self._refused() else self._reason(exc.args[0])
@@ -224,9 +274,14 @@ class Client:
 
     def close(self) -> None:
         """Let go of what waits; never blocks for long."""
+        if self.producer is None:
+            return
         with suppress(self.exception):
             # What is under way may still arrive; that is in order, so it does no harm.
             self.producer.purge(in_queue=True, in_flight=False, blocking=False)
+        # The last reference, unless a call has not returned: it ends now, and sends nothing more
+        # that the next one could take for its own.
+        self.producer = None
 
     def _refused(self) -> bool:
         return self._said is not None and is_refusal(self._said)

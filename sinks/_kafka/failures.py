@@ -88,7 +88,8 @@ def failure(error: Any, what: str) -> SinkError:  # Any: a KafkaError
             passes=False,
         )
     if name in _NO_TOPIC:
-        return SinkError(message, hint="create the topic, or set create_partitions", passes=False)
+        # It was there when the sink was opened: what opens it again can create it.
+        return SinkError(message, hint="create the topic, or set create_partitions")
     if name in _TOO_LARGE:
         return SinkError(
             message,

@@ -44,10 +44,10 @@ class Brokers(NamedTuple):
 
 
 def brokers(raw: object) -> Brokers:
-    """Read HOST:PORT[;HOST:PORT...][/TOPIC]; in a file the servers may be a list."""
-    if isinstance(raw, list) and all(isinstance(one, str) for one in raw):
-        raw = ";".join(raw)
-    wanted = ValueError(f"{raw!r} is not HOST:PORT/TOPIC; more brokers: HOST:PORT;HOST:PORT/TOPIC")
+    """Read HOST:PORT[,HOST:PORT...][/TOPIC]; `;` for a comma, or a list, is the same."""
+    if isinstance(raw, list | tuple) and all(isinstance(one, str) for one in raw):
+        raw = ",".join(raw)
+    wanted = ValueError(f"{raw!r} is not HOST:PORT/TOPIC; more brokers: HOST:PORT,HOST:PORT/TOPIC")
     if not isinstance(raw, str):
         raise wanted
     hosts, slash, topic = raw.partition("/")
@@ -73,7 +73,7 @@ def library_settings(raw: object) -> Mapping[str, str]:
         raw = [one for one in raw.split(";") if one.strip()]
     if isinstance(raw, Mapping):
         pairs = list(_flat(raw, ""))
-    elif isinstance(raw, list) and all(isinstance(one, str) and "=" in one for one in raw):
+    elif isinstance(raw, list | tuple) and all(isinstance(one, str) and "=" in one for one in raw):
         pairs = [tuple(part.strip() for part in one.split("=", 1)) for one in raw]
     else:
         raise ValueError("must be name=value, with ; between, such as linger.ms=20")
@@ -103,7 +103,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="brokers",
         parse=brokers,
-        help="HOST:PORT/TOPIC; several with ; between.",
+        help="HOST:PORT/TOPIC; several with commas between.",
         required=True,
     ),
     Option(name="topic", parse=topic_name, help="The topic, if it is not part of brokers."),
@@ -189,6 +189,7 @@ def connection(settings: Mapping[str, Any]) -> dict[str, Any]:
         "client.id": "repltap",
         # Errors come through calls and are told with context: its own lines would repeat them.
         "log_level": 2,
+        "reconnect.backoff.max.ms": 2000,  # 10 s by itself: long for brokers that are back
         **settings["kafka"],
         "bootstrap.servers": settings["brokers"].servers,
     }

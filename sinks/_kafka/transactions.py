@@ -80,7 +80,7 @@ class Transactions:
             SinkError: The brokers can't be reached, or refuse.
         """
         what = f"the transactional id {self._name} could not be taken over"
-        self._client.retry(what, self._client.producer.init_transactions)
+        self._client.call(what, "init_transactions")
         known = self._offset
         config = {
             **self._config,
@@ -169,14 +169,15 @@ class Transactions:
         """
         if self._began is None:
             return
-        producer = self._client.producer
         offset = self._client.deliver(self._topic, self._name.encode(), place.encode())
         mark = self._library.TopicPartition(self._topic, 0, offset)
-        self._client.retry(
+        # A connection that is lost meanwhile can let librdkafka wait for ever, whatever the timeout
+        # (its issue 5456, seen with 2.16).
+        self._client.watched(
             "the place could not be added to the transaction",
-            lambda seconds: producer.send_offsets_to_transaction([mark], self._group, seconds),
+            lambda: self._client.producer.send_offsets_to_transaction([mark], self._group, -1),
         )
-        self._client.retry("a transaction could not be committed", producer.commit_transaction)
+        self._client.call("a transaction could not be committed", "commit_transaction")
         self._offset = offset
         self._began = None
 
@@ -186,8 +187,9 @@ class Transactions:
             return
         self._began = None
         try:
-            abort = self._client.producer.abort_transaction
-            self._client.retry("a transaction could not be aborted", abort, seconds=STEP_SECONDS)
+            self._client.call(
+                "a transaction could not be aborted", "abort_transaction", seconds=STEP_SECONDS
+            )
         except SinkError as exc:
             self._context.log.debug("%s: the next producer does it", exc)
 

@@ -21,12 +21,11 @@ import zstandard
 
 from tests.servers.ports import free_port
 from tests.servers.process import Process
+from tests.servers.proxy import Proxy
 from tests.servers.waiting import wait_for
 
 _FETCH, _FETCH_VERSION = 1, 4
-_METADATA, _METADATA_VERSION = 3, 1
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
-_NONE, _GZIP, _ZSTD = 0, 1, 4
 _BATCH_HEAD = struct.Struct(">qiibIhiqqqhii")
 
 
@@ -56,18 +55,23 @@ class Message(NamedTuple):
         """The record's."""
         return self.headers["id"].decode()
 
+    @property
+    def end(self) -> int:
+        """Where the stream goes on behind it."""
+        return int(self.headers["offset"])
+
 
 class Broker:
     """Tansu, which keeps everything in memory: what it held is gone when it is killed.
 
     Args:
         directory: For its log.
-        advertised_port: What clients are told to connect to, such as a proxy's; None: its own.
+        proxied: Clients are told to connect through `proxy`.
     """
 
-    def __init__(self, directory: Path, advertised_port: int | None = None) -> None:
+    def __init__(self, directory: Path, *, proxied: bool = False) -> None:
         self.port = free_port()
-        self.advertised_port = advertised_port or self.port
+        self.proxy = Proxy(self.port) if proxied else None
         self.process = Process("tansu", directory)
 
     def __enter__(self) -> Broker:
@@ -81,11 +85,13 @@ class Broker:
         trace: TracebackType | None,
     ) -> None:
         self.process.kill()
+        if self.proxy is not None:
+            self.proxy.close()
 
     @property
     def address(self) -> str:
         """What clients connect to."""
-        return f"127.0.0.1:{self.advertised_port}"
+        return f"127.0.0.1:{self.proxy.port if self.proxy else self.port}"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -117,6 +123,11 @@ class Broker:
         with Fetcher(self.port) as fetcher:
             found = [m for p in range(partitions) for m in fetcher.read(topic, p)]
         return [m for m in found if m.committed or not committed]
+
+    def end(self, topic: str, partitions: int = 1) -> int:
+        """Count what was ever written, markers of transactions included."""
+        with Fetcher(self.port) as fetcher:
+            return sum(fetcher.end(topic, partition) for partition in range(partitions))
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
@@ -167,11 +178,17 @@ class Fetcher:
             if at >= end:
                 return [m._replace(committed=outcome.get(i)) for i, m in enumerate(found)]
 
-    def _fetch(self, topic: str, partition: int, offset: int) -> tuple[bytes, int]:
+    def end(self, topic: str, partition: int) -> int:
+        """Return the offset of the next message."""
+        return self._fetch(topic, partition, 0, 1)[1]
+
+    def _fetch(
+        self, topic: str, partition: int, offset: int, size: int = 16 << 20
+    ) -> tuple[bytes, int]:
         name = topic.encode()
-        body = struct.pack(">iiiibi", -1, 100, 1, 16 << 20, 0, 1)
+        body = struct.pack(">iiiibi", -1, 100, 0, size, 0, 1)
         body += struct.pack(f">h{len(name)}si", len(name), name, 1)
-        body += struct.pack(">iqi", partition, offset, 16 << 20)
+        body += struct.pack(">iqi", partition, offset, size)
         head = struct.pack(">hhih", _FETCH, _FETCH_VERSION, 1, -1)
         self._socket.sendall(struct.pack(">i", len(head + body)) + head + body)
         (size,) = struct.unpack(">i", self._file.read(4))
@@ -206,9 +223,9 @@ def _batches(data: bytes) -> Iterator[_Batch]:
         records = data[at + _BATCH_HEAD.size : at + 12 + length]
         at += 12 + length
         match attributes & 7:
-            case 1:
+            case 1:  # gzip
                 records = gzip.decompress(records)
-            case 4:
+            case 4:  # zstd
                 records = zstandard.ZstdDecompressor().decompressobj().decompress(records)
             case other:
                 assert other == 0, f"compression {other} is not read here"

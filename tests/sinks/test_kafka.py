@@ -17,7 +17,6 @@ from sinks._kafka.partitions import Partitions
 from sinks._kafka.settings import OPTIONS
 from sinks.kafka import KafkaSink
 from tests.servers.kafka import Broker, Message
-from tests.servers.proxy import Proxy
 from tests.sinks.contract import SinkContract, Target
 from tests.sinks.driver import StubContext
 from tests.sinks.records import Batch, Stream, document, entry, flat, numbered
@@ -40,9 +39,8 @@ class KafkaTarget(Target):
 
     large_value_bytes = 512 << 10
 
-    def __init__(self, broker: Broker, proxy: Proxy, delivery: str) -> None:
+    def __init__(self, broker: Broker, delivery: str) -> None:
         self.broker = broker
-        self.proxy = proxy
         self.delivery = delivery
         self.exactly_once = self.keeps_place = delivery == "transactional"
 
@@ -61,12 +59,15 @@ class KafkaTarget(Target):
         return [json.loads(message.value) for message in self.broker.read(TOPIC)]
 
     def failing(self) -> AbstractContextManager[None]:
+        proxy = self.broker.proxy
+        assert proxy is not None
+
         @contextmanager
         def cut() -> Iterator[None]:
-            self.proxy.weather.refusing = True
-            self.proxy.cut()
+            proxy.weather.refusing = True
+            proxy.cut()
             yield
-            self.proxy.weather.clear()
+            proxy.weather.clear()
 
         return cut()
 
@@ -74,12 +75,9 @@ class KafkaTarget(Target):
 @pytest.fixture(params=["idempotent", "transactional"])
 def target(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[KafkaTarget]:
     """A broker of its own for each test."""
-    proxy = Proxy(0)
-    broker = Broker(tmp_path, proxy.port)
-    proxy.target_port = broker.port
-    with proxy, broker:
+    with Broker(tmp_path, proxied=True) as broker:
         broker.create(TOPIC)
-        yield KafkaTarget(broker, proxy, request.param)
+        yield KafkaTarget(broker, request.param)
 
 
 class TestContract(SinkContract):

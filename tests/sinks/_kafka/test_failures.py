@@ -22,7 +22,7 @@ NAMES = {KafkaError(code).name(): code for code in vars(KafkaError).values() if 
         ("TOPIC_AUTHORIZATION_FAILED", SinkErrorKind.REFUSED, False),
         ("MSG_SIZE_TOO_LARGE", SinkErrorKind.UNSUPPORTED, False),
         ("UNSUPPORTED_VERSION", SinkErrorKind.UNSUPPORTED, False),
-        ("UNKNOWN_TOPIC_OR_PART", SinkErrorKind.OTHER, False),
+        ("UNKNOWN_TOPIC_OR_PART", SinkErrorKind.OTHER, True),
         ("KAFKA_STORAGE_ERROR", SinkErrorKind.FULL, True),
         ("_GAPLESS_GUARANTEE", SinkErrorKind.OTHER, True),
     ],
