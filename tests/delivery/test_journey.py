@@ -152,7 +152,7 @@ def test_without_a_snapshot_it_waits(tmp_path: Path) -> None:
         given(tmp_path, Target(), mode=SnapshotMode.INITIAL)
 
 
-@pytest.mark.parametrize("kind", [StateSink, PlaceSink])
+@pytest.mark.parametrize("kind", [PlainSink, StateSink, PlaceSink])
 @pytest.mark.parametrize("seed", range(25))
 def test_whatever_happens_a_sink_ends_with_the_data_of_the_master(
     tmp_path: Path, seed: int, kind: type[PlainSink]
@@ -164,7 +164,10 @@ def test_whatever_happens_a_sink_ends_with_the_data_of_the_master(
     said: dict[str, Any] = {"mode": SnapshotMode.WHEN_NEEDED, "pace": Pace(commit_bytes=100)}
 
     def work() -> None:
-        target.step = KillAt(rng.randrange(1, 60))
+        # What was written and not committed stays in a plain target, and nobody knows of it: if a
+        # failover takes that back before the next start, it can't be told.
+        if kind is not PlainSink:
+            target.step = KillAt(rng.randrange(1, 60))
         world.log.append("work")
         try:
             deliver(tmp_path, target, kind, **said)
