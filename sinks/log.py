@@ -180,17 +180,18 @@ class LogSink(Sink):
         """Say how many records there are, and what retention has removed."""
         if self._writer is None:
             return ()
+        sink = {"sink": self._context.name}
         found = [
             Sample(
                 "log_committed_records_total",
                 "Records in the partition, those that retention has removed included.",
-                {"partition": str(partition)},
+                {**sink, "partition": str(partition)},
                 end.next_offset,
             )
             for partition, end in enumerate(self._writer.commit.ends)
         ]
         removed = "Segments that retention has removed since the worker started."
-        return [*found, Sample("log_segments_removed_total", removed, {}, self._removed)]
+        return [*found, Sample("log_segments_removed_total", removed, sink, self._removed)]
 
     def _place(self, writer: LogWriter) -> str | None:
         """The log's place counts, whatever the worker remembers: it is that of the records."""

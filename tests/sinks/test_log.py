@@ -166,6 +166,7 @@ def test_retention_is_for_all_partitions_together(tmp_path: Path) -> None:
     assert [one.value for one in sink.samples()[:2]] == [
         LogReader(tmp_path / "log").partition(number).latest() for number in range(2)
     ]
+    assert {one.labels["sink"] for one in sink.samples()} == {"contract"}
     sink.close()
     assert sink.samples() == ()
 
