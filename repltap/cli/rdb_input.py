@@ -15,8 +15,8 @@ from repltap.cli.journal import history_option, open_store
 from repltap.cli.options import table_options
 from repltap.cli.output import progress
 from repltap.cli.snapshot import choose
+from repltap.delivery.patterns import glob_pattern
 from repltap.errors import ConfigError, DataDirError, NotRetainedError, RdbError
-from repltap.net.admin.glob import matches
 from repltap.rdb.entries import Item, Wanted
 from repltap.rdb.reader import RdbReader
 
@@ -135,13 +135,11 @@ def make_filter(
     """Make what tells which keys are wanted; of each kind given, one must fit."""
     if not dbs and not globs and not types:
         return None
-    # Byte for byte: a pattern and a key are compared in the same one-byte alphabet.
-    patterns = [glob.encode(errors="surrogateescape").decode("latin-1") for glob in globs]
+    patterns = [glob_pattern(glob.encode(errors="surrogateescape")) for glob in globs]
 
     def wanted(db: int, key: bytes, kind: str) -> bool:
         if (dbs and db not in dbs) or (types and kind not in types):
             return False
-        name = key.decode("latin-1")
-        return not patterns or any(matches(pattern, name) for pattern in patterns)
+        return not patterns or any(pattern.match(key) for pattern in patterns)
 
     return wanted

@@ -41,8 +41,9 @@ def test_every_encoding(limit: int) -> None:
 @pytest.mark.parametrize("size", [249, 250, 251, 252])
 def test_entries_behind_large_ones(size: int) -> None:
     """The size of the one before takes a byte up to 253."""
-    entries = [b"\x40" + bytes([size]) + b"x" * size, b"\x01a", b"\xf3"]
-    assert read_all(ziplist(entries), 9) == [b"x" * size, b"a", b"2"]
+    large = b"\x40" + bytes([size]) + b"x" * size
+    found = read_all(ziplist([large, b"\x01a", large, b"\xf3", large, large]), 9)
+    assert found == [b"x" * size, b"a", b"x" * size, b"2", b"x" * size, b"x" * size]
 
 
 @pytest.mark.parametrize(
