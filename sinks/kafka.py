@@ -39,7 +39,7 @@ class KafkaSink(Sink):
         self._client: Client | None = None
         self._transactions: Transactions | None = None
         self._messages: Messages | None = None
-        self._topic = ""
+        self._name = self._topic = ""
         self._partitions = 0
         self._counted = 0.0
         self._committed = True  # nothing was written since
@@ -60,7 +60,7 @@ class KafkaSink(Sink):
         name = None
         if settings["delivery"] == "transactional":
             name = settings["transactional_id"] or f"repltap.{context.source}.{context.name}"
-        self._context, self._committed = context, True
+        self._context, self._name, self._committed = context, context.name, True
         client = self._client = Client(
             library, producing(settings, name), self._topic, settings["timeout_seconds"], context
         )
@@ -130,7 +130,8 @@ class KafkaSink(Sink):
 
     def samples(self) -> Sequence[Sample]:
         """Give what waits in the producer, and what it was given."""
-        labels = {"topic": self._topic}
+        # Of two sinks the numbers would be added up without the name.
+        labels = {"sink": self._name, "topic": self._topic}
         waiting = 0 if self._client is None else len(self._client)
         produced = self._produced
         return (

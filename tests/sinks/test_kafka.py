@@ -227,5 +227,7 @@ def test_the_library_is_imported_when_it_is_opened_only() -> None:
 def test_samples_count_what_was_produced(broker: Broker) -> None:
     sink = KafkaSink(settings(broker, create_partitions=1))
     deliver(sink, numbered(20, batch=10))
-    values = {sample.name: sample.value for sample in sink.samples()}
+    samples = sink.samples()
+    values = {sample.name: sample.value for sample in samples}
     assert values == {"sink_kafka_queued_messages": 0, "sink_kafka_messages_total": 20}
+    assert [sample.labels for sample in samples] == [{"sink": "contract", "topic": TOPIC}] * 2
