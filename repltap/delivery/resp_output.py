@@ -216,11 +216,17 @@ class RespOutput:
         return written + [writer.write(entry) for entry in entries]
 
     def _restores(self, payload: bytes) -> bool:
-        vendor = self._around.origin.vendor
-        if not vendor:
+        origin, target = self._around.origin, self._target
+        if not origin.vendor:
             return False
-        since = TYPES[vendor][payload[0]].since
-        return self._target is None or self._target.restores(vendor, since)
+        kind = TYPES[origin.vendor][payload[0]]
+        if target is None:
+            return True
+        writer = origin.target.vendor if origin.target else origin.vendor
+        # Valkey 9.1 takes not every list of a Redis 7.0, though it knows the type.
+        if target.vendor != writer and kind.name != "module":
+            return False
+        return target.restores(origin.vendor, kind.since)
 
     def _writer(self) -> RespWriter:
         """Give the writer of values for who has written this snapshot."""

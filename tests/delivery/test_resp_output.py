@@ -86,7 +86,7 @@ def test_values_are_restored_and_strings_set() -> None:
     [
         (None, b"\x12", True),
         ("redis-7.0", b"\x12", True),
-        ("valkey-8.1", b"\x12", True),
+        ("valkey-8.1", b"\x12", False),
         ("redis-6.2", b"\x12", False),
         ("redis-6.2", b"\x01", True),
     ],
