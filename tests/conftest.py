@@ -1,4 +1,4 @@
-"""What the contract suite asserts is shown as in a test module."""
+"""Assertions of modules that only help tests say what they compared, too."""
 
 import pytest
 
