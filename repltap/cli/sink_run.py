@@ -14,8 +14,9 @@ from repltap.cli.options import sink_flag, table_options
 from repltap.cli.output import is_unread, stdout_closed
 from repltap.config import TapConfig, load_tap
 from repltap.delivery.report import WorkerReport, WorkerState
-from repltap.errors import ConfigError, ReplTapError
+from repltap.errors import ConfigError, ReplTapError, StoreError
 from repltap.sink_config import SinkConfig
+from repltap.store.reader import StoreReader
 
 CRASHED = 1
 
@@ -60,7 +61,7 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
         done = deliver(
             chosen,
             data_dir=config.data_dir,
-            source=config.source,
+            source=_source(config),
             bell=bell,
             environ=os.environ,
             until_end=until_end,
@@ -83,3 +84,14 @@ def _find(config: TapConfig, name: str) -> SinkConfig:
             return found
     known = ", ".join(sorted(sink.name for sink in config.sinks)) or "none"
     raise ConfigError(f"no sink {name!r} is configured", hint=f"configured: {known}")
+
+
+def _source(config: TapConfig) -> str:
+    """Name the upstream as the relay's own workers do, also where only the store is given."""
+    if config.source:
+        return config.source
+    try:
+        histories = StoreReader(config.data_dir).histories
+        return histories[-1].metadata.origin if histories else ""
+    except StoreError:
+        return ""  # what is wrong with the store is said by who reads it

@@ -74,6 +74,18 @@ def test_it_delivers_what_is_stored(tmp_path: Path, plugin: str) -> None:
     assert out.read_bytes().count(b"\n") == 3
 
 
+def test_the_source_is_the_master_that_the_store_names(tmp_path: Path, plugin: str) -> None:
+    Stored(tmp_path / "data").begin(sets(1))
+    out = tmp_path / "out"
+    config = tmp_path / "repltap.toml"
+    for name, words, source in (("a", (), "a test"), ("b", ("--upstream-name", "shop"), "shop")):
+        out.unlink(missing_ok=True)
+        config.write_text(f'[sink.{name}]\ntype = "{plugin}"\npath = "{out}"\n')
+        code, said = run(tmp_path, name, "--config", str(config), *words)
+        assert code == 0, said
+        assert f'"source":"{source}"'.encode() in out.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "code", "text"), [("away", 1, "the target is away (start it)"), ("bug", 1, "crashed")]
 )
