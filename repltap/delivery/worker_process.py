@@ -29,6 +29,9 @@ _READ_BYTES = 64 << 10
 _MAX_LINE_BYTES = 16 << 10
 """A traceback as a JSON line fits; more of a line is cut off."""
 
+_LAST_WORDS_SECONDS = 1.0
+"""How long what it has printed is waited for when it has ended."""
+
 _MAX_LINES = 50
 """A second: more is nothing that anybody reads, and each costs the relay time."""
 
@@ -42,11 +45,12 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, name: str, process: asyncio.subprocess.Process, channel: WorkerChannel
+        self, name: str, process: asyncio.subprocess.Process, channel: WorkerChannel, stderr: _Pipe
     ) -> None:
         self.channel = channel
         self.pid = process.pid
         self._process = process
+        self._stderr = stderr
         self._ended = False
         self._printed = _Printed(name)
 
@@ -63,50 +67,66 @@ class WorkerProcess:
         """
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
+        stderr = process = None
         try:
             with theirs:
+                stderr = await _Pipe.open()
                 process = await asyncio.create_subprocess_exec(
                     *_command(start.sink.name, theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    stderr=asyncio.subprocess.PIPE,
+                    stderr=stderr.end,
                     pass_fds=(theirs.fileno(),),
                     env=_environment(start.sink.name, os.environ),
                     # Ctrl-C on the terminal is for the relay, which stops its workers in order.
                     start_new_session=True,
                 )
+            stderr.given()
             lower_priority(process.pid)
             _, channel = await loop.create_connection(
                 lambda: WorkerChannel(hearer, loop.time), sock=ours
             )
         except BaseException:
             ours.close()
+            if stderr is not None:
+                stderr.close()
+            if process is not None:
+                process.kill()
+                await process.wait()
             raise
         channel.start(start)
-        return cls(start.sink.name, process, channel)
+        return cls(start.sink.name, process, channel, stderr)
 
     async def ended(self) -> str:
-        """Wait for its end; cancelling kills it.
+        """Wait for its end, and end what it has left behind; cancelling kills it.
 
         Returns:
             How it ended, "" for as asked.
         """
-        stderr = self._process.stderr
-        assert stderr is not None
-        try:
-            while data := await stderr.read(_READ_BYTES):
-                self._printed.take(data, asyncio.get_running_loop().time())
-            code = await self._process.wait()
-        except asyncio.CancelledError:
-            self.kill()
-            await self._process.wait()
-            raise
-        finally:
-            self._ended = True
-            self._printed.end()
-            self.channel.close()
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(self._read())
+            try:
+                code = await self._process.wait()
+                # What it has started may hold its stderr and its sink's lock; what has left its
+                # session can't be ended, and is not waited for.
+                self.kill()
+                await asyncio.wait([reading], timeout=_LAST_WORDS_SECONDS)
+            except asyncio.CancelledError:
+                self.kill()
+                await self._process.wait()
+                raise
+            finally:
+                reading.cancel()
+                self._ended = True
+                self._printed.end()
+                self._stderr.close()
+                self.channel.close()
         if code < 0:
             return f"its process was ended by signal {-code}"
         return f"its process ended with code {code}" if code else ""
+
+    async def _read(self) -> None:
+        while data := await self._stderr.read():
+            self._printed.take(data, asyncio.get_running_loop().time())
 
     def terminate(self) -> None:
         """Send it SIGTERM."""
@@ -122,8 +142,51 @@ class WorkerProcess:
             return  # the number may be another's by now
         try:
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass
+        except (ProcessLookupError, PermissionError):
+            pass  # nobody is left, or only who has become another user
+
+
+class _Pipe:
+    """What a worker prints, for as long as this process wants to hear it. Use `open`.
+
+    It is not asyncio's own: with that the end of a process is not told before everybody who has
+    inherited the pipe has closed it (`asyncio.base_subprocess`).
+
+    Attributes:
+        end: What to give to the worker.
+    """
+
+    def __init__(
+        self, end: int, reader: asyncio.StreamReader, transport: asyncio.ReadTransport
+    ) -> None:
+        self.end = end
+        self._reader = reader
+        self._transport = transport
+
+    @classmethod
+    async def open(cls) -> _Pipe:
+        ours, theirs = os.pipe()
+        reader = asyncio.StreamReader(limit=_READ_BYTES)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0)
+        )
+        return cls(theirs, reader, transport)
+
+    def given(self) -> None:
+        """Leave the other end to the worker."""
+        if self.end >= 0:
+            os.close(self.end)
+            self.end = -1
+
+    async def read(self) -> bytes:
+        """Give what has come, b"" for nothing any more."""
+        return await self._reader.read(_READ_BYTES)
+
+    def close(self) -> None:
+        """Let go of both ends; can be repeated."""
+        self.given()
+        self._transport.close()
 
 
 class _Printed:

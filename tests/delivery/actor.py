@@ -32,7 +32,13 @@ def main(name: str, fd: str) -> int:
             bell.report(report)
             time.sleep(3600)
         if play == "spawn":  # what it leaves behind holds its stderr
-            subprocess.Popen(["sleep", "3600"])
+            left = subprocess.Popen(["sleep", "3600"])
+            print(f"left {left.pid}", file=sys.stderr)
+            bell.report(report)
+            return 0
+        if play == "leave":  # the same, out of its session
+            left = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+            print(f"left {left.pid}", file=sys.stderr)
             bell.report(report)
             return 0
         if play == "rave":

@@ -1,7 +1,9 @@
 """A worker process: what it is given, what it prints, how it ends."""
 
+import asyncio
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -64,16 +66,26 @@ async def test_a_process_that_is_deaf_is_ended() -> None:
     assert await process.ended() == "its process was ended by signal 15"
 
 
-async def test_what_it_has_started_ends_with_it() -> None:
-    heard = Heard()
-    process = await WorkerProcess.start(start_of("spawn"), heard)
-    await heard.until("reports")
-    await until("its end", lambda: _is_zombie(process.pid))
-    process.kill()
-    await process.ended()
+async def test_what_it_has_started_ends_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    process = await WorkerProcess.start(start_of("spawn"), Heard())
+    assert await process.ended() == ""
+    (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("left ")]
+    await until("the end of what it has started", lambda: _is_gone(int(line.split()[1])))
 
 
-def _is_zombie(pid: int) -> bool:
+async def test_what_has_left_its_session_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Found by a sink that starts a daemon: the relay could not be stopped any more."""
+    process = await WorkerProcess.start(start_of("leave"), Heard())
+    assert await asyncio.wait_for(process.ended(), 30) == ""
+    (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("left ")]
+    left = int(line.split()[1])
+    assert not _is_gone(left)
+    os.kill(left, signal.SIGKILL)
+
+
+def _is_gone(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
