@@ -15,7 +15,7 @@ import click
 from repltap.cli.command_text import as_json, as_line
 from repltap.cli.output import progress, stdout_closed
 from repltap.delivery.listing import CommandListing, StoredCommand
-from repltap.errors import CorruptStoreError, NotRetainedError
+from repltap.errors import ConfigError, CorruptStoreError, NotRetainedError
 from repltap.excerpt import command_end, command_start, database_at
 from repltap.position import MAX_OFFSET, Offset
 from repltap.store.history import load_metadata
@@ -34,6 +34,12 @@ class Place:
 
     offset: Offset | None = None
     time_ns: int | None = None
+
+    def __str__(self) -> str:
+        """For errors, in a form that is read again."""
+        if self.time_ns is None:
+            return str(self.offset)
+        return datetime.fromtimestamp(self.time_ns / 1e9).astimezone().isoformat()
 
 
 def parse_place(
@@ -69,6 +75,10 @@ class Excerpt:
         begin, end: From where to where.
         raw: The bytes, not the commands.
         follow: Go on with what comes in.
+
+    Raises:
+        ConfigError: It would end before it begins.
+        NotRetainedError: The journal does not hold an offset.
     """
 
     def __init__(
@@ -81,6 +91,11 @@ class Excerpt:
         view = history.journal()
         self.start = _resolve(view, begin, view.start)
         self.end = _resolve(view, end, MAX_OFFSET if follow else view.end())
+        if _is_reversed(begin, end, self.start, self.end):
+            raise ConfigError(
+                f"--to {end} is before --from {begin}: there is nothing between them",
+                hint="exchange them?",
+            )
         if raw:
             self._align_times(view, begin, end)
 
@@ -228,6 +243,15 @@ def _print(excerpt: Excerpt, shown: str, advance: Callable[[int], None]) -> None
         for command in commands:
             write(render(command))
         advance(size)
+
+
+def _is_reversed(begin: Place, end: Place, start: Offset, stop: Offset) -> bool:
+    if Place() in (begin, end):
+        return False
+    if begin.time_ns is not None and end.time_ns is not None:
+        # Of times before or after the journal nothing would be left to compare.
+        return end.time_ns < begin.time_ns
+    return stop < start
 
 
 def _resolve(view: JournalReader, place: Place, default: Offset) -> Offset:

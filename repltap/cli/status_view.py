@@ -104,7 +104,13 @@ def sections(status: RelayStatus) -> list[Section]:
 
 
 def _relay(status: RelayStatus) -> Section:
-    disk = Cell(f"{human_size(status.disk_free_bytes)} free")
+    free = human_size(status.disk_free_bytes)
+    disk = Cell(f"{free} free")
+    if status.quota_bytes is not None:
+        # `disk_free_bytes` is the smaller of the two.
+        disk = Cell(
+            f"{free} left within the quota of {human_size(status.quota_bytes)} and the disk"
+        )
     if status.disk_full:
         disk = Cell(f"{disk.text}: too little, reading has stopped", "bad")
     return _facts(

@@ -122,6 +122,28 @@ def test_offsets_that_are_not_held(cat: Callable[..., bytes]) -> None:
     assert cat("--from", "yesterday", code=2) == b""
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        ("2100", "1500", "--to 1500 is before --from 2100"),
+        ("@1020", "@1010", "is before --from "),
+        ("@5", "@4", "is before --from "),  # both before the journal
+        ("@1020", "1001", "--to 1001 is before --from "),
+    ],
+)
+def test_a_reversed_range_is_refused(
+    history: HistoryStore, capsys: pytest.CaptureFixture[str], begin: str, end: str, said: str
+) -> None:
+    """A new user got nothing and code 0."""
+    for shown in ("raw", "text"):
+        words = ["journal", "cat", "--from", begin, "--to", end, "--format", shown]
+        assert main(words) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert said in err
+    assert main(["journal", "cat", "--from", "1500", "--to", "1500", "--format", "raw"]) == 0
+
+
 def test_places() -> None:
     assert parse_place(None, None, None) == Place()
     assert parse_place(None, None, "17") == Place(offset=Offset(17))

@@ -281,3 +281,10 @@ def test_what_a_sink_met_once_is_shown_calmly() -> None:
     found = sections(relay_status(sinks=(sink,)))
     (errors,) = [section for section in found if section.title.startswith("Sinks: ")]
     assert [cell.tone for cell in errors.rows[0]] == ["", "", ""]
+
+
+def test_what_is_left_within_a_quota_is_not_called_disk() -> None:
+    """A new user read the quota's rest as the disk's."""
+    assert "disk       5.0 GiB free\n" in text(relay_status())
+    shown = text(relay_status(quota_bytes=8 << 30))
+    assert "disk       5.0 GiB left within the quota of 8.0 GiB and the disk\n" in shown
