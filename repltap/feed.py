@@ -404,7 +404,7 @@ class Feed:
 
     async def _publish(self, intake: Intake, old: HistoryStore | None) -> None:
         async with self._publishing:
-            stored = await self._make_durable(intake)
+            stored = await self._make_durable(intake, old)
             if self.settling is intake:
                 self.settling = None
             self.unpin(intake)
@@ -414,14 +414,18 @@ class Feed:
             log.info("snapshot of %d bytes at offset %d is stored", intake.size, intake.offset)
         self.changed()
 
-    async def _make_durable(self, intake: Intake) -> bool:
+    async def _make_durable(self, intake: Intake, old: HistoryStore | None) -> bool:
         """Publish an intake and its history, again and again while the disk has no room.
+
+        Who reads the files takes it for the end of the one before, whose index has to be whole.
 
         Returns:
             False when there was no room before the shutdown, or before another history followed.
         """
         while True:
             try:
+                if old is not None:
+                    await asyncio.to_thread(old.journal.flush_index, time.time_ns())
                 await asyncio.to_thread(intake.publish)
                 await asyncio.to_thread(self._store.publish, intake.history)
                 return True

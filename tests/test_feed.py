@@ -138,6 +138,28 @@ async def test_it_resumes_where_a_replica_would(tmp_path: Path, stream: bytes, k
         assert await feed.resume_position() == Position(REPLID, Offset(START + kept))
 
 
+async def test_a_history_is_whole_on_the_disk_before_its_successor_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink that sees the next one goes on there: found by reading, nothing was ever seen lost."""
+    held(tmp_path)
+    async with opened(tmp_path) as feed:
+        old = current(feed)
+        covered: list[int] = []
+        publish = HistoryStore.publish
+
+        def watched(history: HistoryStore) -> None:
+            publish(history)
+            covered.append(JournalReader(old.path / "journal").end())
+
+        monkeypatch.setattr(HistoryStore, "publish", watched)
+        feed.append(SET)
+        feed.append(SET)  # the index would follow 50 ms later
+        feed.complete_intake(await take_in(feed, OTHER), 0)
+        await stored(feed)
+        assert covered == [START + 2 * len(SET)]
+
+
 # -- bytes that are sent again --------------------------------------------------------------------
 
 
