@@ -6,9 +6,10 @@ For what begins to read in the middle. What can't be known is left out, never gu
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from repltap.position import Offset
-from repltap.protocol.psync import first_boundary, journal_resume_point
+from repltap.protocol.psync import boundaries, first_boundary, journal_resume_point
 from repltap.store.history import HistoryMetadata
 from repltap.store.reader import JournalReader
 
@@ -83,14 +84,38 @@ def database_at(metadata: HistoryMetadata, view: JournalReader, at: Offset) -> i
         start = Offset(max(view.start, end - _LOOK_BACK_BYTES))
         # An overlap, so that no SELECT is missed where two windows meet.
         window = _read(view, start, Offset(min(end + _SELECT_BYTES, at)))
-        for match in reversed(list(_SELECT.finditer(window))):
-            place = Offset(start + match.start())
-            # What looks like one may be inside a value.
-            behind = _read(view, place, Offset(min(place + _LOOK_BACK_BYTES, at)))
-            if first_boundary(behind, place) == place:
-                return int(match[1])
+        selects = {start + match.start(): int(match[1]) for match in _SELECT.finditer(window)}
+        if selects:
+            found = _commands_among(metadata, view, selects.keys(), at)
+            if found is None:
+                return None
+            if found:
+                return selects[max(found)]
         end = start
     return metadata.start_db if view.start == metadata.start_offset else None
+
+
+def _commands_among(
+    metadata: HistoryMetadata, view: JournalReader, places: Collection[int], at: Offset
+) -> list[int] | None:
+    """Tell at which of these places commands begin: what looks like one may be inside a value.
+
+    What such a value holds leads from command to command as the stream itself does, so it has to be
+    come upon from before the value.
+
+    Returns:
+        None when that can't be told.
+    """
+    end = Offset(min(max(places) + _LOOK_BACK_BYTES, at))
+    for size in _WINDOWS:
+        start = Offset(max(view.start, min(places) - size))
+        known = start == metadata.start_offset
+        found = boundaries(_read(view, start, end), start, known_boundary=known)
+        if found is not None:
+            return [place for place in found if place in places]
+        if start == view.start:
+            break
+    return None
 
 
 def _read(view: JournalReader, start: Offset, end: Offset) -> bytes:

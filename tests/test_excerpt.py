@@ -71,3 +71,16 @@ def test_the_select_has_been_trimmed(tmp_path: Path) -> None:
     assert start is not None
     assert database_at(history.metadata, view, start) is None
     assert database_at(history.metadata, view, view.end()) is None
+
+
+def test_a_select_in_a_value_that_ends_as_a_command_does(tmp_path: Path) -> None:
+    # All of it up to the value's own line end: the walk leads from it into the stream.
+    trap = command(b"SET", b"trap", (SELECT + SET)[:-2])
+    history, view = look(tmp_path, command(b"SELECT", b"2"), SET, trap, SET)
+    assert database_at(history.metadata, view, view.end()) == 2
+
+
+def test_a_select_in_a_value_behind_what_was_trimmed(tmp_path: Path) -> None:
+    trap = command(b"SET", b"trap", (SELECT + SET)[:-2])
+    history, view = look(tmp_path, command(b"SELECT", b"2"), *[SET] * 60, trap, SET, trimmed=1)
+    assert database_at(history.metadata, view, view.end()) is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repltap.endings import DenialReason
@@ -213,6 +214,21 @@ def first_boundary(window: bytes, start: Offset) -> Offset | None:
     return None
 
 
+def boundaries(window: bytes, start: Offset, *, known_boundary: bool) -> Iterator[Offset] | None:
+    """Find where the commands of a piece of stream begin.
+
+    Args:
+        window, start: As for `first_boundary`.
+        known_boundary: The first byte begins a command; otherwise `first_boundary` is taken for
+            the first.
+
+    Returns:
+        The offsets, in order; None when the window shows no boundary.
+    """
+    first = start if known_boundary else first_boundary(window, start)
+    return None if first is None else _Search(window).commands(first - start, start)
+
+
 class _Search:
     """One search through one tail; its time is bounded whatever a client has put into values.
 
@@ -252,6 +268,13 @@ class _Search:
                     transaction = position if control[1] else None
             position = end
         return position if transaction is None else transaction
+
+    def commands(self, position: int, start: Offset) -> Iterator[Offset]:
+        """Give where commands begin, from a boundary on."""
+        while 0 <= position < len(self._tail):
+            yield Offset(start + position)
+            end = self._command_end(position)
+            position = -1 if end is None else end
 
     def _command_end(self, position: int) -> int | None:
         """Give where the command at `position` ends: -1 if past the tail, None if it is none."""
