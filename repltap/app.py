@@ -34,6 +34,7 @@ from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
 from repltap.net.upstream import UpstreamLink
 from repltap.net.web import WebServer, create_app, start_web
+from repltap.notify import ServiceNotifier
 from repltap.position import Offset
 from repltap.status import (
     Counters,
@@ -65,17 +66,19 @@ def run(config: Config) -> int:
     Raises:
         ReplTapError: It can't start, or can't go on; its `exit_code` is the process's.
     """
+    notifier = ServiceNotifier.from_environment(os.environ)
     for sink in config.sinks:
         # A wrong setting is told now, not by a worker that fails again and again.
         read_settings(sink, find_sink(sink.type, sink.origin), os.environ)
-    store = Store.open(
-        config.store.data_dir,
-        _store_options(config.store),
-    )
+    notifier.starting(f"opening {config.store.data_dir}")
     try:
-        return asyncio.run(Relay(config, store).run())
+        store = Store.open(config.store.data_dir, _store_options(config.store))
+        try:
+            return asyncio.run(Relay(config, store, notifier).run())
+        finally:
+            store.close()
     finally:
-        store.close()
+        notifier.close()
 
 
 def _starts(config: Config) -> list[Start]:
@@ -105,11 +108,15 @@ class Relay:
     Args:
         config: Everything it needs to know.
         store: Open; closed by the caller.
+        notifier: To the service manager, where there is one; closed by the caller.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(
+        self, config: Config, store: Store, notifier: ServiceNotifier | None = None
+    ) -> None:
         self._config = config
         self._store = store
+        self._notifier = notifier or ServiceNotifier()
         self._run_id = secrets.token_hex(20)
         self._started_at = time.time()
         self._stop = asyncio.Event()
@@ -164,8 +171,12 @@ class Relay:
             self._part("refresh", self._refresher.run()),
             self._part("sinks", self._sinks.run()),
         ]
+        # Not among them: signs of life go on until the shutdown is done.
+        notifying = self._part("notify", self._notifier.run(self.status))
         await self._stop.wait()
+        self._notifier.stopping()
         await self._shut_down(parts, web)
+        await _end(notifying)
         if self._failure is not None:
             raise self._failure
         return 0

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("repltap", "sinks")
 
 # Not tested by module: what drives real servers, and rules about the whole tree.
-CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/", "tests/soak/")
+CROSS_CUTTING = ("tests/e2e/", "tests/servers/", "tests/bench/", "tests/soak/", "tests/deploy/")
 WHOLE_TREE = {
     "tests/net/test_damage.py",
     "tests/store/test_failing_calls.py",
