@@ -147,7 +147,11 @@ class Journey:
                 offset=newest.journal().start,
             )
             return Step(records=(), place=place)
-        found = latest(newest) if self._plan.latest else earliest(histories[0])
+        found = latest(newest) if self._plan.latest else None
+        for history in () if self._plan.latest else histories:
+            # Of an old one that was trimmed nothing but the end of a command may be left.
+            if (found := earliest(history)) is not None:
+                break
         if found is None:
             self.waiting = "for the first command"
             return None
@@ -252,16 +256,26 @@ class Journey:
             arrived.replid,
         )
         notice = self._notices.full_resync(place, arrived)
-        return _boundary(notice, self._after_break(arrived))
+        if place.phase is not Phase.STREAM or self._plan.mode in _RENEWING:
+            return _boundary(notice, arrived.wanting())  # one was promised, or is due
+        if place.replid == arrived.replid and place.offset > arrived.offset:
+            # It comes from a replica of the same master that is behind: the bytes are the same.
+            arrived = place.in_history(arrived.history)
+        return _boundary(notice, arrived)
+
+    def _end_of(self, history: HistoryReader) -> Place | None:
+        """Give the end of a history in which no command begins any more, if another follows."""
+        if not has_later(self._plan.data_dir, history.number):
+            return None
+        end = history.journal().end()
+        replid = name_at(history.metadata.history, end)
+        return Place.stream(history.number, replid, StreamState(end, None))
 
     def _at_start(self, history: HistoryReader) -> Place:
         metadata = history.metadata
         start = metadata.start_offset
         state = StreamState(start, metadata.start_db)
         return Place.stream(history.number, name_at(metadata.history, start), state)
-
-    def _after_break(self, place: Place) -> Place:
-        return place.wanting() if self._plan.mode in _RENEWING else place
 
     # -- what is missing ---------------------------------------------------------------------------
 
@@ -274,7 +288,7 @@ class Journey:
         history = self._locate(place)
         if history is None:
             return self._lost(place)
-        found = earliest(history)
+        found = earliest(history) or self._end_of(history)
         if found is None:
             self.waiting = "for a command to begin behind a gap"
             return None
@@ -292,7 +306,8 @@ class Journey:
             return resync  # nothing of its stream has been promised
         self._refuse_gap(place)
         self._gap_start = None
-        self._following = resync
+        # With the place behind it this is committed, or neither is.
+        self._following = replace(resync, commit_before=False)
         self._log.warning(
             "history %d (%s) was removed before it was delivered beyond offset %d",
             place.history,

@@ -21,11 +21,13 @@ from tests.delivery.targets import (
     PlainSink,
     StateSink,
     Target,
+    TestBell,
+    Worker,
     deliver,
     shown,
 )
 from tests.delivery.worlds import World, executed
-from tests.stored import OTHER
+from tests.stored import OTHER, START, command
 
 KEYS = ["snapshot_begin", "key one", "key two", "key three", "key four", "snapshot_end"]
 
@@ -104,6 +106,73 @@ def test_a_history_that_was_removed_is_a_gap(tmp_path: Path) -> None:
     stored.begin(sets(2), replid=THIRD)
     stored.store.discard(old)
     assert given(tmp_path, target) == ["gap history_removed", "history full_resync", "SET k:2"]
+
+
+@pytest.mark.parametrize("kind", [PlaceSink, StateSink])
+@pytest.mark.parametrize("at", range(1, 20))
+def test_a_removed_history_is_told_once_wherever_the_worker_dies(
+    tmp_path: Path, at: int, kind: type[PlainSink]
+) -> None:
+    """The gap was committed with the place before it, and told again. Found by reading."""
+    stored = Stored(tmp_path).begin(sets(1), keys=None)
+    target = Target()
+    deliver(tmp_path, target, kind)
+    old = stored.history
+    stored.begin(sets(2), replid=OTHER, keys=None)
+    stored.store.discard(old)
+    target.step = KillAt(at)
+    try:
+        deliver(tmp_path, target, kind)
+    except Killed:
+        target.step = lambda _: None
+        deliver(tmp_path, target, kind)
+    wanted = ["SET k:1", "gap history_removed", "history full_resync", "SET k:2"]
+    assert shown(target.records) == wanted
+
+
+@pytest.mark.parametrize("delivered", [sets(1), b""])
+def test_an_old_history_with_nothing_but_the_end_of_a_command(
+    tmp_path: Path, delivered: bytes
+) -> None:
+    """A sink waited in it for ever for a command to begin. Found by reading."""
+    stored = Stored(tmp_path).begin(delivered, keys=None)
+    target = Target()
+    if delivered:
+        given(tmp_path, target)
+    stored.append(command(b"SET", b"k", bytes(10_000))).trim(stored.end - 10)
+    gone = stored.end - START - len(delivered)
+    stored.begin(sets(2), replid=OTHER, keys=None)
+    found = given(tmp_path, target)
+    if delivered:
+        assert found == [f"gap trimmed {gone}", "history full_resync", "SET k:2"]
+    else:
+        assert found == ["SET k:2"]
+
+
+def test_a_full_resync_from_a_replica_that_is_behind_doubles_nothing(tmp_path: Path) -> None:
+    """The replid is the same, so are the bytes. They came twice. Found by reading."""
+    stored = Stored(tmp_path).begin(sets(1, 2, 3))
+    target = Target()
+    given(tmp_path, target)
+    stored.begin(offset=START + len(sets(1)))
+    assert given(tmp_path, target) == ["history full_resync"]
+    stored.append(sets(2))
+    assert given(tmp_path, target) == []
+    stored.append(sets(3, 4))
+    assert given(tmp_path, target) == ["SET k:4"]
+
+
+def test_the_initial_snapshot_is_still_due_behind_a_full_resync(tmp_path: Path) -> None:
+    """The stream went on without one, as if it had been given. Found by reading."""
+    stored = Stored(tmp_path).begin(sets(1), keys=None)
+    target = Target()
+    initial = SnapshotMode.INITIAL
+    bell = TestBell(lambda bell: setattr(bell, "stopping", True))
+    Worker(tmp_path, PlainSink(target), mode=initial, bell=bell).runner.run()
+    stored.begin(sets(2), replid=OTHER)
+    assert given(tmp_path, target, mode=initial) == ["history full_resync", *KEYS, "SET k:2"]
+    stored.begin(sets(3), replid=THIRD)
+    assert given(tmp_path, target, mode=initial) == ["history full_resync", "SET k:3"]
 
 
 def test_the_old_history_is_read_once_more_when_a_later_one_is_seen(
