@@ -206,7 +206,7 @@ async def test_the_connection_breaks() -> None:
     ("answer", "hint"),
     [
         (b"-NOAUTH Authentication required.\r\n", "--upstream-password-file"),
-        (b"-NOPERM no permission\r\n", "needs +psync +replconf +ping"),
+        (b"-NOPERM no permission\r\n", "needs +psync +replconf"),
         (b"HTTP/1.1 400 Bad Request\r\n", "check the upstream host and port"),
         (b"-LOADING Redis is loading the dataset in memory\r\n", "loading"),
     ],

@@ -143,4 +143,4 @@ def test_noperm_names_the_rights_that_are_needed() -> None:
     ):
         assert isinstance(answer, LinkFailed)
         assert answer.reason is FailureReason.NOPERM
-        assert "+psync +replconf +ping" in answer.message
+        assert "+psync +replconf" in answer.message
