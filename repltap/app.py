@@ -282,7 +282,8 @@ class Relay:
         registry = CollectorRegistry()
         registry.register(RelayCollector(self.status, self._sinks.samples))
         ProcessCollector(registry=registry)
-        return await start_web(create_app(self.status, registry), http.host, http.port)
+        app = create_app(self.status, registry, http.ready)
+        return await start_web(app, http.host, http.port)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
         store, port, upstream, refresh, sinks = parts

@@ -18,7 +18,15 @@ from repltap.config_sources import Given, read_password, read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS
 from repltap.sink_config import SinkConfig
-from repltap.values import RECEIVED, AckKind, AckPolicy, Endpoint, UpstreamUrl
+from repltap.values import (
+    DEFAULT_READINESS,
+    RECEIVED,
+    AckKind,
+    AckPolicy,
+    Endpoint,
+    Readiness,
+    UpstreamUrl,
+)
 
 __all__ = [
     "Config",
@@ -119,10 +127,16 @@ class ListenConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:
-    """Where the status API listens; port 0 takes a free one."""
+    """The status page and what is beside it.
+
+    Attributes:
+        host, port: Where to listen; port 0 takes a free one.
+        ready: What `/readyz` looks at.
+    """
 
     host: str
     port: int
+    ready: Readiness = DEFAULT_READINESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +212,7 @@ class TapConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything; `http` is None when the status API is off."""
+    """Everything; `http` is None when the status page is off."""
 
     upstream: UpstreamConfig
     listen: ListenConfig
@@ -279,7 +293,7 @@ def _build(given: Given) -> Config:
             password=given.password("listen"),
             **_plain("listen", values),
         ),
-        http=HttpConfig(host=http.host, port=http.port) if http else None,
+        http=HttpConfig(host=http.host, port=http.port, **_plain("http", values)) if http else None,
         store=_store(values),
         snapshot=SnapshotConfig(**_plain("snapshot", values)),
         log=LogConfig(**_plain("log", values)),

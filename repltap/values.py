@@ -33,6 +33,7 @@ _UNITS = {
 _SIZE = re.compile(r"([0-9]{1,18})\s*([a-z]*)")
 _SEPARATOR = re.compile(r"(?<!\\);")
 _MAX_BYTES = 2**63 - 1
+_READY_LAG = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?s?")
 _VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2}")
 
 
@@ -81,6 +82,30 @@ class AckPolicy:
 RECEIVED = AckPolicy(AckKind.RECEIVED)
 
 
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What has to be true of a relay before `/readyz` says that it is ready.
+
+    Attributes:
+        snapshot: A snapshot is stored, so that a replica can be given a full sync.
+        link: The stream from the master runs.
+        max_lag_seconds: How far it may be behind the master, None for any.
+    """
+
+    snapshot: bool = False
+    link: bool = False
+    max_lag_seconds: float | None = None
+
+    def __str__(self) -> str:
+        """As it is written in the configuration."""
+        lag = [] if self.max_lag_seconds is None else [f"lag:{self.max_lag_seconds:g}s"]
+        return ",".join([name for name in ("snapshot", "link") if getattr(self, name)] + lag)
+
+
+DEFAULT_READINESS = Readiness(snapshot=True)
+"""A relay whose master is away still serves replicas: it must not be taken out of service."""
+
+
 def text(raw: object) -> str:
     """Read a word: not empty, one line."""
     if not isinstance(raw, str) or not raw or not raw.isprintable():
@@ -105,6 +130,24 @@ def ack_policy(raw: object) -> AckPolicy:
     if kind != AckKind.QUORUM.value or replicas is None or not 1 <= replicas <= _MAX_QUORUM:
         raise ValueError(f"{raw!r} is none of received, durable, quorum:1 to quorum:{_MAX_QUORUM}")
     return AckPolicy(AckKind.QUORUM, replicas)
+
+
+def readiness(raw: object) -> Readiness:
+    """Read `snapshot`, `link` and `lag:SECONDS`, those that are wanted, separated by commas."""
+    given: dict[str, bool | float] = {}
+    for word in raw.lower().split(",") if isinstance(raw, str) else ("",):
+        name, colon, number = word.strip().partition(":")
+        value: bool | float = True
+        if name in ("snapshot", "link") and not colon:
+            key = name
+        elif name == "lag" and _READY_LAG.fullmatch(number):
+            key, value = "max_lag_seconds", float(number.removesuffix("s"))
+        else:
+            raise ValueError(f"{raw!r} is no list of snapshot, link, lag:30s (one or more of them)")
+        if key in given:
+            raise ValueError(f"{raw!r} says {name} twice")
+        given[key] = value
+    return Readiness(**given)  # type: ignore[arg-type]
 
 
 def words(raw: object) -> tuple[str, ...]:

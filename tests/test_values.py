@@ -9,6 +9,7 @@ from repltap.values import (
     AckKind,
     AckPolicy,
     Endpoint,
+    Readiness,
     UpstreamUrl,
     ack_policy,
     boolean,
@@ -17,6 +18,7 @@ from repltap.values import (
     integer,
     parse_upstream_url,
     path,
+    readiness,
     seconds,
     secret,
     server_version,
@@ -231,3 +233,25 @@ def test_an_ack_policy_is_shown_as_it_is_written(policy: str) -> None:
 def test_wrong_ack_policies_are_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="quorum:1 to"):
         ack_policy(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("snapshot", Readiness(snapshot=True)),
+        ("Link, snapshot", Readiness(snapshot=True, link=True)),
+        ("lag:30s", Readiness(max_lag_seconds=30)),
+        ("snapshot,link,lag:0.5", Readiness(snapshot=True, link=True, max_lag_seconds=0.5)),
+    ],
+)
+def test_readiness(raw: str, wanted: Readiness) -> None:
+    assert readiness(raw) == wanted
+    assert readiness(str(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    "raw", ["", ",", "none", "lag", "lag:", "lag:-1", "lag:nan", "lag:1h", "link:3", "link,link", 5]
+)
+def test_readiness_refuses(raw: object) -> None:
+    with pytest.raises(ValueError, match=r"lag:30s|twice"):
+        readiness(raw)

@@ -1,4 +1,4 @@
-"""The HTTP side: a liveness check, the JSON status and the metrics.
+"""The HTTP side: the status page, the JSON status, events, metrics, and two checks for monitors.
 
 Read-only, and without secrets: a `RelayStatus` holds none. It must never make the relay do
 anything but look at itself.
@@ -20,8 +20,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from repltap.errors import ListenError
+from repltap.net.events import EventFeed
+from repltap.net.page import load_page
+from repltap.net.readiness import unready
 from repltap.reasons import os_reason
 from repltap.status import LinkState, RelayStatus
+from repltap.values import DEFAULT_READINESS, Readiness
 
 _SHUTDOWN_SECONDS = 1.0
 """How long a request may go on after the server stops listening: answers are made at once."""
@@ -70,20 +74,32 @@ def _since(now: float, then: float | None) -> float | None:
     return None if then is None else round(max(0.0, now - then), 3)
 
 
-def create_app(status: Callable[[], RelayStatus], registry: CollectorRegistry) -> web.Application:
+def create_app(
+    status: Callable[[], RelayStatus],
+    registry: CollectorRegistry,
+    ready: Readiness = DEFAULT_READINESS,
+) -> web.Application:
     """Make the HTTP application.
 
     Args:
-        status: Called for each request that shows the status.
+        status: Called for each request that shows the status, and twice a second for the events.
         registry: What `/metrics` shows.
+        ready: What `/readyz` looks at.
 
     Returns:
-        An application with `GET /healthz`, which answers 200 as long as the event loop runs,
-        `GET /api/status` and `GET /metrics`.
+        An application with `GET /`, the status page; `GET /healthz`, which answers 200 as long as
+        the event loop runs; `GET /readyz`, which answers 503 with the reasons while the relay is
+        not ready; `GET /api/status`, `GET /api/events` and `GET /metrics`.
     """
+    feed = EventFeed(status)
 
     async def healthz(_request: web.Request) -> web.Response:
         return _json({"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        reasons = [asdict(reason) for reason in unready(status(), ready)]
+        document = {"ready": not reasons, "conditions": str(ready), "reasons": reasons}
+        return _json(document, 503 if reasons else 200)
 
     async def api_status(_request: web.Request) -> web.Response:
         return _json(status_document(status()))
@@ -94,9 +110,20 @@ def create_app(status: Callable[[], RelayStatus], registry: CollectorRegistry) -
         headers = {"Cache-Control": "no-store", "Content-Type": content_type}
         return web.Response(body=encoder(registry), headers=headers)
 
+    async def begin(_app: web.Application) -> None:
+        feed.open()
+
+    async def end(_app: web.Application) -> None:
+        await feed.close()
+
     app = web.Application()
+    app.on_startup.append(begin)
+    app.on_shutdown.append(end)  # before connections are waited for: streams have no end
+    app.router.add_get("/", load_page().serve)
     app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
     app.router.add_get("/api/status", api_status)
+    app.router.add_get("/api/events", feed.stream, allow_head=False)
     app.router.add_get("/metrics", metrics)
     return app
 
@@ -108,9 +135,10 @@ def _choose_encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], 
         return choose_encoder("")  # it stumbles over versions that are none
 
 
-def _json(document: Document) -> web.Response:
+def _json(document: Document, status: int = 200) -> web.Response:
     # A status is out of date the moment it is sent.
     return web.Response(
+        status=status,
         body=orjson.dumps(document),
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
@@ -150,7 +178,11 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
         ListenError: The address can't be listened on.
     """
     runner = web.AppRunner(
-        app, access_log=None, logger=_logger(), shutdown_timeout=_SHUTDOWN_SECONDS
+        app,
+        access_log=None,
+        logger=_logger(),
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        handler_cancellation=True,  # who leaves `/api/events` makes room at once
     )
     await runner.setup()
     server = runner.server

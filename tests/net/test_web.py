@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from repltap.errors import ListenError
 from repltap.net.web import create_app, start_web, status_document
 from repltap.status import LinkState
+from repltap.values import Readiness
 from tests.net.admin.fakes import REPLID, relay_status, upstream
 
 
@@ -27,14 +28,13 @@ async def test_health_needs_no_status() -> None:
 
 
 async def test_status_is_made_for_each_request() -> None:
-    shown = [relay_status(), relay_status(upstream=upstream(state=LinkState.SYNC))]
-    async with TestClient(
-        TestServer(create_app(lambda: shown.pop(0), CollectorRegistry()))
-    ) as client:
+    shown = [relay_status()]
+    async with TestClient(TestServer(create_app(lambda: shown[0], CollectorRegistry()))) as client:
         answer = await client.get("/api/status")
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.content_type == "application/json"
         first = await answer.json()
+        shown[0] = relay_status(upstream=upstream(state=LinkState.SYNC))
         second = await (await client.get("/api/status")).json()
     assert first["upstream"]["link_up"] is True
     assert first["journal"]["replid"] == REPLID
@@ -66,8 +66,30 @@ async def test_metrics_are_shown_as_asked_for(accept: str, content_type: str, la
 
 async def test_nothing_else_is_there() -> None:
     async with TestClient(TestServer(create_app(relay_status, CollectorRegistry()))) as client:
-        assert (await client.get("/")).status == 404
+        assert (await client.get("/else")).status == 404
         assert (await client.post("/api/status")).status == 405
+
+
+async def test_ready_as_configured() -> None:
+    shown = [relay_status()]
+    wanted = Readiness(snapshot=True, link=True)
+    app = create_app(lambda: shown[0], CollectorRegistry(), wanted)
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 200
+        assert await answer.json() == {
+            "ready": True,
+            "conditions": "snapshot,link",
+            "reasons": [],
+        }
+        shown[0] = relay_status(journal=None)
+        answer = await client.get("/readyz")
+        assert answer.status == 503
+        assert await answer.json() == {
+            "ready": False,
+            "conditions": "snapshot,link",
+            "reasons": [{"condition": "snapshot", "text": "no snapshot is stored"}],
+        }
 
 
 def test_what_is_derived() -> None:

@@ -1,0 +1,52 @@
+"""Whether a relay is ready, by what its operator calls so; looks at a status and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from repltap.status import LinkState, RelayStatus
+from repltap.values import Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """One condition that is not met.
+
+    Attributes:
+        condition: As in the configuration, without its limit.
+        text: A sentence for people.
+    """
+
+    condition: str
+    text: str
+
+
+def unready(status: RelayStatus, wanted: Readiness) -> tuple[Unready, ...]:
+    """Say why a relay is not ready; nothing when it is."""
+    return tuple(_reasons(status, wanted))
+
+
+def _reasons(status: RelayStatus, wanted: Readiness) -> Iterator[Unready]:
+    upstream = status.upstream
+    if wanted.snapshot and not (status.journal and status.journal.snapshots):
+        yield Unready("snapshot", "no snapshot is stored")
+    if wanted.link and upstream.state is not LinkState.CONNECTED:
+        why = f": {upstream.last_error}" if upstream.last_error else ""
+        yield Unready("link", f"the link to the master is in state {upstream.state.value}{why}")
+    if wanted.max_lag_seconds is not None:
+        lag = _lag_seconds(status)
+        if lag is None:
+            yield Unready("lag", "nothing has come from the master yet")
+        elif lag > wanted.max_lag_seconds:
+            yield Unready(
+                "lag",
+                f"nothing has come from the master for {lag:.0f} s, "
+                f"more than {wanted.max_lag_seconds:g} s",
+            )
+
+
+def _lag_seconds(status: RelayStatus) -> float | None:
+    # A master is never silent for longer than repl-ping-replica-period, 10 s unless told.
+    heard = status.upstream.last_io_at
+    return None if heard is None else max(0.0, status.now - heard)
