@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from repltap.errors import ConfigError
 from repltap.options import OPTIONS, Option
 from repltap.sink_config import VARIABLE as SINK_VARIABLE
+from repltap.values import DEFAULT_REDIS_PORT
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: click's own callback type
 
@@ -32,6 +34,58 @@ sink_flag = click.option(
 )
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+_VISIBLE = "a password on the command line is visible in the process list"
+
+
+def _no_password(_ctx: click.Context, param: click.Parameter, given: str | None) -> None:
+    if given is not None:
+        raise ConfigError(
+            f"{param.opts[0]}: {_VISIBLE}",
+            hint="use REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
+        )
+
+
+def redis_cli_flags(command: _F) -> _F:
+    """Give a command redis-cli's names for whom it talks to; `from_redis_cli` reads them."""
+    for made in (
+        click.option("-a", "--pass", metavar="-", callback=_no_password, expose_value=False,
+                     help="Refused: others could read it. See --upstream-password-file."),
+        click.option("--user", metavar="NAME", help="As --upstream-username."),
+        click.option("-p", "port", type=click.IntRange(1, 65535), metavar="PORT",
+                     help="As the port in --upstream.  [default: 6379]"),
+        click.option("-h", "host", metavar="HOST", help="As the host in --upstream."),
+    ):  # fmt: skip
+        command = made(command)
+    return command
+
+
+def from_redis_cli(flags: dict[str, object]) -> dict[str, object]:
+    """Turn redis-cli's flags into those of the table.
+
+    Args:
+        flags: As click gives them, with `host`, `port` and `user`.
+
+    Returns:
+        The same without these.
+
+    Raises:
+        click.UsageError: The same is said in both ways.
+    """
+    left = dict(flags)
+    host, port, user = left.pop("host", None), left.pop("port", None), left.pop("user", None)
+    if host is not None or port is not None:
+        if left.get("upstream") is not None:
+            raise click.UsageError("-h and -p go without --upstream")
+        name = str(host or "127.0.0.1")
+        shown = f"[{name}]" if ":" in name else name
+        left["upstream"] = f"redis://{shown}:{port or DEFAULT_REDIS_PORT}"
+    if user is not None:
+        if left.get("upstream_username") is not None:
+            raise click.UsageError("--user and --upstream-username are the same")
+        left["upstream_username"] = user
+    return left
 
 
 def flag(option: Option) -> click.Option:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from repltap.demo.client import Connection
+from repltap.client import Connection
 from repltap.demo.servers import LOCALHOST
 from repltap.errors import ReplTapError
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from repltap.demo.client import Connection
+from repltap.client import Connection
 from repltap.demo.observe import Observed, Sample, Verdict, compare, progress_line
 from repltap.demo.scenery import Ports, introduction
 from repltap.demo.servers import (

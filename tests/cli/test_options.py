@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import CliRunner
 
-from repltap.cli.options import flag, table_options
+from repltap.cli.options import flag, from_redis_cli, redis_cli_flags, table_options
+from repltap.errors import ConfigError
 from repltap.options import OPTIONS
 
 
@@ -27,3 +29,38 @@ def test_every_option_makes_a_flag() -> None:
         made = flag(option)
         assert made.name == option.key
         assert made.opts == [option.flag]
+
+
+@click.command()
+@redis_cli_flags
+@table_options("upstream", "upstream_username")
+def ask(file: Path | None, **flags: object) -> None:
+    click.echo(from_redis_cli(flags))
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("-h m -p 7", {"upstream": "redis://m:7", "upstream_username": None}),
+        ("-h ::1", {"upstream": "redis://[::1]:6379", "upstream_username": None}),
+        ("-p 7", {"upstream": "redis://127.0.0.1:7", "upstream_username": None}),
+        ("--user u", {"upstream": None, "upstream_username": "u"}),
+        ("--upstream redis://x", {"upstream": "redis://x", "upstream_username": None}),
+    ],
+)
+def test_redis_clis_names(words: str, shown: dict[str, object]) -> None:
+    result = CliRunner().invoke(ask, words.split(), catch_exceptions=False)
+    assert result.output == f"{shown}\n"
+
+
+@pytest.mark.parametrize("words", ["-h m --upstream redis://x", "--user a --upstream-username b"])
+def test_the_same_in_two_ways(words: str) -> None:
+    assert CliRunner().invoke(ask, words.split()).exit_code == 2
+
+
+@pytest.mark.parametrize("words", ["-a hunter2", "--pass hunter2"])
+def test_no_password_on_the_command_line(words: str) -> None:
+    with pytest.raises(ConfigError, match="visible in the process list") as caught:
+        CliRunner().invoke(ask, words.split(), catch_exceptions=False)
+    assert "hunter2" not in str(caught.value)
+    assert CliRunner().invoke(ask, ["--help"]).exit_code == 0

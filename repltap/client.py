@@ -1,5 +1,6 @@
-"""Just enough of a RESP client to drive the demo's own servers: pipelines, INFO, one socket each.
+"""Just enough of a RESP client to ask a server something: pipelines, INFO, one blocking socket.
 
+For the demo and for `repltap check`; what follows a master speaks through `repltap.protocol`.
 hiredis frames the replies; there is no Redis client library in the product.
 """
 
@@ -18,9 +19,9 @@ _READ_BYTES = 1 << 16
 class Connection:
     """One connection to one server; every failure is a ConnectionError (an OSError)."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """Connect; OSError when nobody listens."""
-        self._socket = socket.create_connection((host, port), timeout=TIMEOUT_SECONDS)
+        self._socket = socket.create_connection((host, port), timeout=timeout_seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = hiredis.Reader()
 
@@ -69,7 +70,7 @@ class Connection:
 
     def _reply(self) -> object:
         try:
-            # hiredis says False for "not yet": nothing the demo asks for is a RESP3 boolean.
+            # hiredis says False for "not yet": nothing is asked for that is a RESP3 boolean.
             while (reply := self._reader.gets()) is False:
                 data = self._socket.recv(_READ_BYTES)
                 if not data:

@@ -1,4 +1,4 @@
-"""The demo's RESP connection, against a peer that answers a script."""
+"""The RESP connection for single questions, against a peer that answers a script."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from repltap.demo.client import Connection
+from repltap.client import Connection
 from repltap.errors import ReplTapError
 
 

@@ -1,0 +1,1 @@
+"""What `repltap check` looks at before a relay is started: the master, and this machine."""

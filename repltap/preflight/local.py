@@ -1,0 +1,106 @@
+"""This machine: room in the data directory for what is expected, and addresses to listen on.
+
+Nothing is created, and no lock is taken: a relay may be running there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+from repltap.config import Config, StoreConfig
+from repltap.preflight.finding import Finding, Level, redis_size
+from repltap.reasons import os_reason
+from repltap.store.reader import lock_owner
+from repltap.store.store import LOCK_NAME
+
+_COMPRESSION = 10
+"""A snapshot is rarely smaller than a tenth of what the keys take in memory."""
+
+
+def check_data_dir(store: StoreConfig, snapshot_bytes: int | None) -> list[Finding]:
+    """Look whether the data directory can be used, and has room.
+
+    Args:
+        store: Where it is, and what may be kept.
+        snapshot_bytes: The master's memory, None where not known.
+    """
+    path = store.data_dir.absolute()
+    base = path
+    while not base.exists() and base != base.parent:
+        base = base.parent
+    if not base.is_dir():
+        return [Finding("data-dir", Level.FAIL, f"{base} is not a directory")]
+    if not os.access(base, os.R_OK | os.W_OK | os.X_OK):
+        return [Finding("data-dir", Level.FAIL, f"{base} can't be written to by this user")]
+    found = Finding("data-dir", Level.OK, str(path) if base == path else f"{path} will be made")
+    if (owner := lock_owner(path / LOCK_NAME)) is not None:
+        found = Finding(
+            "data-dir",
+            Level.WARN,
+            f"{path} is in use by process {owner}",
+            "one relay each: choose another --data-dir for a second one",
+        )
+    return [found, _disk(base, store, snapshot_bytes), _quota(store, snapshot_bytes)]
+
+
+def _disk(base: Path, store: StoreConfig, snapshot_bytes: int | None) -> Finding:
+    stat = os.statvfs(base)
+    free = stat.f_bavail * stat.f_frsize - store.min_free_bytes
+    found = f"{redis_size(max(0, free))} free above store.min_free_bytes"
+    return _room("disk", found, free, store, snapshot_bytes)
+
+
+def _quota(store: StoreConfig, snapshot_bytes: int | None) -> Finding:
+    if store.quota_bytes is None:
+        return Finding("quota", Level.OK, "none: the disk is the limit")
+    found = f"store.quota_bytes is {redis_size(store.quota_bytes)}"
+    return _room("quota", found, store.quota_bytes, store, snapshot_bytes)
+
+
+def _room(
+    check: str, found: str, room: int, store: StoreConfig, snapshot_bytes: int | None
+) -> Finding:
+    if snapshot_bytes is None:
+        return Finding(check, Level.UNKNOWN, f"{found}; the size of the dataset is not known")
+    # While a snapshot is replaced there are two.
+    wanted = 2 * snapshot_bytes + store.retain_bytes
+    needs = (
+        f"snapshots of at most {redis_size(snapshot_bytes)}, two while one is replaced, and "
+        f"{redis_size(store.retain_bytes)} of journal"
+    )
+    where = "more disk" if check == "disk" else "a larger store.quota_bytes"
+    advice = f"{where}, up to {redis_size(wanted)}, or a smaller store.retain_bytes"
+    if room < snapshot_bytes // _COMPRESSION:
+        return Finding(check, Level.FAIL, f"{found}; needed for {needs}", advice)
+    if room < wanted:
+        return Finding(check, Level.WARN, f"{found}; needed at most, for {needs}", advice)
+    return Finding(check, Level.OK, f"{found}; enough for {needs}")
+
+
+def check_addresses(config: Config) -> list[Finding]:
+    """Look whether the configured addresses can be listened on just now."""
+    found = [_address("listen", config.listen.host, config.listen.port)]
+    if config.http is not None:
+        found.append(_address("http", config.http.host, config.http.port))
+    return found
+
+
+def _address(check: str, host: str, port: int) -> Finding:
+    where = f"{host}:{port}"
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(1)
+    except OSError as failure:
+        advice = f"choose another --{check}"
+        if failure.errno == errno.EADDRINUSE:
+            advice = f"a relay may be running there: stop it, or {advice}"
+        return Finding(check, Level.FAIL, f"{where}: {os_reason(failure)}", advice)
+    return Finding(check, Level.OK, f"{where} is free")

@@ -1,0 +1,76 @@
+"""This machine: directories and ports."""
+
+import fcntl
+import socket
+from pathlib import Path
+
+import pytest
+
+from repltap.config import Config, StoreConfig, load
+from repltap.preflight.finding import Finding, Level
+from repltap.preflight.local import check_addresses, check_data_dir
+
+GIB = 1 << 30
+
+
+def look(directory: Path, snapshot: int | None = 1 << 20, **changes: int) -> dict[str, Finding]:
+    store = StoreConfig(data_dir=directory, **{"retain_bytes": 1 << 20, **changes})  # type: ignore[arg-type]
+    return {one.check: one for one in check_data_dir(store, snapshot)}
+
+
+def test_a_directory_that_is_there_and_one_that_will_be(tmp_path: Path) -> None:
+    found = look(tmp_path)
+    assert {one.level for one in found.values()} == {Level.OK}
+    assert look(tmp_path / "a" / "b")["data-dir"].found.endswith("a/b will be made")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert look(tmp_path / "file")["data-dir"].level is Level.FAIL
+    assert look(tmp_path / "file" / "below")["data-dir"].level is Level.FAIL
+
+
+def test_a_directory_that_is_in_use(tmp_path: Path) -> None:
+    with (tmp_path / "repltap.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert look(tmp_path)["data-dir"].level is Level.WARN
+    assert look(tmp_path)["data-dir"].level is Level.OK
+
+
+def test_room(tmp_path: Path) -> None:
+    quota = {"quota_bytes": 100 << 20}
+    assert look(tmp_path, 40 << 20, **quota)["quota"].level is Level.OK
+    assert look(tmp_path, 50 << 20, **quota)["quota"].level is Level.WARN
+    failing = look(tmp_path, 1001 << 20, **quota)["quota"]
+    assert failing.level is Level.FAIL
+    assert "2003mb" in failing.advice
+    assert look(tmp_path, None, **quota)["quota"].level is Level.UNKNOWN
+    assert look(tmp_path, 1 << 60)["disk"].level is Level.FAIL
+    assert look(tmp_path, None)["quota"].level is Level.OK
+
+
+def configured(tmp_path: Path, listen: str, http: str | None = None) -> Config:
+    flags = {"upstream": "redis://m", "listen": listen, "http": http, "data_dir": str(tmp_path)}
+    return load(flags, {}, None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_addresses(tmp_path: Path, host: str) -> None:
+    with socket.socket(socket.AF_INET6 if host == "[::1]" else socket.AF_INET) as taken:
+        taken.bind((host.strip("[]"), 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = configured(tmp_path, f"{host}:{port}", f"{host}:0")
+        listen, http = check_addresses(config)
+        assert (listen.check, listen.level) == ("listen", Level.FAIL)
+        assert "in use" in listen.found
+        assert (http.check, http.level) == ("http", Level.OK)
+    (free,) = check_addresses(configured(tmp_path, f"{host}:{port}"))
+    assert free.level is Level.OK
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    (found,) = check_addresses(configured(tmp_path, "192.0.2.1:6380"))
+    assert found.level is Level.FAIL
+    assert "choose another --listen" in found.advice
