@@ -29,6 +29,7 @@ from repltap.feed import Feed
 from repltap.files import reserve_files
 from repltap.metrics import RelayCollector
 from repltap.net.downstream import Downstream
+from repltap.net.master_offset import MasterPoll
 from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
@@ -127,6 +128,7 @@ class Relay:
             _starts(config), self._feed, self._feed.holds, self._want_snapshot
         )
         self._link: UpstreamLink
+        self._poll: MasterPoll
         self._refresher: SnapshotRefresher
         self._service: SyncService
         self._failure: BaseException | None = None
@@ -151,6 +153,7 @@ class Relay:
             listening_port=port,
             acknowledged=self._downstream.acknowledged,
         )
+        self._poll = MasterPoll(self._feed, self._link)
         self._refresher = SnapshotRefresher(
             self._feed, self._link, self._config.snapshot, listening_port=port
         )
@@ -170,6 +173,7 @@ class Relay:
             self._part("upstream", self._link.run()),
             self._part("refresh", self._refresher.run()),
             self._part("sinks", self._sinks.run()),
+            self._part("poll", self._poll.run()),
         ]
         # Not among them: signs of life go on until the shutdown is done.
         notifying = self._part("notify", self._notifier.run(self.status))
@@ -208,7 +212,7 @@ class Relay:
             clients=len(self._downstream.clients()),
             max_clients=self._downstream.max_clients,
             repl_timeout_seconds=round(self._config.listen.timeout_seconds),
-            upstream=self._link.status(),
+            upstream=self._poll.shown(self._link.status()),
             journal=journal,
             refresh=self._refresher.status(),
             replicas=tuple(replicas),
@@ -286,9 +290,9 @@ class Relay:
         return await start_web(app, http.host, http.port)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
-        store, port, upstream, refresh, sinks = parts
+        store, port, upstream, refresh, sinks, poll = parts
         self._downstream.stop_listening()
-        for part in (refresh, upstream):
+        for part in (poll, refresh, upstream):
             await _end(part)
         if not self._hurry.is_set():
             await _first(self._drain(), self._hurry.wait())

@@ -75,6 +75,7 @@ class UpstreamConfig:
         transfer_timeout_seconds: The same while the master prepares a snapshot.
         connect_timeout_seconds: For the TCP connection.
         backoff_min_seconds, backoff_max_seconds: Between attempts, doubling, with jitter.
+        poll_seconds: How often the master's offset is asked for; 0 is never.
     """
 
     host: str
@@ -91,6 +92,7 @@ class UpstreamConfig:
     connect_timeout_seconds: float = 5.0
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
+    poll_seconds: float = 1.0
 
     @property
     def source(self) -> str:

@@ -124,6 +124,22 @@ def _upstream_times(upstream: UpstreamStatus) -> Iterator[Metric]:
             "The offset that the master was last told.",
             upstream.acked_offset,
         )
+    if upstream.master_offset is not None:
+        yield _gauge(
+            "upstream_master_offset_bytes",
+            "The end of the master's stream when it was last asked.",
+            upstream.master_offset,
+        )
+    if upstream.lag_bytes is not None:
+        yield _gauge(
+            "upstream_lag_bytes", "What of that has not been received.", upstream.lag_bytes
+        )
+    if upstream.lag_seconds is not None:
+        yield _gauge(
+            "upstream_lag_seconds",
+            "For how long the first byte that is missing has been at the master.",
+            upstream.lag_seconds,
+        )
     if upstream.last_io_at is not None:
         yield _gauge(
             "upstream_last_io_timestamp_seconds",

@@ -106,6 +106,7 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
     (_UP, "connect_timeout_seconds", _PERIOD, "SECONDS", "5", "Time for a TCP connection."),
     (_UP, "backoff_min_seconds", _PERIOD, "SECONDS", "0.1", "First wait between attempts."),
     (_UP, "backoff_max_seconds", _PERIOD, "SECONDS", "5", "Longest wait between attempts."),
+    (_UP, "poll_seconds", seconds(0, 60), "SECONDS", "1", "Asks its offset, for lag; 0 is off."),
     (_LISTEN, "address", endpoint, "HOST:PORT", "127.0.0.1:6380", "Where to listen."),
     (_LISTEN, "password", secret, "TEXT", "", "Password that clients must give."),
     (_LISTEN, "password_file", path, "FILE", "", "File with the password that clients must give."),

@@ -94,6 +94,11 @@ class UpstreamStatus:
         connects, disconnects: Links that came up / went down since the start.
         attempts: Connections tried since the link was last up.
         next_try_at: When the next attempt is due, or None.
+        master_offset: The end of the master's stream when it was last asked.
+        lag_bytes: What of that has not come.
+        lag_seconds: For how long the first of these bytes has been there, 0 when there is none;
+            at most `upstream.poll_seconds` too few.
+        master_offset_error: Why these three are not known, "" when they are, or will be soon.
     """
 
     host: str
@@ -112,6 +117,10 @@ class UpstreamStatus:
     attempts: int = 0
     next_try_at: float | None = None
     source: str = ""
+    master_offset: Offset | None = None
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
+    master_offset_error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

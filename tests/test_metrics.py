@@ -287,3 +287,12 @@ def test_what_sinks_export_is_added_up_and_never_twice() -> None:
     assert one(found, "upstream_up") != 5
     assert one(found, "journal_fsync_seconds_sum") != 5
     assert list(parse_openmetrics(generate_openmetrics(registry).decode()))
+
+
+def test_lag_behind_the_master() -> None:
+    shown = ("upstream_master_offset_bytes", "upstream_lag_bytes", "upstream_lag_seconds")
+    link = upstream(master_offset=Offset(6000), lag_bytes=950, lag_seconds=1.5)
+    found = scrape(relay_status(upstream=link))
+    assert [one(found, name) for name in shown] == [6000, 950, 1.5]
+    found = scrape(relay_status(upstream=upstream(master_offset_error="not allowed")))
+    assert not set(shown) & names(found)

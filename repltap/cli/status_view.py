@@ -22,6 +22,7 @@ from repltap.status import (
     ReplicaStatus,
     SinkState,
     SinkStatus,
+    UpstreamStatus,
 )
 
 NOTHING = "-"
@@ -141,12 +142,24 @@ def _upstream(status: RelayStatus) -> Section:
         come = _progress(refresh.received_bytes, refresh.total_bytes)
         who = f"{refresh.waiters} wait, {refresh.receivers} receive it"
         rows.append(("refresh", f"{come}; {refresh.reason.value}; {who}"))
+    rows += _master(upstream)
     if upstream.acked_offset is not None:
         rows.append(("acknowledged", f"{upstream.acked_offset} ({upstream.ack_policy})"))
     if upstream.last_error:
         tone = "" if upstream.state is LinkState.CONNECTED else "bad"
         rows.append(("last error", Cell(upstream.last_error, tone)))
     return _facts("Upstream", *rows)
+
+
+def _master(upstream: UpstreamStatus) -> list[tuple[str, str | Cell]]:
+    """How far the master is ahead, or why that is not known."""
+    if upstream.lag_bytes is not None and upstream.lag_seconds is not None:
+        lag = human_size(upstream.lag_bytes)
+        late = f", {upstream.lag_seconds:.1f}s" if upstream.lag_seconds else ""
+        return [("lag", f"{lag}{late} (the master is at {upstream.master_offset})")]
+    if upstream.master_offset_error:
+        return [("lag", Cell(f"not known: {upstream.master_offset_error}", "warn"))]
+    return []
 
 
 def _progress(received_bytes: int, total_bytes: int | None) -> str:

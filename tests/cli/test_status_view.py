@@ -288,3 +288,14 @@ def test_what_is_left_within_a_quota_is_not_called_disk() -> None:
     assert "disk       5.0 GiB free\n" in text(relay_status())
     shown = text(relay_status(quota_bytes=8 << 30))
     assert "disk       5.0 GiB left within the quota of 8.0 GiB and the disk\n" in shown
+
+
+def test_lag_behind_the_master() -> None:
+    def shown(**changes: object) -> str:
+        return text(relay_status(upstream=upstream(**changes)))
+
+    known = shown(master_offset=6000, lag_bytes=950, lag_seconds=1.54)
+    assert "950 B, 1.5s (the master is at 6000)" in known
+    assert "0 B (the master" in shown(master_offset=5050, lag_bytes=0, lag_seconds=0.0)
+    assert "not known: refused" in shown(master_offset_error="refused")
+    assert "at 5050" not in shown()

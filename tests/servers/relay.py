@@ -39,7 +39,12 @@ class Relay(Node):
         self.http_port = free_port()
         self.data_dir = directory / "data"
         # Retries at least twice a second: the tests cut many links.
-        self.options: dict[str, str | int] = {"upstream_backoff_max_seconds": "0.5", **options}
+        # No poll: faults are of a place in the next connection, which must be the link's own.
+        self.options: dict[str, str | int] = {
+            "upstream_backoff_max_seconds": "0.5",
+            "upstream_poll_seconds": 0,
+            **options,
+        }
 
     def command(self) -> list[str]:
         """Return the command line."""
