@@ -182,11 +182,13 @@ class FileSink(Sink):
         Raises:
             SinkError: It can't be done.
         """
+        current, made = state.current, state.made
+        if made == self._made and state.directory == str(self._folder.path):
+            self._folder.refuse_later(state.sequence)
         for name, length in state.complete:
             found = self._find(name, state)
             if found is not None and not self._folder.is_final(found):
                 self._end(self._reopen(found, length), name)
-        current, made = state.current, state.made
         if current is None or made is None:
             return
         found = self._find(current.name, state)
@@ -194,7 +196,9 @@ class FileSink(Sink):
             self._context.log.warning("%s is gone: going on in another file", current.name)
             return
         if made.rotated and self._folder.is_final(found):
-            return  # it was ended when there was nothing to write
+            # It was ended when there was nothing to write.
+            self._folder.refuse_longer(found, current.length)
+            return
         output = self._output = self._reopen(found, current.length)
         if current.cut and made.form == "resp":
             self._context.sent(output.write(_DISCARD) + output.end_piece())

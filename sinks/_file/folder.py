@@ -108,6 +108,39 @@ class Folder:
         """
         return max((number for number, _ in self._numbered()), default=0)
 
+    def refuse_later(self, sequence: int) -> None:
+        """See whether a file is there that only a later commit can have made.
+
+        Args:
+            sequence: The highest number that the commit knows of.
+
+        Raises:
+            SinkError: One is, or the directory can't be read.
+        """
+        for number, name in sorted(self._numbered()):
+            if number > sequence and not name.endswith(self.names.new):
+                raise self._later(self.path / name)
+
+    def refuse_longer(self, path: Path, length: int) -> None:
+        """See whether a finished file has more than was committed.
+
+        Raises:
+            SinkError: It has, or can't be looked at.
+        """
+        with failures_of(path):
+            found = path.lstat().st_size
+        if found > length:
+            raise self._later(path)
+
+    def _later(self, path: Path) -> SinkError:
+        return SinkError(
+            f"{path}: was written after the sink's checkpoint, which is an older copy",
+            hint="put the newer one back, or move all files away and begin anew with "
+            f"`repltap sink reset {self.names.sink}`",
+            kind=SinkErrorKind.REFUSED,
+            passes=False,
+        )
+
     def move(self, path: Path, name: str) -> Path:
         """Give a file its next name; `sync` makes it durable.
 

@@ -326,6 +326,53 @@ def test_files_of_an_earlier_life_are_not_touched(tmp_path: Path) -> None:
     assert NAME.format(4) + ".contract.new" in life.names()
 
 
+@pytest.mark.parametrize("rotations", [1, 2])
+def test_an_older_checkpoint_doubles_nothing(tmp_path: Path, rotations: int) -> None:
+    """Found by putting an older copy back: everything behind it was in the files twice.
+
+    The file that it speaks of was finished meanwhile, and others were begun.
+    """
+    life = Life(tmp_path, rotate_seconds=60.0)
+    life.write()
+    life.commit()
+    older = life.checkpoint
+    for _ in range(rotations):
+        life.write()
+        life.commit()
+        life.now += 60
+        life.sink.idle()
+    life.sink.close()
+    newest, life.checkpoint = life.checkpoint, older
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == rotations
+    with pytest.raises(SinkError, match="older copy") as raised:
+        life.open()
+    assert not raised.value.passes
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    life.checkpoint = newest
+    life.open()
+    life.write()
+    life.commit()
+    life.sink.idle()
+    life.check()
+
+
+def test_an_older_checkpoint_of_the_file_in_progress_is_gone_on_with(tmp_path: Path) -> None:
+    life = Life(tmp_path, rotate_bytes=1 << 20)
+    life.write()
+    life.commit()
+    life.sink.idle()
+    older, records = life.checkpoint, list(life.records)
+    life.write()
+    life.commit()
+    life.sink.close()
+    life.checkpoint, life.records = older, records
+    life.open()
+    life.write()
+    life.commit()
+    life.check()
+
+
 def test_one_file_of_an_earlier_life_is_in_the_way(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.write()
