@@ -92,7 +92,7 @@ class RedisSink(Sink):
             self._check_checkpoint(found, failure)
             return found.place
         self._failure = ""
-        self._owned = server.keys == 0
+        self._owned = not server.keys and not server.libraries
         self._check_first(server)
         return None
 
@@ -250,9 +250,10 @@ class RedisSink(Sink):
                 hint=f"to begin anew, with a snapshot: repltap sink reset {self._context.name}",
                 passes=False,
             )
-        if server.keys and self.settings["flush"] == "auto":
+        if not self._owned and self.settings["flush"] == "auto":
+            held = f"{server.keys} keys" if server.keys else f"{server.libraries} libraries"
             raise SinkError(
-                f"{self._address} holds {server.keys} keys that are not from this sink",
+                f"{self._address} holds {held} that are not from this sink",
                 hint="set flush = yes to delete them, or flush = no to keep what a snapshot and"
                 " the stream don't replace",
                 kind=SinkErrorKind.REFUSED,

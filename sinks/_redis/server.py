@@ -25,6 +25,7 @@ class Server:
         version: Three numbers.
         databases: How many it has.
         keys: How many keys it has, those that have expired but are still there included.
+        libraries: How many libraries of functions it has.
         evicts: It drops keys when its memory is full.
         clock_seconds: How far its clock is ahead of this machine's.
         imports: It leaves expiring to this connection (Valkey's import mode).
@@ -34,6 +35,7 @@ class Server:
     version: tuple[int, int, int]
     databases: int
     keys: int
+    libraries: int
     evicts: bool
     clock_seconds: float
     imports: bool
@@ -100,6 +102,7 @@ def examine(connection: Connection, *, import_mode: str) -> Server:
         version=(int(match[1]), int(match[2]), int(match[3] or 0)),
         databases=_databases(connection),
         keys=sum(int(count) for count in re.findall(r"^db\d+:keys=(\d+)", text, re.MULTILINE)),
+        libraries=int(info.get("number_of_libraries", "0")),
         evicts=info.get("maxmemory", "0") != "0"
         and info.get("maxmemory_policy", "noeviction") != "noeviction",
         clock_seconds=_clock(connection),

@@ -8,6 +8,7 @@ from itertools import groupby
 import hiredis
 
 from repltap.sink import (
+    Kind,
     Notice,
     Record,
     SinkContext,
@@ -27,7 +28,7 @@ _NOT_DATA = frozenset({"CLUSTER"})
 _FLUSH_BYTES = 64 << 10  # of commands that are encoded before they are sent
 _FLUSH = pack((b"FLUSHALL", b"ASYNC"))
 _FLUSH_FUNCTIONS = pack((b"FUNCTION", b"FLUSH", b"ASYNC"))
-_SPECIAL = _NOT_DATA | CHANGES.keys() | {"SWAPDB"}
+_SPECIAL = _NOT_DATA | CHANGES.keys() | {"FLUSHALL", "SWAPDB"}
 
 
 class Writer:
@@ -155,6 +156,8 @@ class Writer:
         if record.cmd in _NOT_DATA:
             self._context.discarded(1, intentional=True)
             return None
+        if record.cmd == "FLUSHALL":
+            return self._flush_all(group, record)
         if record.cmd == "SWAPDB":
             if b"%d" % self._db in record.words[1:3]:
                 # Else the old checkpoint turns up as a key in the other database.
@@ -165,6 +168,17 @@ class Writer:
         if not self._server.has_absolute_set:
             return record.words
         return absolute_words(record.cmd, record.words, record.ts_ms)
+
+    def _flush_all(self, group: Group, record: Record) -> list[bytes] | None:
+        """Where databases are chosen, empty those: what is in the others is not the source's."""
+        begin = Notice(Kind.SNAPSHOT_BEGIN, "", record.source, record.replid, 0, 0, 0, {})
+        emptying = self._context.resp_form(target=self._server.name).write([begin])
+        chosen = [int(words[1]) for words in _commands(emptying) if words[0] == b"SELECT"]
+        for db in chosen:
+            self._select(group, record._replace(db=db))
+            subject = Subject("FLUSHDB", None, record.offset_start)
+            group.add(pack((b"FLUSHDB", *record.words[1:])), subject)
+        return None if chosen else record.words
 
     def _select(self, group: Group, record: Record | SnapshotRecord) -> None:
         """Select a record's database; one that is not there would put it into another."""

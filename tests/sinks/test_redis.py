@@ -324,8 +324,20 @@ def test_a_target_with_data_is_refused_unless_told(server: Server, sink: RedisSi
     assert data_of(server).keys() == {(0, b"ours")}
 
 
+def test_a_target_with_functions_is_refused_as_one_with_keys(
+    server: Server, sink: RedisSink
+) -> None:
+    """They were deleted: found by reading."""
+    code = "#!lua name=theirs\nredis.register_function('f', function() end)"
+    server.call("FUNCTION", "LOAD", code)
+    assert "holds 1 libraries that are not from this sink" in str(failure(sink))
+    run(redis_sink(server.port, flush="no"), *Stream().snapshot([entry(b"k", "string", b"1")]))
+    assert len(server.call("FUNCTION", "LIST")) == 1
+
+
 def test_a_second_snapshot_replaces_all_of_the_first(server: Server, sink: RedisSink) -> None:
     stream = Stream()
+    run(sink)
     server.call("FUNCTION", "LOAD", "#!lua name=old\nredis.register_function('f', function() end)")
     run(sink, *stream.snapshot([entry(b"old", "string", b"1", db=3)]))
     assert server.call("FUNCTION", "LIST") == []

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from repltap.delivery.context import DeliveryContext
+from repltap.delivery.filters import Selection
+from repltap.delivery.progress import Progress
+from repltap.delivery.settings import SinkSettings
 from repltap.rdb.entries import Members
-from repltap.sink import SinkErrorKind
+from repltap.sink import RespForm, SinkErrorKind, SnapshotMode
 from sinks.redis import RedisSink
+from tests.delivery.targets import TestBell
 from tests.servers.server import Server
 from tests.sinks.driver import StubContext, place_of
 from tests.sinks.records import Stream, entry
-from tests.sinks.redis_target import KEY, checkpoint, data_of, failure, run
+from tests.sinks.redis_target import KEY, checkpoint, data_of, failure, redis_sink, run
 
 
 def test_flushall_and_swapdb_leave_the_checkpoint_where_it_is(
@@ -27,6 +32,38 @@ def test_flushall_and_swapdb_leave_the_checkpoint_where_it_is(
     run(sink, [stream.command(b"FLUSHALL")])
     assert checkpoint(server)["place"] == place_of(1)
     assert run(sink) == place_of(1)
+
+
+class OfTwoDatabases(StubContext):
+    """Of a sink with include_db = 0,3."""
+
+    def resp_form(self, *, target: str | None = None) -> RespForm:
+        settings = SinkSettings(
+            sink=RedisSink,
+            name="contract",
+            type="redis",
+            origin="a test",
+            options={},
+            snapshot=SnapshotMode.NEVER,
+            include=Selection(dbs=frozenset({0, 3})),
+        )
+        return DeliveryContext(settings, "m", TestBell(), Progress(), self.log).resp_form()
+
+
+def test_flushall_empties_the_databases_that_are_chosen(server: Server, sink: RedisSink) -> None:
+    """It took along what others had in the target: found by reading."""
+    stream = Stream()
+    with server.client() as client:
+        client.pipeline([("SELECT", 5), ("SET", "theirs", "1")])
+    sink = redis_sink(server.port, flush="no")
+    run(
+        sink,
+        [stream.command(b"SET", b"a", b"1"), stream.command(b"SET", b"b", b"1", db=3)],
+        [stream.command(b"FLUSHALL", b"ASYNC"), stream.command(b"SET", b"c", b"1")],
+        context=OfTwoDatabases(),
+    )
+    assert data_of(server).keys() == {(5, b"theirs"), (3, b"c")}
+    assert checkpoint(server)["place"] == place_of(2)
 
 
 def test_the_checkpoint_of_a_source_that_is_a_mirror_itself_is_left_out(
