@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from repltap.cli.check import check
+from repltap.cli.config import config
 from repltap.cli.demo import demo
 from repltap.cli.journal import journal
 from repltap.cli.output import stdout_closed
@@ -39,6 +40,7 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(check)
+cli.add_command(config)
 cli.add_command(status)
 cli.add_command(journal)
 cli.add_command(snapshot)

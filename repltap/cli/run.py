@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from repltap import logs
 from repltap.cli.options import config_file, flag, sink_flag
 from repltap.config import load
 from repltap.options import OPTIONS
+
+log = logging.getLogger("repltap.app")
 
 
 def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own callback type
@@ -31,15 +34,29 @@ def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own 
 @_options
 @config_file
 @sink_flag
-def run(file: Path | None, **flags: object) -> int:
+@click.option(
+    "--print-config",
+    is_flag=True,
+    help="Print what is configured, as TOML and without secrets, and exit.",
+)
+def run(file: Path | None, print_config: bool, **flags: object) -> int:
     """Relay a master's replication to any number of replicas.
 
     \b
     repltap run --upstream redis://127.0.0.1:6379 --listen 127.0.0.1:6380 \\
                 --http 127.0.0.1:8380 --data-dir ./data
     """
+    if print_config:
+        from repltap.cli import config as shown
+
+        shown.print_config(flags, file)
+        return 0
     config = load(flags, os.environ, file)
     logs.setup(config.log)
     from repltap import app
+    from repltap.cli.strays import stray_variables
+
+    for stray in stray_variables(os.environ, config.sinks):
+        log.warning("%s", stray)
 
     return app.run(config)

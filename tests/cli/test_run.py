@@ -65,3 +65,12 @@ def test_no_flag_takes_a_password(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--upstream-password " not in shown
     assert "--listen-password " not in shown
     assert main(["run", "--upstream-password", "x"]) == 2
+
+
+def test_a_variable_that_is_nearly_an_option_is_told(
+    ran: list[Config], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was passed over without a word."""
+    monkeypatch.setenv("REPLTAP_STORE_RETAIN_BYTE", "1")
+    assert main(["run", "--upstream", "redis://m", "--data-dir", "d"]) == 0
+    assert "did you mean REPLTAP_STORE_RETAIN_BYTES?" in caplog.text

@@ -1,0 +1,80 @@
+"""`repltap config check`: is the configuration right, without starting anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from repltap.cli.effective import effective
+from repltap.cli.options import config_file, flag, json_flag, sink_flag
+from repltap.cli.output import show_json
+from repltap.cli.strays import stray_variables
+from repltap.config import Config, load
+from repltap.config_sources import read_sources
+from repltap.delivery.registry import find_sink
+from repltap.delivery.settings import read_settings
+from repltap.options import OPTIONS
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration, without starting anything."""
+
+
+@config.command()
+@config_file
+@sink_flag
+@json_flag
+def check(file: Path | None, as_json: bool, **flags: object) -> None:
+    """Check the configuration that `repltap run` would have.
+
+    The file, the environment and the flags are read as `repltap run` reads them, sinks and their
+    settings included; password files must be there. Nothing is connected to. It exits with 2, and
+    says why, if anything is wrong. Variables that look like an option and are none are told.
+
+    \b
+    repltap config check --config /etc/repltap/repltap.toml
+    REPLTAP_DATA_DIR=./data repltap config check --upstream redis://127.0.0.1:6379
+    """
+    made = load_checked(flags, file)
+    warnings = stray_variables(os.environ, made.sinks)
+    if as_json:
+        show_json({"valid": True, "warnings": warnings})
+        return
+    for warning in warnings:
+        click.echo(f"repltap: warning: {warning}", err=True)
+    sinks = ", ".join(f"{sink.name} ({sink.type})" for sink in made.sinks) or "none"
+    http = f"{made.http.host}:{made.http.port}" if made.http else "off"
+    click.echo(
+        f"the configuration is valid: master {made.upstream.host}:{made.upstream.port}, "
+        f"listen {made.listen.host}:{made.listen.port}, http {http}, "
+        f"data in {made.store.data_dir}, sinks: {sinks}"
+    )
+
+
+check.params.extend(flag(option) for option in OPTIONS if not option.secret)
+
+
+def load_checked(flags: Mapping[str, object], file: Path | None) -> Config:
+    """Build the configuration, the settings of sinks included.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    made = load(flags, os.environ, file)
+    for sink in made.sinks:
+        read_settings(sink, find_sink(sink.type, sink.origin), os.environ)
+    return made
+
+
+def print_config(flags: Mapping[str, object], file: Path | None) -> None:
+    """Print the configuration as TOML.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    load_checked(flags, file)
+    click.echo(effective(read_sources(flags, os.environ, file), os.environ, file), nl=False)

@@ -1,0 +1,61 @@
+"""Variables that begin with REPLTAP_ and are no option: a typo that would be passed over.
+
+They are told, never refused: Kubernetes sets REPLTAP_PORT, REPLTAP_SERVICE_HOST and the like
+wherever a service is called repltap.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+from repltap.delivery.options import COMMON
+from repltap.delivery.registry import find_sink
+from repltap.options import ENVIRONMENT_PREFIX, OPTIONS
+from repltap.sink_config import VARIABLE as SINK_VARIABLE
+from repltap.sink_config import SinkConfig
+from repltap.sinkspec import sink_variable
+
+_OTHERS = ("REPLTAP_CONFIG", SINK_VARIABLE, "REPLTAP_COMPILE", "REPLTAP_COMPILED")
+_KUBERNETES = re.compile(
+    r"REPLTAP_(?:[A-Z0-9_]+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP)(?:_\w+)?)?)"
+)
+
+
+def stray_variables(environ: Mapping[str, str], sinks: Sequence[SinkConfig]) -> list[str]:
+    """Find variables that look like options and are none.
+
+    Args:
+        environ: The environment.
+        sinks: Those that are configured.
+
+    Returns:
+        A sentence for each, in the order of their names; no value is in it.
+
+    Raises:
+        ConfigError: A sink is of a type that is not there.
+    """
+    known = {*_OTHERS, *(option.variable for option in OPTIONS)}
+    for sink in sinks:
+        for option in (*COMMON, *find_sink(sink.type, sink.origin).options):
+            known.add(sink_variable(sink.name, option.name))
+    strays = sorted(
+        name
+        for name in environ
+        if name.startswith(ENVIRONMENT_PREFIX)
+        and name not in known
+        and not _KUBERNETES.fullmatch(name)
+        and not name.startswith("REPLTAP_E2E_")
+    )
+    return [_said(name, sorted(known)) for name in strays]
+
+
+def _said(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    if near:
+        return f"{name} is set and is no option: did you mean {near[0]}?"
+    if name.startswith(f"{SINK_VARIABLE}_"):
+        return f"{name} is set and is no setting of a configured sink"
+    return f"{name} is set and is no option"
