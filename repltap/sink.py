@@ -295,6 +295,8 @@ class SinkContext(Protocol):
         source: The configured name of the upstream.
         place: Where the records will go on; None at the very first start. Opaque.
         state: What the last `commit` returned.
+        reset: `repltap sink reset` has said where to go on, and no commit has followed yet: a place
+            that the target holds counts only where `counts` says so.
         log: For what an operator should know; never a value, never a secret.
     """
 
@@ -302,7 +304,15 @@ class SinkContext(Protocol):
     source: str
     place: str | None
     state: Mapping[str, Any]  # Any: JSON
+    reset: bool
     log: logging.Logger
+
+    def counts(self, place: str) -> bool:
+        """Tell whether a place that the target holds counts: not if it is from before a reset.
+
+        `open` need not ask, and returns what the target holds: one that does not count is passed
+        over. What else the target holds of that time may not count either: that asks.
+        """
 
     def json_lines(self, records: Sequence[AnyRecord]) -> bytes:
         """Write records as the envelope's JSON, one a line."""
@@ -359,7 +369,8 @@ class Sink(ABC):
 
         Returns:
             The place that the target holds, if the sink keeps it there; None to go on from
-            `context.place`.
+            `context.place`. After a reset that is where it goes on until the next commit, whatever
+            is returned, unless it was committed since.
 
         Raises:
             SinkError: It can't, for now or at all.

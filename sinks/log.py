@@ -194,7 +194,7 @@ class LogSink(Sink):
         return [*found, Sample("log_segments_removed_total", removed, sink, self._removed)]
 
     def _place(self, writer: LogWriter) -> str | None:
-        """The log's place counts, whatever the worker remembers: it is that of the records."""
+        """The log's place, whatever the worker remembers: it is that of the records."""
         place = writer.commit.place
         if place is None and (self._context.state or {}).get("log"):
             self._context.log.warning(

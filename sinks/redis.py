@@ -237,7 +237,11 @@ class RedisSink(Sink):
                 kind=SinkErrorKind.REFUSED,
                 passes=False,
             )
-        if failure and self.settings["on_error"] == "stop":
+        if not failure:
+            return
+        if not context.counts(found.place):
+            context.log.warning("the data of %s differ, until now: %s", self._address, failure)
+        elif self.settings["on_error"] == "stop":
             raise self._diverged(failure)
 
     def _check_first(self, server: Server) -> None:
@@ -379,7 +383,7 @@ class RedisSink(Sink):
         assert self._context is not None
         return SinkError(
             f"the data of {self._address} differ from the master's: {failure}",
-            hint=f"begin anew, with a snapshot: delete the key {self._key_name} there and"
-            f" `repltap sink reset {self._context.name}`; or go on: on_error = log",
+            hint=f"begin anew, with a snapshot: repltap sink reset {self._context.name};"
+            " or go on: on_error = log",
             passes=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from repltap.store.store import CHECKPOINTS_NAME
 _COLUMNS = ("sink", "type", "process", "history", "offset", "behind", "saved")
 _RIGHT = frozenset((2, 3, 4, 5, 6))
 _EXAMPLE = "earliest, latest or an offset"
+_RESET_BYTES = 8  # enough that no two resets of a sink have one name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +97,9 @@ def list_sinks(file: Path | None, as_json: bool, **flags: object) -> int | None:
 def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flags: object) -> None:
     """Forget where the sink NAME is, so that it begins anew; or let it go on elsewhere.
 
-    What is delivered already is delivered again, or what is not never is: both as you say. It is
-    refused while something delivers to the sink. A sink that keeps its place in its target goes on
-    from there whatever is forgotten here.
+    What is delivered already is delivered again, or what is not never is: both as you say. A place
+    that a sink keeps in its target (redis, log, kafka with transactions) does not count any more;
+    nothing else in the target is changed. It is refused while something delivers to the sink.
 
     \b
     repltap sink reset audit --data-dir ./data
@@ -117,16 +119,19 @@ def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flag
             before = None
         what = "forgets where it is" if place is None else f"goes on at offset {place.offset}"
         if not yes:
-            at = "has no checkpoint" if before is None else f"is at offset {before.pin}"
+            known = before is not None and before.place is not None
+            at = f"is at offset {before.pin}" if before and known else "has no checkpoint"
             click.confirm(f"{name} {at}. It {what}: go on?", abort=True)
-        if place is None:
-            checkpoints.remove(name)
-        else:
-            # What the sink keeps is about its target, which nobody has changed.
-            state = before.state if before is not None else {}
-            checkpoints.save(
-                Checkpoint(sink=name, place=place.as_dict(), state=state, saved_at=time.time())
-            )
+        # Where it goes on elsewhere, what the sink keeps is about a target that nobody has changed.
+        state = before.state if before is not None and place is not None else {}
+        made = Checkpoint(
+            sink=name,
+            place=None if place is None else place.as_dict(),
+            state=state,
+            saved_at=time.time(),
+            reset=secrets.token_hex(_RESET_BYTES),
+        )
+        checkpoints.save(made)
     click.echo(f"{name} {what}")
 
 
@@ -147,6 +152,8 @@ def _sinks(config: TapConfig) -> Iterator[_Found]:
             continue  # a file of another name
         except StoreError as failure:
             fault = str(failure)
+        if name not in types and checkpoint is not None and checkpoint.place is None:
+            continue  # it was reset, and is no more
         yield _Found(
             name=name,
             type=types.get(name, ""),
@@ -159,7 +166,7 @@ def _sinks(config: TapConfig) -> Iterator[_Found]:
 
 def _behind(histories: tuple[HistoryReader, ...], checkpoint: Checkpoint | None) -> int | None:
     """Add up what is stored behind a checkpoint."""
-    if checkpoint is None:
+    if checkpoint is None or checkpoint.place is None:
         return None
     total = 0
     for history in histories:
@@ -183,8 +190,9 @@ def _document(sink: _Found) -> Mapping[str, object]:
         "type": sink.type or None,
         "configured": bool(sink.type),
         "process": sink.process,
-        "place": None if checkpoint is None else dict(checkpoint.place),
+        "place": None if checkpoint is None or not checkpoint.place else dict(checkpoint.place),
         "saved_at": None if checkpoint is None else checkpoint.saved_at,
+        "reset": checkpoint is not None and bool(checkpoint.reset),
         "pinned_bytes": sink.behind_bytes,
         "fault": sink.fault or None,
     }
@@ -192,7 +200,7 @@ def _document(sink: _Found) -> Mapping[str, object]:
 
 def _row(sink: _Found, now: float) -> tuple[Cell, ...]:
     checkpoint = sink.checkpoint
-    if checkpoint is None:
+    if checkpoint is None or checkpoint.place is None:
         rest = (Cell(NOTHING),) * 4
     else:
         rest = (

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from repltap.delivery.commands import CommandTable, builtin_table
 from repltap.delivery.filters import command_names
 from repltap.delivery.json_form import JsonForm
+from repltap.delivery.place import reset_of
 from repltap.delivery.report import Bell
 from repltap.delivery.resp_output import (
     PAYLOADS,
@@ -66,24 +67,28 @@ class DeliveryContext:
         self.source = source
         self.place: str | None = None
         self.state: Mapping[str, Any] = {}  # Any: JSON
+        self.reset = False
         self.log = log
         self.payloads: Mapping[str, int] = {}
         self._bell = bell
         self._counts = counts
+        self._reset = ""
         self._treatment = Treatment(settings, table)
         self._json = JsonForm()
         self._window = Window()
         self._origin = SnapshotOrigin()
         self._emptied = emptied_databases(settings, table)
 
-    def begin(self, place: str | None, state: Mapping[str, Any]) -> None:
+    def begin(self, place: str | None, state: Mapping[str, Any], reset: str = "") -> None:
         """Get ready for the next `open`.
 
         Args:
             place: Where the records will go on, None at the very first start.
             state: What the last `commit` returned.
+            reset: The reset that no commit has followed yet, "" for none.
         """
         self.place, self.state = place, state
+        self.reset, self._reset = bool(reset), reset
         self.payloads = {}
         self._window.replid = ""
 
@@ -123,6 +128,10 @@ class DeliveryContext:
             treated = map(self._treatment.snapshot, cast("Sequence[SnapshotRecord]", records))
             return [record for record in treated if record is not None]
         return records
+
+    def counts(self, place: str) -> bool:
+        """Tell whether a place that the target holds counts: not if it is from before a reset."""
+        return not self._reset or reset_of(place) == self._reset
 
     def json_lines(self, records: Sequence[AnyRecord]) -> bytes:
         """Write records as the envelope's JSON, one a line."""

@@ -67,7 +67,7 @@ class StoredPlaces:
             except StoreError as failure:
                 self._blame(blamed, name, str(failure))
                 continue
-            if checkpoint is not None:
+            if checkpoint is not None and checkpoint.place is not None:
                 found[name] = StoredPlace(
                     name, checkpoint.history_number, checkpoint.pin, checkpoint.saved_at
                 )

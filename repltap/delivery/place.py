@@ -9,6 +9,8 @@ As text it is JSON, `v` first:
     {"v":1,"phase":"snapshot","history":3,"replid":"5f…","offset":1000,"crc64":"00…","ordinal":7}
 
 `crc64` tells one snapshot from another of the same offset, in which keys stand in another order.
+What a sink is given to keep after `repltap sink reset` has `reset`, too, which names the reset: it
+tells that place from those that the target held before.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from repltap.position import MAX_OFFSET, Offset, ReplId, parse_replid
 
 _VERSION = 1
 _BEFORE_BEGIN = -1  # the snapshot's first notice is still to be given
+_RESET = "reset"
 
 
 class Phase(enum.Enum):
@@ -137,9 +140,14 @@ class Place:
             raise ValueError(f"not a place: {', '.join(sorted(unknown))} does not belong there")
         return made
 
-    def as_text(self) -> str:
-        """Give it as one line of text."""
-        return json.dumps(self.as_dict(), separators=(",", ":"))
+    def as_text(self, reset: str = "") -> str:
+        """Give it as one line of text.
+
+        Args:
+            reset: The reset that it follows, "" for none.
+        """
+        fields = self.as_dict() | ({_RESET: reset} if reset else {})
+        return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str) -> Place:
@@ -154,7 +162,18 @@ class Place:
             raise ValueError("not a place: it is not JSON") from None
         if not isinstance(fields, dict):
             raise ValueError("not a place: it is not a JSON object")
+        fields.pop(_RESET, None)
         return cls.from_dict(fields)
+
+
+def reset_of(text: str) -> str:
+    """Tell which reset a place follows that a target holds; "" for none, or if it is no place."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    reset = fields.get(_RESET) if isinstance(fields, dict) else None
+    return reset if isinstance(reset, str) else ""
 
 
 def _of_stream(fields: Mapping[str, object]) -> dict[str, int]:

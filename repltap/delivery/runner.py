@@ -45,8 +45,8 @@ _HOPELESS_SECONDS = 60.0
 class RunContext(SinkContext, SnapshotReading, Protocol):
     """What the sink is given, from the side of who fills it."""
 
-    def begin(self, place: str | None, state: Mapping[str, Any]) -> None:
-        """Get ready for the next `open`."""
+    def begin(self, place: str | None, state: Mapping[str, Any], reset: str = "") -> None:
+        """Get ready for the next `open`; `reset` is one that no commit has followed yet."""
 
     def prepare(
         self, records: Sequence[AnyRecord], window: bytes, window_start: int
@@ -123,6 +123,7 @@ class Runner:
         self._committed: Place | None = None
         self._state: Mapping[str, Any] = {}
         self._unsaved = False  # a commit that the checkpoint does not tell of yet
+        self._reset = ""  # one that no saved commit has followed yet
         self._dirty_since: float | None = None  # when what is not committed began
         self._dirty_bytes = 0
         self._given_at = clock()  # when a record was given last
@@ -164,7 +165,7 @@ class Runner:
         if saved is None:
             return
         try:
-            place = Place.from_dict(saved.place)
+            place = None if saved.place is None else Place.from_dict(saved.place)
         except ValueError as exc:
             raise CorruptStoreError(
                 str(exc),
@@ -172,7 +173,7 @@ class Runner:
                 hint="was it written by a later version? Or begin anew with "
                 f"`repltap sink reset {self._name}`",
             ) from exc
-        self._committed, self._state = place, saved.state
+        self._committed, self._state, self._reset = place, saved.state, saved.reset
         self._progress.committed = self._progress.place = place
 
     # -- from open to close ------------------------------------------------------------------------
@@ -201,10 +202,12 @@ class Runner:
         place = self._committed
         # Until something is committed, this is the start that the mode speaks of.
         again = self._plan.mode is SnapshotMode.ALWAYS and not self._progress.commits
-        self._context.begin(None if place is None else place.as_text(), self._state)
+        self._context.begin(None if place is None else place.as_text(), self._state, self._reset)
         answer = self._sink.open(self._context)
         self._opened = True
-        if answer is not None:
+        if answer is not None and not self._context.counts(answer):
+            self._log.info("was reset: the place that the target holds does not count")
+        elif answer is not None:
             try:
                 place = Place.from_text(answer)
             except ValueError as exc:
@@ -303,7 +306,8 @@ class Runner:
             return
         if self._sink.whole_transactions and place.tx_id is not None:
             return
-        state = self._sink.commit(place.as_text())
+        # With the reset in it, this place counts even if the checkpoint is not saved any more.
+        state = self._sink.commit(place.as_text(self._reset))
         self._committed, self._state = place, dict(state or {})
         self._unsaved = True
         self._save()
@@ -325,6 +329,7 @@ class Runner:
             )
         )
         self._unsaved = False
+        self._reset = ""
 
     # -- waiting -----------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
 """How far each sink has got: one small file per sink, replaced as a whole.
 
-    checkpoints/<sink>.json    sink, place, state, saved_at
+    checkpoints/<sink>.json    sink, place, state, saved_at; reset
 
 `place` is what `repltap.delivery.place` writes. Here only this counts: in which history it is
 (`history`, `replid`), and that it needs the stream from `offset` on. `state` is the sink's own;
-`saved_at` Unix seconds. A file that can't be believed is an error and never a new beginning: what
-was delivered already would be delivered again, or what was not, never.
+`saved_at` Unix seconds. `reset` names a reset that no commit has followed yet: the sink goes on at
+`place`, or begins anew where that is null, whatever its target holds. A file that can't be believed
+is an error and never a new beginning: what was delivered already would be delivered again, or what
+was not, never.
 """
 
 from __future__ import annotations
@@ -39,15 +41,18 @@ class Checkpoint:
 
     Attributes:
         sink: Its name: letters, digits, `_` and `-`, at most 64.
-        place: Where it goes on, as JSON can hold it.
+        place: Where it goes on, as JSON can hold it; None at a new beginning.
         state: What the sink wants to find again.
         saved_at: When it was saved, Unix seconds.
+        reset: The reset that has made it, "" if a commit has. A place that the target holds does
+            not count then, unless it was committed after that reset.
     """
 
     sink: str
-    place: Mapping[str, object]
+    place: Mapping[str, object] | None
     state: Mapping[str, Any]  # Any: JSON
     saved_at: float
+    reset: str = ""
 
     @property
     def history_number(self) -> int:
@@ -65,7 +70,7 @@ class Checkpoint:
         Raises:
             ValueError: The place has none.
         """
-        return parse_replid(str(self.place.get("replid")).encode())
+        return parse_replid(str((self.place or {}).get("replid")).encode())
 
     @property
     def pin(self) -> Offset:
@@ -99,7 +104,7 @@ class Checkpoints:
 
         Raises:
             ConfigError: The sink's name can't be a file name.
-            ValueError: It has no place, or the state is too large or no JSON.
+            ValueError: It has no place and no reset, or the state is too large or no JSON.
             DiskFullError: No room; the one before is still there.
             DataDirError: It could not be written.
         """
@@ -107,10 +112,12 @@ class Checkpoints:
         _check(checkpoint)
         fields = {
             "sink": checkpoint.sink,
-            "place": dict(checkpoint.place),
+            "place": None if checkpoint.place is None else dict(checkpoint.place),
             "state": dict(checkpoint.state),
             "saved_at": checkpoint.saved_at,
         }
+        if checkpoint.reset:
+            fields["reset"] = checkpoint.reset
         publish_json(path, fields)
 
     def load(self, sink: str) -> Checkpoint | None:
@@ -132,13 +139,17 @@ class Checkpoints:
             if fields["sink"] != sink:
                 raise ValueError(f"is of sink {fields['sink']!r}")
             place, state = fields["place"], fields["state"]
-            if not isinstance(place, dict) or not isinstance(state, dict):
+            reset = fields.get("reset", "")
+            if not isinstance(place, dict | None) or not isinstance(state, dict):
                 raise TypeError("place and state have to be objects")
+            if not isinstance(reset, str):
+                raise TypeError(f"reset is {reset!r}")
             found = Checkpoint(
                 sink=sink,
                 place=place,
                 state=state,
                 saved_at=float(cast("float", fields["saved_at"])),
+                reset=reset,
             )
             _check(found)
         except (KeyError, TypeError, ValueError) as exc:
@@ -194,7 +205,10 @@ class Checkpoints:
 
 def _check(checkpoint: Checkpoint) -> None:
     """Refuse what could not be used when it is needed."""
-    _ = checkpoint.history_number, checkpoint.replid, checkpoint.pin
+    if checkpoint.place is not None:
+        _ = checkpoint.history_number, checkpoint.replid, checkpoint.pin
+    elif not checkpoint.reset:
+        raise ValueError("it has no place, and no reset has made it")
     try:
         size = len(json.dumps(dict(checkpoint.state)))
     except TypeError as exc:
@@ -203,8 +217,8 @@ def _check(checkpoint: Checkpoint) -> None:
         raise ValueError(f"the state has {size} bytes, more than {MAX_STATE_BYTES}")
 
 
-def _number(fields: Mapping[str, object], name: str) -> int:
-    value = fields.get(name)
+def _number(fields: Mapping[str, object] | None, name: str) -> int:
+    value = (fields or {}).get(name)
     if type(value) is not int or not 0 <= value <= MAX_OFFSET:
         raise ValueError(f"{name} is {value!r}")
     return value

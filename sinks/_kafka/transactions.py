@@ -97,7 +97,7 @@ class Transactions:
         try:
             offset = self._committed_offset(consumer)
             self._group = consumer.consumer_group_metadata()
-            if known is None and self._context.place is not None:
+            if known is None and self._context.place is not None and not self._context.reset:
                 # The last commit was not in a transaction: what Kafka holds is from before.
                 return None
             if offset is not None and offset == known:

@@ -276,8 +276,10 @@ def _open(topic_dir: Path | None, sink: str | None, data_dir: Path | None) -> Lo
     path = data_dir / "checkpoints" / f"{sink}.json"
     hint = "name its directory with --topic-dir"
     try:
-        state = orjson.loads(path.read_bytes())["state"]
-        return LogReader(Path(state["dir"]))
+        found = orjson.loads(path.read_bytes())
+        if not found["state"] and found.get("reset"):
+            raise FileNotFoundError
+        return LogReader(Path(found["state"]["dir"]))
     except FileNotFoundError as exc:
         message = f"{path}: the sink {sink} has not committed yet, or there is none"
         raise ReplTapError(message, hint=hint) from exc

@@ -72,6 +72,7 @@ def test_ls_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "process": None,
         "place": dict(made.place),
         "saved_at": made.saved_at,
+        "reset": False,
         "pinned_bytes": len(STREAM),
         "fault": None,
     }
@@ -96,9 +97,31 @@ def test_ls_tells_of_a_checkpoint_that_is_damaged(
 
 def test_reset_forgets(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(data, "a", FIRST)
-    assert main(["sink", "reset", "a", "--data-dir", str(data), "--yes"]) == 0
-    assert stored(data, "a") is None
-    assert capsys.readouterr().out == "a forgets where it is\n"
+    resets = set()
+    for _ in range(2):
+        assert main(["sink", "reset", "a", "--data-dir", str(data), "--yes"]) == 0
+        found = stored(data, "a")
+        assert found is not None
+        assert (found.place, found.state) == (None, {})
+        resets.add(found.reset)
+        assert capsys.readouterr().out == "a forgets where it is\n"
+    assert len(resets - {""}) == 2
+
+
+def test_ls_after_a_reset(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(data, "a", FIRST)
+    save(data, "gone", FIRST)
+    for name in ("a", "gone"):
+        assert main(["sink", "reset", name, "--data-dir", str(data), "--yes"]) == 0
+    capsys.readouterr()
+    at = ["sink", "ls", "--data-dir", str(data), "--sink", "file:/x,sink=a"]
+    assert main(at) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[2:]] == [["a", "file", *"-----"]]
+    assert main([*at, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["sinks"]
+    assert (found["name"], found["place"], found["reset"]) == ("a", None, True)
+    assert found["pinned_bytes"] is None
 
 
 def test_reset_asks(
@@ -130,13 +153,16 @@ def test_reset_to_a_place(data: Path, target: str, offset: int, db: int) -> None
     assert found is not None
     assert (found.history_number, found.pin, found.place.get("db")) == (1, offset, db)
     assert found.state == before.state
+    assert found.reset
     assert found.saved_at > before.saved_at
 
 
 def test_reset_of_a_sink_whose_checkpoint_is_damaged(data: Path) -> None:
     (data / "checkpoints" / "a.json").write_text("{}")
     assert main(["sink", "reset", "a", "--data-dir", str(data), "--yes"]) == 0
-    assert stored(data, "a") is None
+    found = stored(data, "a")
+    assert found is not None
+    assert found.reset
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,18 @@ def test_it_is_what_sinks_are_promised() -> None:
     assert full.log.name == "repltap.sink.s"
 
 
+def test_after_a_reset_an_older_place_does_not_count() -> None:
+    made = context()
+    made.begin(None, {})
+    assert (made.reset, made.counts("of anybody")) == (False, True)
+    made.begin(None, {}, "9f2c")
+    assert made.reset
+    assert [made.counts(text) for text in ("", '{"v":1}', '{"reset":"9f2d"}')] == [False] * 3
+    assert made.counts('{"v":1,"reset":"9f2c"}')
+    made.begin(None, {})
+    assert not made.reset
+
+
 def test_records_are_treated_before_they_are_written() -> None:
     made = context(redact="remove", include_db=0)
     tap = stream()

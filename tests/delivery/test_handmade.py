@@ -21,6 +21,9 @@ def test_places(tmp_path: Path) -> None:
     assert places.read() == {}
     save(tmp_path / "checkpoints", "a", 3, 70)
     save(tmp_path / "checkpoints", "b", 4, 0)
+    Checkpoints(tmp_path / "checkpoints").save(
+        Checkpoint(sink="reset", place=None, state={}, saved_at=5.0, reset="9f2c")
+    )
     (tmp_path / "checkpoints" / "a.lock").touch()
     (tmp_path / "checkpoints" / "not a name.json").touch()
     assert places.read() == {

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from repltap.delivery.place import Phase, Place
+from repltap.delivery.place import Phase, Place, reset_of
 from repltap.delivery.stream import StreamState
 from repltap.position import Offset
 from tests.stored import REPLID
@@ -63,3 +63,16 @@ def test_the_place_after_which_a_snapshot_comes() -> None:
     wanting = STREAM.wanting()
     assert (wanting.phase, wanting.offset, wanting.begun) == (Phase.WANTED, 1234, False)
     assert STREAM.in_history(7).history == 7
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_can_name_the_reset_that_it_follows(place: Place) -> None:
+    text = place.as_text("9f2c")
+    assert reset_of(text) == "9f2c"
+    assert Place.from_text(text) == place
+    assert reset_of(place.as_text()) == ""
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "3", '{"reset":5}', "[" * 100_000])
+def test_what_is_no_place_follows_no_reset(text: str) -> None:
+    assert reset_of(text) == ""

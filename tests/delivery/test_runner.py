@@ -13,7 +13,7 @@ import pytest
 from repltap.delivery.place import Phase, Place
 from repltap.delivery.report import WorkerState
 from repltap.delivery.runner import Pace
-from repltap.delivery.stream import StreamLimits
+from repltap.delivery.stream import StreamLimits, StreamState
 from repltap.errors import DiskFullError, SinkError, SinkErrorKind
 from repltap.sink import Record, Sample, SnapshotMode, SnapshotRecord
 from repltap.store.checkpoints import Checkpoint, Checkpoints
@@ -260,6 +260,92 @@ def test_a_place_that_can_not_be_read_needs_somebody(tmp_path: Path, place: str)
         deliver(tmp_path, target, PlaceSink)
     assert not caught.value.passes
     assert target.calls[-1] == "close"
+
+
+def reset(path: Path, place: Place | None = None) -> None:
+    """What `repltap sink reset` leaves."""
+    where = None if place is None else place.as_dict()
+    made = Checkpoint(sink="test", place=where, state={}, saved_at=0.0, reset="9f2c")
+    Checkpoints(path / "checkpoints").save(made)
+
+
+def test_after_a_reset_the_place_of_the_target_does_not_count(tmp_path: Path) -> None:
+    stored = Stored(tmp_path).begin(sets(1, 2))
+    target = Target()
+    deliver(tmp_path, target, PlaceSink)
+    begin = Checkpoints(tmp_path / "checkpoints").load("test")
+    assert begin is not None
+    assert begin.place is not None
+    deliver(tmp_path, target, PlaceSink)
+    assert shown(target.records) == ["SET k:1", "SET k:2"]
+    for place, again in (
+        (None, ["SET k:1", "SET k:2"]),
+        (FIRST, ["snapshot_begin", "key one", "key two", "key three", "key four", "snapshot_end"]),
+    ):
+        target.records = []
+        reset(tmp_path, place)
+        worker = Worker(tmp_path, PlaceSink(target))
+        worker.runner.run(until_end=True)
+        assert shown(target.records)[: len(again)] == again
+        saved = Checkpoints(tmp_path / "checkpoints").load("test")
+        assert saved is not None
+        assert saved.reset == ""
+        assert saved.place == begin.place
+    # The next commit names the reset no more, and the place counts again.
+    stored.append(sets(3))
+    deliver(tmp_path, target, PlaceSink)
+    assert shown(target.records)[-1] == "SET k:3"
+    assert target.place is not None
+    assert "9f2c" not in target.place
+    begin_in_the_first(tmp_path)
+    deliver(tmp_path, target, PlaceSink)
+    assert shown(target.records)[-1] == "SET k:3"
+
+
+def test_a_place_that_can_not_be_read_does_not_matter_after_a_reset(tmp_path: Path) -> None:
+    Stored(tmp_path).begin(sets(1))
+    target = Target()
+    target.place = "somebody else's"
+    reset(tmp_path)
+    deliver(tmp_path, target, PlaceSink)
+    assert shown(target.records) == ["SET k:1"]
+
+
+@pytest.mark.parametrize("place", [None, Place.stream(1, REPLID, StreamState(START, 0))])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crash_at_any_step_after_a_reset_costs_nothing(
+    tmp_path: Path, kind: type[PlainSink], place: Place | None
+) -> None:
+    Stored(tmp_path).begin(sets(1, 2)).append(sets(3))
+    everything = ["SET k:1", "SET k:2", "SET k:3"]
+    held = Target()
+    deliver(tmp_path, held, PlaceSink)
+    for at in range(1, 1000):
+        reset(tmp_path, place)
+        target = Target()
+        target.place = held.place  # where one commit comes to again
+        target.step = plan = KillAt(at)
+        try:
+            deliver(tmp_path, target, kind)
+        except Killed:
+            deliver(tmp_path, target, kind)
+        found = once(target.records) if kind is PlainSink else target.records
+        assert shown(found) == everything, at
+        if not plan.killed:
+            assert at > 8
+            break
+
+
+def test_a_commit_after_a_reset_that_can_not_be_saved_is_not_undone(tmp_path: Path) -> None:
+    Stored(tmp_path).begin(sets(1))
+    target = Target()
+    deliver(tmp_path, target, PlaceSink)
+    reset(tmp_path)
+    target.step = FailingOnce("save", DiskFullError("no room", path=tmp_path))
+    with pytest.raises(SinkError, match="no room"):
+        deliver(tmp_path, target, PlaceSink)
+    deliver(tmp_path, target, PlaceSink)
+    assert shown(target.records) == ["SET k:1"] * 2
 
 
 def test_anything_else_ends_the_worker(tmp_path: Path) -> None:

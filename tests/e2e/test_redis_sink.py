@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from repltap.cli.main import main
 from tests.servers import shapes
 from tests.servers.dataset import keys
 from tests.servers.find import Feature
@@ -81,6 +82,10 @@ class Mirror:
         """Wait for another one."""
         before = self.commits
         wait_for("another commit", lambda: self.commits != before)
+
+    def wait_at(self, offset: int) -> None:
+        """Wait until the target has all of the stream up to an offset."""
+        wait_for("the target is there", lambda: self.place.get("offset", 0) >= offset)
 
     def wait_equal(self, *, digest: bool = True) -> None:
         """Wait until the target has what the master has; nobody may write meanwhile.
@@ -312,6 +317,60 @@ def test_a_target_with_other_data_is_left_alone(lab: Lab) -> None:
     assert mirror.worker.wait() == 1
     assert "holds 1 keys that are not from this sink" in mirror.worker.log
     assert mirror.target.call("KEYS", "*") == [b"theirs"]
+
+
+def reset(mirror: Mirror, *to: str) -> None:
+    """Say anew where the sink goes on, as an operator does."""
+    data_dir = str(mirror.relay.data_dir)
+    assert main(["sink", "reset", SINK, "--data-dir", data_dir, "--yes", *to]) == 0
+
+
+def test_after_a_reset_it_begins_anew_whatever_the_target_holds(lab: Lab) -> None:
+    mirror = Mirror(lab, "redis-7.0", "redis-7.0")
+    mirror.worker.start()
+    mirror.master.call("INCR", "n")
+    wait_for("the first", lambda: mirror.target.call("GET", "n") == b"1")
+    mirror.target.call("SET", "n", "no number")
+    mirror.master.call("INCR", "n")
+    wait_for("the error", lambda: "refused INCR" in mirror.worker.log)
+    assert mirror.worker.stop() == 0
+    mirror.worker.start(until_end=True)
+    assert mirror.worker.wait() == 1  # it stays stopped
+    assert mirror.checkpoint["failure"]
+    reset(mirror)
+    mirror.worker.start()
+    wait_for("a snapshot", lambda: mirror.target.call("GET", "n") == b"2")
+    wait_for("its end", lambda: mirror.place.get("phase") == "stream")
+    assert "failure" not in mirror.checkpoint
+    assert "was reset" in mirror.worker.log
+    mirror.master.call("INCR", "n")
+    mirror.wait_equal()
+    assert mirror.target.call("GET", "n") == b"3"
+
+
+def test_after_a_reset_to_a_place_it_goes_on_there_and_each_command_counts_once(lab: Lab) -> None:
+    mirror = Mirror(lab, "redis-7.0", "redis-7.0")
+    mirror.worker.start()
+    mirror.master.call("INCR", "n")
+    wait_for("the first", lambda: mirror.target.call("GET", "n") == b"1")
+    before = mirror.master.offset
+    for _ in range(5):
+        mirror.master.call("INCR", "n")
+    wait_for("the others", lambda: mirror.target.call("GET", "n") == b"6")
+    mirror.wait_at(mirror.master.offset)
+    assert mirror.worker.stop() == 0
+    reset(mirror, "--to", str(before))
+    # Killed when the target has it, and nobody has been told.
+    mirror.proxy.faults.append(Fault(direction=Direction.TO_CLIENT, at=b"\r\n*", after_bytes=9))
+    mirror.worker.start()
+    wait_for("the same again", lambda: mirror.target.call("GET", "n") == b"11")
+    mirror.worker.kill()
+    mirror.worker.start()
+    mirror.master.call("INCR", "n")
+    mirror.wait_at(mirror.master.offset)
+    assert mirror.target.call("GET", "n") == b"12"
+    assert mirror.worker.stop() == 0
+    assert "reset" not in mirror.place
 
 
 def test_of_a_password_nothing_is_seen(lab: Lab) -> None:

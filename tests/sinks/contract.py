@@ -193,6 +193,38 @@ class SinkContract:
         Driver(target.sink(), batches, kept).run()
         target.check(flat(batches), crashed=False)
 
+    @pytest.mark.parametrize("reset_to", [None, 2, 5, 7])
+    def test_a_place_in_the_target_does_not_count_after_a_reset(
+        self, target: Target, reset_to: int | None
+    ) -> None:
+        if not target.keeps_place:
+            pytest.skip("the place is the worker's")
+        batches = numbered(40, batch=4)
+        kept = Driver(target.sink(), batches[:5]).run()
+        reset = _reset(kept, reset_to)
+        delivered = batches[:5]
+        left = run_and_die(Driver(target.sink(), batches, reset, commit_every=1), 3)
+        if left.steps == 3:  # open, write, commit: in the target, and not in what the worker kept
+            assert left.checkpoint == reset
+        kept = Driver(target.sink(), batches, left.checkpoint, commit_every=1).run()
+        delivered += batches[reset_to or 0 :]
+        assert not kept.reset
+        Driver(target.sink(), batches, kept).run()  # nothing is left to do
+        target.check(flat(delivered), crashed=False)
+
+    @pytest.mark.parametrize("after", range(1, 6))
+    def test_killed_behind_a_reset_each_record_is_there_once(
+        self, target: Target, after: int
+    ) -> None:
+        if not target.keeps_place:
+            pytest.skip("the place is the worker's")
+        batches = numbered(16, batch=4)
+        kept = Driver(target.sink(), batches).run()
+        # One commit comes to the same place as the one before the reset.
+        left = run_and_die(Driver(target.sink(), batches, _reset(kept, 2)), after)
+        Driver(target.sink(), batches, left.checkpoint).run()
+        target.check(flat([*batches, *batches[2:]]), crashed=False)
+
     @pytest.mark.parametrize("state", STRANGE_STATES)
     def test_a_state_of_another_sink_is_no_crash(
         self, target: Target, state: dict[str, Any]
@@ -277,3 +309,10 @@ class SinkContract:
                 assert not sample.name.startswith("repltap_")
                 assert sample.help
                 assert sample.value == sample.value
+
+
+def _reset(kept: Checkpoint, to: int | None) -> Checkpoint:
+    """What `repltap sink reset` makes of what was kept."""
+    if to is None:
+        return Checkpoint(reset="a reset")
+    return Checkpoint(place_of(to), kept.state, "a reset")

@@ -33,6 +33,7 @@ class Checkpoint(NamedTuple):
 
     place: str | None = None
     state: dict[str, Any] | None = None
+    reset: str = ""  # one that nothing was kept since
 
 
 NOTHING_KEPT = Checkpoint()
@@ -64,6 +65,14 @@ class StubContext:
     left_out: int = 0
     told_to_stop: bool = False
     forms: int = 0
+    reset_name: str = ""
+
+    @property
+    def reset(self) -> bool:
+        return bool(self.reset_name)
+
+    def counts(self, place: str) -> bool:
+        return not self.reset_name or json.loads(place)["reset"] == self.reset_name
 
     def json_lines(self, records: Sequence[AnyRecord]) -> bytes:
         return b"".join(orjson.dumps(document(record)) + b"\n" for record in records)
@@ -165,7 +174,9 @@ class Driver:
     ) -> None:
         self.sink = sink
         self.checkpoint = checkpoint
-        self.context = StubContext(checkpoint.place, checkpoint.state or {})
+        self.context = StubContext(
+            checkpoint.place, checkpoint.state or {}, reset_name=checkpoint.reset
+        )
         self._batches = batches
         self._begin = 0
         self._fresh = checkpoint
@@ -194,12 +205,13 @@ class Driver:
         if step.what == "open":
             context: SinkContext = self.context
             held = self.sink.open(context)
-            place = self.checkpoint.place if held is None else held
+            counts = held is not None and self.context.counts(held)
+            place = held if counts else self.checkpoint.place
             self._begin = _batches_of(place)
         elif step.what == "write":
             self.sink.write(self._batches[step.batch - 1])
         elif step.what == "commit":
-            place = place_of(step.batch)
+            place = place_of(step.batch, self.checkpoint.reset)
             self._fresh = Checkpoint(place, _through_json(self.sink.commit(place)))
         elif step.what == "keep":
             self.checkpoint = self._fresh
@@ -210,9 +222,10 @@ class Driver:
             self.sink.close()
 
 
-def place_of(batches: int) -> str:
+def place_of(batches: int, reset: str = "") -> str:
     """The place behind so many batches: text that a sink has to keep as it is."""
-    return json.dumps({"after": batches, "why": 'ünusual "text"\n'}, ensure_ascii=False)
+    said = {"after": batches, "why": 'ünusual "text"\n', "reset": reset}
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _batches_of(place: str | None) -> int:

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from repltap.errors import ConfigError, CorruptStoreError
 from repltap.store.checkpoints import MAX_STATE_BYTES, Checkpoint, Checkpoints
+from repltap.store.metadata import load_json, publish_json
 
 PLACE = {"v": 1, "phase": "stream", "history": 3, "replid": "ab" * 20, "db": 2}
 
@@ -86,3 +88,32 @@ def test_a_state_that_is_too_large_or_no_json_is_refused(tmp_path: Path) -> None
 
 def test_the_lock_is_beside_it(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path).lock_path("a") == tmp_path / "a.lock"
+
+
+def test_a_reset_is_kept_with_or_without_a_place(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for made in (
+        replace(checkpoint("a", length=5), reset="9f2c"),
+        Checkpoint(sink="a", place=None, state={}, saved_at=1.0, reset="9f2c"),
+    ):
+        checkpoints.save(made)
+        assert checkpoints.load("a") == made
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"place": None}, "no place, and no reset"),
+        ({"reset": 5}, "reset is 5"),
+        ({"place": [], "reset": "9f2c"}, "have to be objects"),
+    ],
+)
+def test_a_checkpoint_that_nothing_has_made_is_refused(
+    tmp_path: Path, fields: dict[str, object], said: str
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(checkpoint("a"))
+    whole = {key: value for key, value in load_json(tmp_path / "a.json").items() if key != "crc32c"}
+    publish_json(tmp_path / "a.json", whole | fields)
+    with pytest.raises(CorruptStoreError, match=said):
+        checkpoints.load("a")

@@ -115,6 +115,26 @@ def test_a_place_from_before_another_kind_of_delivery_does_not_count(delivery: D
     sink.close()
 
 
+def test_behind_a_reset_kafka_tells_what_it_holds(delivery: Delivery) -> None:
+    """Whether that counts, the worker knows: it is the one that was committed behind the reset."""
+    sink = delivery.sink()
+    sink.open(delivery.context())
+    state = delivery.commit(sink, b"one", "p1")
+    sink.close()
+    for place, known, expected in [
+        (None, {}, "p1"),
+        ("p0", {}, "p1"),  # the last commit before was not in a transaction
+        ("p0", state, None),  # what it holds is from before
+    ]:
+        context = delivery.context(place, known)
+        context.reset_name = "a reset"
+        sink = delivery.sink()
+        assert sink.open(context) == expected, (place, known)
+        # Without records Kafka's place stays, and counts for the state that is kept no more.
+        assert sink.commit("p1") == state
+        sink.close()
+
+
 def test_a_place_that_kafka_has_lost_is_said(
     delivery: Delivery, caplog: pytest.LogCaptureFixture
 ) -> None:

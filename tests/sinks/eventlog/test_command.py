@@ -121,6 +121,9 @@ def test_the_log_of_a_sink(
     which = ("--sink", "events", "--data-dir", tmp_path / "data")
     assert run("read", *which) == 1
     assert b"has not committed yet" in capfdbinary.readouterr().err
+    (checkpoints / "events.json").write_text('{"place":null,"state":{},"reset":"9f2c"}')
+    assert run("read", *which) == 1
+    assert b"has not committed yet" in capfdbinary.readouterr().err
     (checkpoints / "events.json").write_text(json.dumps({"state": {"dir": str(directory)}}))
     assert run("read", *which) == 0
     assert capfdbinary.readouterr().out == values(range(COUNT))
