@@ -348,6 +348,8 @@ class Sink(ABC):
             delivered in parts because it is large.
         commit_seconds, commit_bytes: How long, and with how many bytes, records wait for `commit`
             where nothing is configured. Less suits a target that takes a commit as one transaction.
+        exactly_once: The target has each record once, whatever crashes; to be shown, nothing else
+            follows from it. One that depends on settings sets it in `__init__`.
     """
 
     options: ClassVar[tuple[Option, ...]] = ()
@@ -356,6 +358,7 @@ class Sink(ABC):
     whole_transactions: ClassVar[bool] = False
     commit_seconds: ClassVar[float] = 1.0
     commit_bytes: ClassVar[int] = 64 << 20
+    exactly_once: bool = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:  # Any: as the options parse
         self.settings = settings

@@ -191,7 +191,7 @@ class SinkStatus:
         lost_bytes: What was let go before it was delivered.
         snapshot_offset, snapshot_records: The snapshot that is being delivered and how far; None
             outside one.
-        exactly_once: The target keeps the place itself.
+        exactly_once: The sink says that its target has each record once.
     """
 
     name: str

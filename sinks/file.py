@@ -95,6 +95,7 @@ class FileSink(Sink):
     )
     target = "path"
     whole_transactions = True  # the form can't go on within one
+    exactly_once = True
 
     def __init__(
         self, settings: Mapping[str, Any], *, clock: Callable[[], float] = time.time

@@ -35,6 +35,7 @@ class KafkaSink(Sink):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
+        self.exactly_once = settings["delivery"] == "transactional"
         self._context: SinkContext | None = None
         self._client: Client | None = None
         self._transactions: Transactions | None = None

@@ -90,6 +90,7 @@ class LogSink(Sink):
     target = "dir"
     snapshots = SnapshotMode.NEVER
     whole_transactions = True  # a reader sees none without its end
+    exactly_once = True
 
     def __init__(self, settings: Mapping[str, Any]) -> None:  # Any: as the options parse
         super().__init__(settings)

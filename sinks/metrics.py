@@ -67,6 +67,7 @@ class MetricsSink(Sink):
         ),
     )
     target: ClassVar[str] = "prefixes"
+    exactly_once = True  # the counters are the state
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)

@@ -49,6 +49,7 @@ class RedisSink(Sink):
     # A target does nothing else while it executes a transaction: 1 MB takes it some 10 ms.
     commit_seconds: ClassVar[float] = 0.1
     commit_bytes: ClassVar[int] = 1 << 20
+    exactly_once = True
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)

@@ -23,7 +23,7 @@ class Progress:
         committed: The place of the last commit.
         records, sent_bytes, commits, commit_seconds, retries: As in `WorkerReport`.
         discarded, discarded_unintentional: As in `WorkerReport`.
-        exactly_once: The target keeps the place itself.
+        exactly_once: As in `Sink`.
         next_try_at: As in `WorkerReport`.
     """
 

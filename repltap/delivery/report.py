@@ -46,7 +46,7 @@ class WorkerReport:
         discarded, discarded_unintentional: Records that were left out.
         last_error, last_error_at: What went wrong last, Unix seconds; "" for nothing yet.
         next_try_at: Unix seconds; None where no try is due.
-        exactly_once: The target keeps the place itself.
+        exactly_once: As in `Sink`.
         samples: What the sink exports.
     """
 

@@ -111,6 +111,7 @@ class Runner:
         self._checkpoints = checkpoints
         self._bell = bell
         self._progress = progress
+        progress.exactly_once = sink.exactly_once
         self._log = log
         self._clock = clock
         self._notices = Notices(plan.source)
@@ -122,8 +123,8 @@ class Runner:
         self._given: Place | None = None  # the same, with what the sink may have taken in part
         self._committed: Place | None = None
         self._state: Mapping[str, Any] = {}
-        self._unsaved = False  # a commit that the checkpoint does not tell of yet
         self._reset = ""  # one that no saved commit has followed yet
+        self._unsaved = False  # a commit that the checkpoint does not tell of yet
         self._dirty_since: float | None = None  # when what is not committed began
         self._dirty_bytes = 0
         self._given_at = clock()  # when a record was given last
@@ -216,7 +217,6 @@ class Runner:
                     hint="it was written by something else, or is damaged",
                     passes=False,
                 ) from exc
-            self._progress.exactly_once = True
         self._say_where(place)
         self._committed = self._place = place
         self._progress.committed = self._progress.place = place

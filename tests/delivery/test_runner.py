@@ -199,6 +199,18 @@ def test_pauses_double_and_a_commit_ends_that(tmp_path: Path) -> None:
     assert gaps == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0, 30.0]
 
 
+def test_what_the_sink_promises_is_told_before_it_is_open(tmp_path: Path) -> None:
+    class Exact(PlainSink):
+        exactly_once = True
+
+    Stored(tmp_path).begin(sets(1))
+    for kind in (PlainSink, Exact):
+        worker = Worker(tmp_path, kind(Target()))
+        worker.runner.run(until_end=True)
+        assert worker.bell.reports[0].state is WorkerState.STARTING
+        assert {report.exactly_once for report in worker.bell.reports} == {kind.exactly_once}
+
+
 def test_an_error_that_does_not_pass_waits_for_somebody(tmp_path: Path) -> None:
     Stored(tmp_path).begin(sets(1))
     target = Target()
@@ -245,21 +257,9 @@ def test_the_place_of_the_target_goes_before_the_checkpoint(tmp_path: Path) -> N
     worker = Worker(tmp_path, PlaceSink(target))
     worker.runner.run(until_end=True)
     assert shown(target.records) == ["SET k:1", "SET k:2", "SET k:3"]
-    assert worker.progress.exactly_once
     target.place, target.records = ahead, []
     deliver(tmp_path, target, PlaceSink)  # the checkpoint is ahead
     assert shown(target.records) == ["SET k:3"]
-
-
-@pytest.mark.parametrize("place", ["", "somebody else's", '{"v":9}'])
-def test_a_place_that_can_not_be_read_needs_somebody(tmp_path: Path, place: str) -> None:
-    Stored(tmp_path).begin(sets(1))
-    target = Target()
-    target.place = place
-    with pytest.raises(SinkError, match="place that the target holds") as caught:
-        deliver(tmp_path, target, PlaceSink)
-    assert not caught.value.passes
-    assert target.calls[-1] == "close"
 
 
 def reset(path: Path, place: Place | None = None) -> None:
@@ -346,6 +346,17 @@ def test_a_commit_after_a_reset_that_can_not_be_saved_is_not_undone(tmp_path: Pa
         deliver(tmp_path, target, PlaceSink)
     deliver(tmp_path, target, PlaceSink)
     assert shown(target.records) == ["SET k:1"] * 2
+
+
+@pytest.mark.parametrize("place", ["", "somebody else's", '{"v":9}'])
+def test_a_place_that_can_not_be_read_needs_somebody(tmp_path: Path, place: str) -> None:
+    Stored(tmp_path).begin(sets(1))
+    target = Target()
+    target.place = place
+    with pytest.raises(SinkError, match="place that the target holds") as caught:
+        deliver(tmp_path, target, PlaceSink)
+    assert not caught.value.passes
+    assert target.calls[-1] == "close"
 
 
 def test_anything_else_ends_the_worker(tmp_path: Path) -> None:

@@ -294,6 +294,9 @@ class SinkContract:
             assert "\n" not in option.help
             assert not (option.required and option.default is not None)
 
+    def test_it_says_whether_each_record_is_there_once(self, target: Target) -> None:
+        assert target.sink().exactly_once is target.exactly_once
+
     def test_samples_are_well_formed(self, target: Target) -> None:
         batches = numbered(8, batch=4)
         driver = Driver(target.sink(), batches)

@@ -26,6 +26,7 @@ class TableSink(Sink):
 
     options = (Option(name="path", parse=path, help="the database", required=True),)
     target = "path"
+    exactly_once = True
     table = "records"
     _db: sqlite3.Connection | None = None
 
