@@ -26,6 +26,7 @@ from sinks._kafka.partitions import Partitions, Target
 
 Headers = list[tuple[str, str]]
 
+_DISCARD = b"*1\r\n$7\r\nDISCARD\r\n"
 _FRAME_BYTES = 128
 """What a message has beside key, value and headers, and a batch around it, at most."""
 
@@ -104,9 +105,24 @@ class Messages:
                 if self._oversize != "discard":
                     raise self._too_large(record, len(value))
                 self._context.discarded(1, intentional=True)
-                return
+                value = self._around(record, value, target.partition)
+                if not value:
+                    return
             more = [("copy", str(number))] if number else []
             yield Message(value, target.key, target.partition, headers + more)
+
+    def _around(self, record: AnyRecord, value: bytes, partition: int) -> bytes:
+        """Give what has to go out of what stands around a record that is left out.
+
+        Without its EXEC a transaction takes in all that follows. A SELECT comes with the next one.
+        """
+        in_transaction = isinstance(record, Record) and record.tx is not None
+        if in_transaction or value.startswith(_DISCARD):
+            command = _encoded(record.words) if isinstance(record, Record) else value
+            before, _, behind = value.partition(command)
+            return before + behind
+        self._forms[partition] = self._context.resp_form()
+        return b""
 
     def _fit(self, record: AnyRecord, target: Target, headers: Headers) -> bytes | None:
         """Do what is to be done with a record that is too large: its JSON, or None."""
@@ -145,6 +161,11 @@ def truncated(record: AnyRecord, limit: int) -> AnyRecord:
     if isinstance(record, SnapshotRecord) and isinstance(record.value, bytes):
         return record._replace(value=record.value[:limit], size=record.size or len(record.value))
     return record
+
+
+def _encoded(words: list[bytes]) -> bytes:
+    parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+    return b"".join([b"*%d\r\n" % len(words), *parts])
 
 
 def _headers(record: AnyRecord) -> Headers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import hiredis
 import pytest
 
 from repltap.sink import SinkError, SinkErrorKind, SnapshotRecord
@@ -131,3 +132,34 @@ def test_nothing_larger_than_the_limit_goes_out(size: int) -> None:
     made, _ = messages(oversize="discard")
     for value, key, _, told in made.write([Stream().command(b"SET", b"k", b"x" * size)]):
         assert len(value) + len(key or b"") + sum(len(a) + len(b) for a, b in told) <= 5000
+
+
+def test_what_is_discarded_takes_along_neither_select_nor_exec() -> None:
+    """What followed came into another database, or into no transaction's end. By reading."""
+    made, context = messages(resp=True, max_bytes=1000, oversize="discard")
+    stream = Stream()
+    large = bytes(3000)
+    records = [
+        stream.command(b"SET", b"a", b"1", db=0),
+        stream.command(b"SET", b"large", large, db=3),
+        stream.command(b"SET", b"b", b"1", db=3),
+        *stream.transaction([b"SET", b"large", large], [b"SET", b"c", b"1"]),
+        *stream.transaction([b"SET", b"d", b"1"], [b"SET", b"large", large]),
+        stream.command(b"SET", b"e", b"1", db=3),
+    ]
+    reader = hiredis.Reader()
+    for message in made.write(records):
+        reader.feed(message.value)
+    told = [b" ".join(words).decode() for words in iter(reader.gets, False)]
+    assert told == [
+        *["SELECT 0", "SET a 1", "SELECT 3", "SET b 1"],
+        *["MULTI", "SET c 1", "EXEC", "MULTI", "SET d 1", "EXEC", "SET e 1"],
+    ]
+    assert context.left_out == 3
+
+
+def test_behind_a_discarded_key_of_a_snapshot_the_database_is_selected() -> None:
+    made, _ = messages(resp=True, max_bytes=1000, oversize="discard")
+    keys = [entry(b"large", "string", bytes(3000), db=3), entry(b"b", "string", b"1", db=3)]
+    found = [one.value for batch in Stream().snapshot(keys) for one in made.write(batch)]
+    assert found[1].startswith(b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n")
