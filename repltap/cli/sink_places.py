@@ -30,7 +30,7 @@ from repltap.errors import (
 from repltap.position import Offset
 from repltap.store.checkpoints import Checkpoint, Checkpoints
 from repltap.store.metadata import storage_error
-from repltap.store.reader import HistoryReader, lock_owner
+from repltap.store.reader import HistoryReader, StoreReader, lock_owner
 from repltap.store.store import CHECKPOINTS_NAME
 
 _COLUMNS = ("sink", "type", "process", "history", "offset", "behind", "saved")
@@ -82,6 +82,7 @@ def list_sinks(file: Path | None, as_json: bool, **flags: object) -> int | None:
         now = time.time()
         show([Section("Sinks", _COLUMNS, tuple(_row(each, now) for each in found), _RIGHT)])
     else:
+        StoreReader(config.data_dir)  # a directory of another name must not look like no sinks
         click.echo("no sink is configured, and none has a checkpoint")
     faults = [each.fault for each in found if each.fault]
     for fault in faults:
@@ -107,10 +108,16 @@ def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flag
     """
     config = load_tap(flags, os.environ, file)
     path = config.data_dir / CHECKPOINTS_NAME
-    if not path.is_dir():
+    known = _stored(path)
+    if known is None:
         raise DataDirError("is not a data directory of repltap", path=config.data_dir)
     checkpoints = Checkpoints(path)
     lock = checkpoints.lock_path(name)
+    if target is None and name not in known:
+        raise ConfigError(
+            f"no sink {name!r} has a checkpoint",
+            hint=f"these have: {', '.join(sorted(known)) or 'none'}",
+        )
     place = None if target is None else _place(config.data_dir, target)
     with _locked(lock, name):
         try:
@@ -138,13 +145,13 @@ def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flag
 def _sinks(config: TapConfig) -> Iterator[_Found]:
     types = {sink.name: sink.type for sink in config.sinks}
     path = config.data_dir / CHECKPOINTS_NAME
-    stored = {file.stem for file in path.glob("*.json")} if path.is_dir() else set()
-    histories = stored_histories(config.data_dir) if path.is_dir() else ()
-    for name in sorted(types.keys() | stored):
+    stored = _stored(path)
+    histories = () if stored is None else stored_histories(config.data_dir)
+    for name in sorted(types.keys() | (stored or ())):
         checkpoint, fault = None, ""
         process = None
         try:
-            if path.is_dir():
+            if stored is not None:
                 checkpoints = Checkpoints(path)
                 process = lock_owner(checkpoints.lock_path(name))
                 checkpoint = checkpoints.load(name)
@@ -162,6 +169,21 @@ def _sinks(config: TapConfig) -> Iterator[_Found]:
             behind_bytes=_behind(histories, checkpoint),
             fault=fault,
         )
+
+
+def _stored(path: Path) -> set[str] | None:
+    """Name the sinks that have a checkpoint; None where there is no directory for any.
+
+    Raises:
+        StoreError: It can't be read: that is not the same as nothing in it.
+    """
+    try:
+        files = list(path.iterdir())
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
+    return {file.stem for file in files if file.suffix == ".json"}
 
 
 def _behind(histories: tuple[HistoryReader, ...], checkpoint: Checkpoint | None) -> int | None:
@@ -211,10 +233,17 @@ def _row(sink: _Found, now: float) -> tuple[Cell, ...]:
         )
     return (
         Cell(sink.name, "bad" if sink.fault else ""),
-        Cell(sink.type or "not configured", "" if sink.type else "warn"),
+        _type(sink),
         Cell(NOTHING if sink.process is None else str(sink.process)),
         *rest,
     )
+
+
+def _type(sink: _Found) -> Cell:
+    if sink.type:
+        return Cell(sink.type)
+    # Who delivers to it has it configured, with a flag or in a file that was not named here.
+    return Cell("not configured", "warn") if sink.process is None else Cell(NOTHING)
 
 
 def _place(data_dir: Path, target: str) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -79,9 +80,38 @@ def test_ls_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (stdout["type"], stdout["place"], stdout["pinned_bytes"]) == ("stdout", None, None)
 
 
-def test_ls_where_nothing_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sink", "ls", "--data-dir", str(tmp_path)]) == 0
+def test_ls_without_the_configuration_of_who_delivers(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(data, "busy", FIRST)
+    with delivering(data, "busy"):
+        assert main(["sink", "ls", "--data-dir", str(data)]) == 0
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.split()[:3] == ["busy", "-", str(os.getpid())]
+
+
+def test_ls_where_nothing_is(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sink", "ls", "--data-dir", str(data)]) == 0
     assert "no sink is configured" in capsys.readouterr().out
+
+
+def test_ls_of_no_data_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sink", "ls", "--data-dir", str(tmp_path)]) == 4
+    assert "is not a data directory" in capsys.readouterr().err
+    # What is configured can be listed before the first start.
+    assert main(["sink", "ls", "--data-dir", str(tmp_path), "--sink", "file:/x"]) == 0
+    assert "file" in capsys.readouterr().out
+
+
+def test_ls_of_checkpoints_that_can_not_be_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert main(["sink", "ls", "--data-dir", str(data)]) == 4
+    assert "checkpoints: Permission denied" in capsys.readouterr().err
 
 
 def test_ls_tells_of_a_checkpoint_that_is_damaged(
@@ -171,6 +201,7 @@ def test_reset_of_a_sink_whose_checkpoint_is_damaged(data: Path) -> None:
         (["a", "--to", "tomorrow"], 2, "none of earliest, latest or an offset"),
         (["a", "--to", str(END + 1)], 4, "is not stored"),
         (["../a"], 2, "not usable"),
+        (["b"], 2, "no sink 'b' has a checkpoint (these have: a)"),
     ],
 )
 def test_what_can_not_be_reset(
