@@ -74,8 +74,15 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
     place = "nothing committed"
     if done.committed is not None:
         place = f"committed up to offset {done.committed.offset} of {done.committed.replid}"
-    click.echo(f"{name}: {done.records} records, {done.commits} commits, {place}", err=True)
+        # Who only wanted to look would fill the disk with what nobody is going to fetch.
+        place += f"; what follows is kept for it until `repltap sink reset {name}`"
+    counts = f"{_counted(done.records, 'record')}, {_counted(done.commits, 'commit')}"
+    click.echo(f"{name}: {counts}, {place}", err=True)
     return stdout_closed() if prints and is_unread() else 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _find(config: TapConfig, name: str) -> SinkConfig:
