@@ -151,7 +151,7 @@ class OptionReader:
             found = self._find(option, given)
             if found is _NOT_GIVEN and option.required:
                 raise ConfigError(
-                    f"{self._config.origin}: {option.name} is missing: {option.help}",
+                    f"{self._config.origin}: {option.name} is missing: {option.help.rstrip('.')}",
                     hint=self._how(option),
                 )
             values[option.name] = option.default if found is _NOT_GIVEN else found

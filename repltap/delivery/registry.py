@@ -65,7 +65,7 @@ def _load(entry: EntryPoint, origin: str) -> type[Sink]:
         found = entry.load()
     except (Exception, SystemExit) as exc:
         raise ConfigError(
-            f"{where} can't be imported: {_one_line(exc)}", hint=_missing(exc)
+            f"{where} can't be imported: {_one_line(exc)}", hint=_missing(exc, entry)
         ) from exc
     if not (isinstance(found, type) and issubclass(found, Sink)):
         raise ConfigError(f"{where} is no class that derives from repltap.sink.Sink")
@@ -75,12 +75,16 @@ def _load(entry: EntryPoint, origin: str) -> type[Sink]:
     return found
 
 
-def _missing(exc: BaseException) -> str:
-    """Say what to install, where a module of an extra is missing."""
+def _missing(exc: BaseException, entry: EntryPoint) -> str:
+    """Say what to install, or where to look, for a module that is not found."""
     if not isinstance(exc, ModuleNotFoundError) or exc.name is None:
         return ""
     extra = _EXTRAS.get(exc.name)
-    return f"pip install 'repltap[{extra}]'" if extra else ""
+    if extra:
+        return f"pip install 'repltap[{extra}]'"
+    if exc.name == entry.module.partition(".")[0]:
+        return "install it, or name its directory in PYTHONPATH"
+    return ""
 
 
 def _known(kind: str) -> str:

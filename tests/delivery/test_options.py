@@ -104,7 +104,7 @@ def test_no_password_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "r.toml: [sink.my-sink]: url is missing: Where to. (or REPLTAP_SINK_MY_SINK_URL)"),
+        ({}, "r.toml: [sink.my-sink]: url is missing: Where to (or REPLTAP_SINK_MY_SINK_URL)"),
         ({"url": "x", "tris": 1}, "tris: no such setting (did you mean tries?)"),
         ({"url": "x", "include_keys": "a"}, "did you mean include_key?"),
         ({"url": "x", "zzzzzzzz": "a"}, "zzzzzzzz: no such setting (known: snapshot, "),

@@ -87,6 +87,7 @@ def test_found_by_place() -> None:
         ("broken", "'broken' (rt_broken:Sink) can't be imported: ZeroDivisionError: "),
         ("exits", "can't be imported: SystemExit: no way"),
         ("rt_absent:Sink", "can't be imported: ModuleNotFoundError: No module named 'rt_absent'"),
+        ("rt_absent:Sink", "(install it, or name its directory in PYTHONPATH)"),
         ("rt_lacks:Sink", "(pip install 'repltap[kafka]')"),
         ("rt_plugin:", "is not package.module:Class"),
         (":Good", "is not package.module:Class"),
