@@ -234,6 +234,8 @@ class LogSink(Sink):
             hint = "make room, or set retain_bytes; it goes on when there is room"
             return SinkError(message, hint=hint, kind=SinkErrorKind.FULL)
         hint = "check the disk, its mount and its permissions"
+        if exc.errno == errno.ENOENT:
+            hint = "is the directory that it is in there, or its file system mounted?"
         if exc.errno in _REFUSED:
             return SinkError(message, hint=hint, kind=SinkErrorKind.REFUSED)
         return SinkError(message, hint=hint)

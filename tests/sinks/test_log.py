@@ -178,6 +178,7 @@ def test_retention_is_for_all_partitions_together(tmp_path: Path) -> None:
         (errno.EDQUOT, SinkErrorKind.FULL, "make room"),
         (errno.EACCES, SinkErrorKind.REFUSED, "permissions"),
         (errno.EIO, SinkErrorKind.OTHER, "check the disk"),
+        (errno.ENOENT, SinkErrorKind.OTHER, "is the directory that it is in there"),
     ],
 )
 def test_what_the_disk_says_is_passed_on(
