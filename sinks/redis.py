@@ -252,7 +252,8 @@ class RedisSink(Sink):
             raise SinkError(
                 f"{self._address} has lost what was written to it: the key {self._key_name}"
                 " is not there",
-                hint=f"to begin anew, with a snapshot: repltap sink reset {self._context.name}",
+                hint=f"to begin anew, with a snapshot: `repltap sink reset {self._context.name}`,"
+                " and an empty target or flush = yes",
                 passes=False,
             )
         if not self._owned and self.settings["flush"] == "auto":

@@ -63,7 +63,9 @@ class Connection:
         try:
             self._socket = socket.create_connection((address.host, address.port), connect_seconds)
         except OSError as exc:
-            raise SinkError(f"{address} can't be reached: {exc}", kind=SinkErrorKind.AWAY) from exc
+            raise SinkError(
+                f"{address} can't be reached: {_reason(exc)}", kind=SinkErrorKind.AWAY
+            ) from exc
         self._socket.setblocking(False)
         with suppress(OSError):  # it is gone already: the first call says so
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -96,7 +98,7 @@ class Connection:
                 self._wait(deadline, select.POLLIN | select.POLLOUT)
                 continue
             except OSError as exc:
-                raise self._away(f"the connection is lost: {exc}") from exc
+                raise self._away(f"the connection is lost: {_reason(exc)}") from exc
             view = view[sent:]
             deadline.renew()
 
@@ -185,7 +187,7 @@ class Connection:
         except BlockingIOError:
             return b""
         except OSError as exc:
-            raise self._away(f"the connection is lost: {exc}") from exc
+            raise self._away(f"the connection is lost: {_reason(exc)}") from exc
         if not data:
             raise self._away("it closed the connection")
         return data
@@ -227,3 +229,8 @@ class _Deadline:
 
     def is_over(self) -> bool:
         return time.monotonic() >= self._at
+
+
+def _reason(failure: OSError) -> str:
+    """Say why a call failed, without the number that str() puts before it."""
+    return failure.strerror or str(failure)

@@ -146,7 +146,7 @@ def test_a_closed_connection_is_noticed() -> None:
 
 
 def test_nobody_listens() -> None:
-    with pytest.raises(SinkError, match="can't be reached") as caught:
+    with pytest.raises(SinkError, match="can't be reached: Connection refused") as caught:
         connection(free_port())
     assert caught.value.kind is SinkErrorKind.AWAY
 
