@@ -108,15 +108,17 @@ def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flag
     """
     config = load_tap(flags, os.environ, file)
     path = config.data_dir / CHECKPOINTS_NAME
-    known = _stored(path)
-    if known is None:
+    stored = _stored(path)
+    if stored is None:
         raise DataDirError("is not a data directory of repltap", path=config.data_dir)
     checkpoints = Checkpoints(path)
     lock = checkpoints.lock_path(name)
+    # One that is configured may have a place in its target and none here.
+    known = stored | {sink.name for sink in config.sinks}
     if target is None and name not in known:
         raise ConfigError(
-            f"no sink {name!r} has a checkpoint",
-            hint=f"these have: {', '.join(sorted(known)) or 'none'}",
+            f"no sink {name!r} is known here",
+            hint=f"known: {', '.join(sorted(known)) or 'none'}; --config FILE if it has it",
         )
     place = None if target is None else _place(config.data_dir, target)
     with _locked(lock, name):
@@ -126,8 +128,8 @@ def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flag
             before = None
         what = "forgets where it is" if place is None else f"goes on at offset {place.offset}"
         if not yes:
-            known = before is not None and before.place is not None
-            at = f"is at offset {before.pin}" if before and known else "has no checkpoint"
+            placed = before is not None and before.place is not None
+            at = f"is at offset {before.pin}" if before and placed else "has no checkpoint"
             click.confirm(f"{name} {at}. It {what}: go on?", abort=True)
         # Where it goes on elsewhere, what the sink keeps is about a target that nobody has changed.
         state = before.state if before is not None and place is not None else {}

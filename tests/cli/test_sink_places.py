@@ -201,7 +201,7 @@ def test_reset_of_a_sink_whose_checkpoint_is_damaged(data: Path) -> None:
         (["a", "--to", "tomorrow"], 2, "none of earliest, latest or an offset"),
         (["a", "--to", str(END + 1)], 4, "is not stored"),
         (["../a"], 2, "not usable"),
-        (["b"], 2, "no sink 'b' has a checkpoint (these have: a)"),
+        (["b"], 2, "no sink 'b' is known here (known: a; --config FILE if it has it)"),
     ],
 )
 def test_what_can_not_be_reset(
@@ -214,6 +214,14 @@ def test_what_can_not_be_reset(
     save(data, "a", FIRST)
     assert main(["sink", "reset", *arguments, "--data-dir", str(data), "--yes"]) == code
     assert said in capsys.readouterr().err
+
+
+def test_reset_of_a_sink_that_has_a_place_in_its_target_alone(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "repltap.toml"
+    config.write_text('[sink.b]\ntype = "stdout"\n')
+    words = ["sink", "reset", "b", "--data-dir", str(data), "--yes"]
+    assert main(words) == 2
+    assert main([*words, "--config", str(config)]) == 0
 
 
 def test_reset_is_refused_while_somebody_delivers(
