@@ -6,7 +6,7 @@ For what begins to read in the middle. What can't be known is left out, never gu
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from repltap.position import Offset
 from repltap.protocol.psync import boundaries, first_boundary, journal_resume_point
@@ -65,13 +65,19 @@ def command_end(view: JournalReader, end: Offset) -> Offset:
     return end
 
 
-def database_at(metadata: HistoryMetadata, view: JournalReader, at: Offset) -> int | None:
+def database_at(
+    metadata: HistoryMetadata,
+    view: JournalReader,
+    at: Offset,
+    pulse: Callable[[], None] = lambda: None,
+) -> int | None:
     """Find out which database is selected at a command boundary.
 
     Args:
         metadata: Of the history.
         view: Its journal; it is searched backwards for the last SELECT.
         at: The boundary.
+        pulse: Called now and then: with one database there may be no SELECT in many gigabytes.
 
     Returns:
         Its number; None when the SELECT has been trimmed.
@@ -81,6 +87,7 @@ def database_at(metadata: HistoryMetadata, view: JournalReader, at: Offset) -> i
     """
     end = at
     while end > view.start:
+        pulse()
         start = Offset(max(view.start, end - _LOOK_BACK_BYTES))
         # An overlap, so that no SELECT is missed where two windows meet.
         window = _read(view, start, Offset(min(end + _SELECT_BYTES, at)))

@@ -90,6 +90,7 @@ class StreamFollower:
         accepts: Tells which records are wanted; None for all.
         limits: What decoding may take of memory.
         given_until: Up to where `place.replid`'s records may have been given out before.
+        pulse: Called now and then within long work; may raise to end that.
 
     Attributes:
         at_end: The last look at the journal has shown nothing more.
@@ -109,6 +110,7 @@ class StreamFollower:
         accepts: Accepts | None = None,
         limits: StreamLimits | None = None,
         given_until: int = 0,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
         self.at_end = False
         self._history = history
@@ -118,6 +120,7 @@ class StreamFollower:
         self._accepts = accepts
         self._limits = limits
         self._given_until = given_until
+        self._pulse = pulse
         self._names: History = history.metadata.history
         self._stamp: tuple[int, ...] = ()
         self._replid = place.replid
@@ -232,7 +235,7 @@ class StreamFollower:
         view = self._history.journal()
         if not view.start <= at <= view.end():
             return None
-        return database_at(self._history.metadata, view, at)
+        return database_at(self._history.metadata, view, at, self._pulse)
 
     def _look_at_names(self) -> bool:
         """Look whether the history has got another name; true if it has.

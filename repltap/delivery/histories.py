@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from repltap.delivery.names import is_named, name_at
@@ -15,6 +15,10 @@ from repltap.store.history import METADATA_NAME
 from repltap.store.metadata import storage_error
 from repltap.store.reader import HistoryReader, StoreReader
 from repltap.store.store import HISTORIES_NAME, history_number
+
+
+def _nothing() -> None:
+    """Nobody waits for a sign of life."""
 
 
 def stored_histories(data_dir: Path) -> tuple[HistoryReader, ...]:
@@ -65,8 +69,12 @@ def next_history(histories: Sequence[HistoryReader], place: Place) -> HistoryRea
     return next(later, None)
 
 
-def earliest(history: HistoryReader) -> Place | None:
+def earliest(history: HistoryReader, pulse: Callable[[], None] = _nothing) -> Place | None:
     """Find the first command that a history holds; None where there is none yet.
+
+    Args:
+        history: Which.
+        pulse: Called now and then; may raise to end it.
 
     Raises:
         StoreError: It can't be read, or has been trimmed or removed meanwhile.
@@ -76,11 +84,14 @@ def earliest(history: HistoryReader) -> Place | None:
     found = command_start(history.metadata, view, view.start, end)
     if found is None:
         return None
-    return _place(history, found, database_at(history.metadata, view, found))
+    return _place(history, found, database_at(history.metadata, view, found, pulse))
 
 
-def latest(history: HistoryReader) -> Place | None:
+def latest(history: HistoryReader, pulse: Callable[[], None] = _nothing) -> Place | None:
     """Find the end of what a history holds; None where it can't be told yet.
+
+    Args:
+        history, pulse: As for `earliest`.
 
     Raises:
         StoreError: It can't be read, or has been trimmed or removed meanwhile.
@@ -90,7 +101,7 @@ def latest(history: HistoryReader) -> Place | None:
     if end == history.metadata.start_offset:
         return _place(history, end, history.metadata.start_db)
     found = command_end(view, end)
-    return _place(history, found, database_at(history.metadata, view, found))
+    return _place(history, found, database_at(history.metadata, view, found, pulse))
 
 
 def at_offset(history: HistoryReader, offset: Offset) -> Place | None:

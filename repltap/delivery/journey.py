@@ -147,10 +147,10 @@ class Journey:
                 offset=newest.journal().start,
             )
             return Step(records=(), place=place)
-        found = latest(newest) if self._plan.latest else None
+        found = latest(newest, self._shelf.pulse) if self._plan.latest else None
         for history in () if self._plan.latest else histories:
             # Of an old one that was trimmed nothing but the end of a command may be left.
-            if (found := earliest(history)) is not None:
+            if (found := earliest(history, self._shelf.pulse)) is not None:
                 break
         if found is None:
             self.waiting = "for the first command"
@@ -205,6 +205,7 @@ class Journey:
             source=plan.source,
             accepts=plan.accepts,
             limits=plan.limits,
+            pulse=self._shelf.pulse,
             given_until=given.offset if given is not None and same else 0,
         )
 
@@ -288,7 +289,7 @@ class Journey:
         history = self._locate(place)
         if history is None:
             return self._lost(place)
-        found = earliest(history) or self._end_of(history)
+        found = earliest(history, self._shelf.pulse) or self._end_of(history)
         if found is None:
             self.waiting = "for a command to begin behind a gap"
             return None
@@ -407,7 +408,7 @@ class Journey:
             history = locate(stored_histories(self._plan.data_dir), place)
             view = None if history is None else history.journal()
             if history is not None and view is not None and view.start <= place.offset:
-                db = database_at(history.metadata, view, place.offset)
+                db = database_at(history.metadata, view, place.offset, self._shelf.pulse)
         return Place.stream(place.history, place.replid, StreamState(place.offset, db))
 
 

@@ -196,11 +196,12 @@ class Shelf:
 
     Attributes:
         damaged: What was found damaged since the start: what is wrong, by file.
+        pulse: As given.
     """
 
     def __init__(self, pulse: Callable[[], None]) -> None:
         self.damaged: dict[str, str] = {}
-        self._pulse = pulse
+        self.pulse = pulse
         self._whole: dict[tuple[str, int, float], bool] = {}
 
     def newest(self, history: HistoryReader) -> Snapshot | None:
@@ -235,7 +236,7 @@ class Shelf:
         if identity in self._whole:
             return self._whole[identity]
         try:
-            snapshot.verify(lambda _: self._pulse())
+            snapshot.verify(lambda _: self.pulse())
             self._whole[identity] = True
         except NotRetainedError:
             return False

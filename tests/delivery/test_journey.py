@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from repltap import excerpt
 from repltap.delivery.histories import has_later, stored_histories
-from repltap.delivery.runner import Pace
+from repltap.delivery.runner import Pace, Runner
 from repltap.errors import SinkError
 from repltap.sink import Kind, SnapshotMode
 from tests.delivery.stored import THIRD, Stored, sets
@@ -255,3 +256,28 @@ def test_whatever_happens_a_sink_ends_with_the_data_of_the_master(
     ids = [record.id for record in target.records if record.kind is Kind.COMMAND]
     after_resets = sum(record.kind is Kind.SNAPSHOT_BEGIN for record in target.records)
     assert len(ids) == len(set(ids)) or after_resets > 1
+
+
+def test_looking_for_a_select_goes_on_giving_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one database there may be none in gigabytes: the relay took the worker for stuck."""
+    monkeypatch.setattr(excerpt, "_LOOK_BACK_BYTES", 100)
+    pulses = 0
+
+    def pulse(_: Runner) -> None:
+        nonlocal pulses
+        pulses += 1
+
+    monkeypatch.setattr(Runner, "_pulse", pulse)
+    stored = Stored(tmp_path).begin(sets(*range(100, 200)), keys=None)
+    target = Target()
+    assert given(tmp_path, target, latest=True) == []
+    assert pulses > 30
+    pulses = 0
+    stored.append(sets(200, 201))
+    given(tmp_path, target)
+    before, pulses = pulses, 0
+    stored.fail_over(OTHER, lost=len(sets(201)))
+    given(tmp_path, target)
+    assert pulses > before + 30
