@@ -23,6 +23,7 @@ from rich.progress import (
 
 from repltap.cli.status_view import NOTHING, Section, as_tables, as_text
 
+_FOLDED_WIDTH = 16  # of a column that may be folded: less is hard to read
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
@@ -45,16 +46,27 @@ def stdout_closed() -> int:
 
 
 def show(found: Sequence[Section]) -> None:
-    """Print tables for people."""
+    """Print tables for people; what is too wide for the terminal as text, which loses nothing."""
     console = Console()
-    text = as_text(found)
-    # A border is a column more between columns; a table that is too wide would lose digits.
-    borders = 2 + max((len(section.columns) for section in found), default=0)
-    fits = max(map(len, text.splitlines()), default=0) + borders <= console.width
-    if console.is_terminal and fits:
-        console.print(as_tables(found))
-    else:
-        click.echo(text)
+    if not console.is_terminal:
+        click.echo(as_text(found))
+        return
+    for index, section in enumerate(found):
+        if index:
+            click.echo()
+        if _least_width(section) <= console.width:
+            console.print(as_tables([section]))
+        else:
+            click.echo(as_text([section]))
+
+
+def _least_width(section: Section) -> int:
+    """Tell how narrow a table can be. In less, rich leaves out whole columns without a word."""
+    total = 1
+    for index, name in enumerate(section.columns):
+        width = max(len(name), *(len(row[index].text) for row in section.rows), 0)
+        total += 3 + (min(width, _FOLDED_WIDTH) if index in section.folded else width)
+    return total
 
 
 def show_json(document: object) -> None:

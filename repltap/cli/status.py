@@ -9,10 +9,10 @@ from http.client import HTTPException
 
 import click
 import orjson
-from rich.console import Console
 
+from repltap.cli.output import show
 from repltap.cli.status_document import decode_status
-from repltap.cli.status_view import as_tables, as_text, sections
+from repltap.cli.status_view import sections
 from repltap.errors import StatusUnavailableError
 from repltap.reasons import os_reason
 
@@ -50,11 +50,7 @@ def status(address: str, as_json: bool) -> None:
             f"{url} did not answer with a repltap status: {exc}",
             hint="is it another program, or another version of repltap?",
         ) from exc
-    console = Console()
-    if console.is_terminal:
-        console.print(as_tables(found))
-    else:
-        click.echo(as_text(found))
+    show(found)
 
 
 def status_url(address: str) -> str:

@@ -287,6 +287,7 @@ def _sinks(status: RelayStatus) -> Section:
         ("sink", "type", "state", "committed", "lag", "in time", "records", "sent", "errors"),
         tuple(_sink(each, status.now) for each in status.sinks),
         frozenset((3, 4, 5, 6, 7, 8)),
+        folded=frozenset((0, 2)),
     )
 
 

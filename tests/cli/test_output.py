@@ -23,6 +23,23 @@ def test_a_table_on_a_terminal(
     assert "╭" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("columns", "boxed"), [("42", True), ("41", False)])
+def test_a_table_that_does_not_fit_loses_nothing(
+    columns: str, boxed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a new user: at 80 columns `repltap status` had sinks without their names."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    row = (Cell("a-long-name-of-a-sink"), Cell("streaming"), Cell("1234567"))
+    narrow = Section("Narrow", ("x",), ((Cell("1"),),))
+    show([narrow, Section("Wide", ("sink", "state", "offset"), (row,), frozenset((2,)))])
+    first, second = capsys.readouterr().out.split("Wide")
+    assert "╭" in first  # each for itself
+    assert ("╭" in second) is boxed
+    for whole in ("streaming", "1234567", "a-long-name"):
+        assert whole in second
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     show_json({"a": [1, None]})
     assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
