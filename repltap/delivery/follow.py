@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from repltap.delivery.commands import CommandTable
-from repltap.delivery.names import successor, valid_until
+from repltap.delivery.names import is_named, successor, valid_until
 from repltap.delivery.place import Place
 from repltap.delivery.stream import RecordStream, StreamLimits, StreamState
 from repltap.errors import CorruptStoreError, NotRetainedError
@@ -241,7 +241,7 @@ class StreamFollower:
         """Look whether the history has got another name; true if it has.
 
         Raises:
-            FileNotFoundError: It has been removed.
+            FileNotFoundError: It has been removed, or had so many since that ours is forgotten.
         """
         path = self._history.path / METADATA_NAME
         try:
@@ -255,6 +255,8 @@ class StreamFollower:
         if stamp == self._stamp:
             return False
         said: HistoryMetadata = load_metadata(self._history.path)
+        if not is_named(said.history, self._replid):
+            raise FileNotFoundError
         self._stamp = stamp
         changed = said.history != self._names
         self._names = said.history

@@ -11,7 +11,7 @@ from repltap.delivery.histories import stored_histories
 from repltap.delivery.place import Place
 from repltap.delivery.stream import StreamState
 from repltap.errors import CorruptStoreError
-from repltap.position import Offset, ReplId
+from repltap.position import MAX_PREDECESSORS, Offset, ReplId
 from repltap.store.reader import HistoryReader, JournalReader
 from tests.delivery.stored import Stored, sets
 from tests.delivery.targets import TABLE, shown
@@ -195,3 +195,13 @@ def test_each_segment_is_noticed_whenever_it_is_looked(tmp_path: Path) -> None:
         assert read(follower) == [f"SET k:{number}"]
         assert read(follower) == []
     assert len(stored.history.journal.segments) > 5
+
+
+def test_after_more_failovers_than_are_remembered_it_is_another_history(tmp_path: Path) -> None:
+    """The worker crashed. Found by reading."""
+    stored = Stored(tmp_path).begin(sets(1))
+    reader = follow(tmp_path)
+    assert isinstance(reader.next(), Found)
+    for number in range(MAX_PREDECESSORS + 1):
+        stored.append(sets(number)).fail_over(ReplId(f"{number + 1:040x}"))
+    assert isinstance(reader.next(), Gone)
