@@ -295,6 +295,7 @@ class FileSink(Sink):
         assert self._output is not None
         self._context.sent(self._output.end_piece())
         self._output.sync()
+        self._output.is_moved()  # raises if it is damaged; if moved, it is missed at its renaming
         self._complete.append((self._name, self._output.length))
         self._leave_output()
 

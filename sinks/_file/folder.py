@@ -134,9 +134,10 @@ class Folder:
 
     def _later(self, path: Path) -> SinkError:
         return SinkError(
-            f"{path}: was written after the sink's checkpoint, which is an older copy",
+            f"{path}: was written after the sink's checkpoint: that is an older copy, or another "
+            "sink has the same path",
             hint="put the newer one back, or move all files away and begin anew with "
-            f"`repltap sink reset {self.names.sink}`",
+            f"`repltap sink reset {self.names.sink}`; two sinks need two paths",
             kind=SinkErrorKind.REFUSED,
             passes=False,
         )

@@ -39,6 +39,7 @@ class Output:
         self.path = path
         self.length = length
         self.dirty = False
+        self._seen = length  # so much was there when it was last looked at
         self._fd = fd
         self._packer = Packer(compression)
         self._counts = counts
@@ -152,11 +153,22 @@ class Output:
         if not here.st_nlink:
             raise SinkError(f"{self.path}: has been removed", hint="another one is begun")
         if here.st_size != self.length:
+            if here.st_size < self.length:
+                self._leave_as_cut(here.st_size)
             raise SinkError(
                 f"{self.path}: holds {here.st_size} bytes, but {self.length} were written: "
                 "somebody else has changed it"
             )
+        self._seen = self.length
         return there is None or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
+
+    def _leave_as_cut(self, size: int) -> None:
+        """Take off what was appended behind the place where somebody has cut the file.
+
+        Else it might be as long as what was committed, and `reopen` go on with it.
+        """
+        with failures_of(self.path):
+            os.ftruncate(self._fd, max(0, self._seen - (self.length - size)))
 
     def close(self) -> None:
         """Let go of it; may be called twice.

@@ -464,17 +464,21 @@ def test_a_file_that_is_removed_loses_no_more_than_it_held(
     assert lines(tmp_path) == [document(life.records[1])]
 
 
-def test_a_file_that_somebody_cuts_stops_it(tmp_path: Path) -> None:
-    life = Life(tmp_path)
+@pytest.mark.parametrize("changes", [{}, {"rotate_bytes": 1 << 20}, {"rotate_bytes": 600}])
+def test_a_file_that_somebody_cuts_stops_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Found by cutting files under load: grown again they were gone on with, damaged."""
+    life = Life(tmp_path, **changes)
     life.write()
     life.commit()
     life.sink.idle()
-    os.truncate(tmp_path / "audit.log", 3)
-    life.write()
+    (path,) = tmp_path.iterdir()
+    os.truncate(path, 3)
     with pytest.raises(SinkError, match="somebody else has changed it"):
+        for _ in range(5):
+            life.write(10)
         life.commit()
     life.sink.close()
-    os.truncate(tmp_path / "audit.log", 3)
+    assert path.stat().st_size == 3
     with pytest.raises(SinkError, match="were committed") as raised:
         life.open()
     assert not raised.value.passes
