@@ -21,6 +21,7 @@ from repltap.cli.snapshot import snapshot
 from repltap.cli.snapshot_cat import cat
 from repltap.cli.snapshot_memory import memory
 from repltap.cli.status import status
+from repltap.cli.top import top
 from repltap.errors import ReplTapError
 from repltap.version import VERSION, is_compiled
 
@@ -42,6 +43,7 @@ cli.add_command(run)
 cli.add_command(check)
 cli.add_command(config)
 cli.add_command(status)
+cli.add_command(top)
 cli.add_command(journal)
 cli.add_command(snapshot)
 snapshot.add_command(cat)

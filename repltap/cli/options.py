@@ -33,6 +33,16 @@ sink_flag = click.option(
     f"[env: {SINK_VARIABLE}, with spaces between]",
 )
 
+http_option = click.option(
+    "--http",
+    "address",
+    metavar="URL|HOST:PORT",
+    default="127.0.0.1:8380",
+    show_default=True,
+    envvar="REPLTAP_HTTP",
+    help="Where the relay's HTTP side listens.",
+)
+
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -10,13 +10,12 @@ from http.client import HTTPException
 import click
 import orjson
 
+from repltap.cli.options import http_option
 from repltap.cli.output import show
 from repltap.cli.status_document import decode_status
 from repltap.cli.status_view import sections
 from repltap.errors import StatusUnavailableError
 from repltap.reasons import os_reason
-
-DEFAULT_HTTP = "127.0.0.1:8380"
 
 _TIMEOUT_SECONDS = 5.0
 _MAX_STATUS_BYTES = 16 << 20
@@ -26,15 +25,7 @@ _START_HINT = "is `repltap run` running with --http at this address?"
 
 
 @click.command()
-@click.option(
-    "--http",
-    "address",
-    metavar="URL|HOST:PORT",
-    default=DEFAULT_HTTP,
-    show_default=True,
-    envvar="REPLTAP_HTTP",
-    help="Where the relay's HTTP side listens.",
-)
+@http_option
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(address: str, as_json: bool) -> None:
     """Show how a running relay is: its master, journal and replicas."""

@@ -130,7 +130,7 @@ def _upstream(status: RelayStatus) -> Section:
     rows: list[tuple[str, str | Cell]] = [
         ("master", f"{upstream.host}:{upstream.port}"),
         *([("name", upstream.source)] if upstream.source else []),
-        ("link", _link(status)),
+        ("link", link_state(status)),
     ]
     if upstream.server_version:
         rows.append(("version", upstream.server_version))
@@ -168,7 +168,8 @@ def _progress(received_bytes: int, total_bytes: int | None) -> str:
     return f"{human_size(received_bytes)}{total}{share}"
 
 
-def _link(status: RelayStatus) -> Cell:
+def link_state(status: RelayStatus) -> Cell:
+    """Say how the link to the master is."""
     upstream = status.upstream
     if upstream.state is LinkState.CONNECTED:
         since = "" if upstream.up_since is None else _for(status.now - upstream.up_since)
@@ -272,7 +273,7 @@ def _disconnects(status: RelayStatus) -> Section:
 def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
     return (
         Cell(replica.name),
-        _replica_state(replica),
+        replica_state(replica),
         Cell(NOTHING if replica.acked_offset is None else str(replica.acked_offset)),
         Cell(human_size(replica.lag_bytes)),
         Cell(human_age(replica.lag_seconds)),
@@ -295,7 +296,7 @@ def _sink(sink: SinkStatus, now: float) -> tuple[Cell, ...]:
     return (
         Cell(sink.name),
         Cell(sink.type),
-        _sink_state(sink, now),
+        sink_state(sink, now),
         Cell(NOTHING if sink.committed_offset is None else str(sink.committed_offset)),
         Cell(human_size(sink.lag_bytes)),
         Cell(human_age(sink.lag_seconds)),
@@ -305,7 +306,8 @@ def _sink(sink: SinkStatus, now: float) -> tuple[Cell, ...]:
     )
 
 
-def _sink_state(sink: SinkStatus, now: float) -> Cell:
+def sink_state(sink: SinkStatus, now: float) -> Cell:
+    """Say how a sink is."""
     text = sink.state.value
     if sink.state is SinkState.STREAMING:
         return Cell(text, "good")
@@ -352,7 +354,8 @@ def _hand_sinks(status: RelayStatus) -> Section:
     )
 
 
-def _replica_state(replica: ReplicaStatus) -> Cell:
+def replica_state(replica: ReplicaStatus) -> Cell:
+    """Say how a replica is."""
     if replica.state is ReplicaState.ONLINE:
         return Cell("online", "good")
     if replica.state is ReplicaState.TRANSFER:
@@ -378,7 +381,7 @@ def _row(*texts: str) -> tuple[Cell, ...]:
     return tuple(map(Cell, texts))
 
 
-_STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
+STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
 
 
 def as_tables(found: Sequence[Section]) -> RenderableType:
@@ -407,7 +410,7 @@ def _table(section: Section) -> Table:
         table.add_column(name, justify=justify, overflow="fold", no_wrap=whole)
     for row in section.rows:
         # `Text`, because what a peer said may look like rich's markup.
-        table.add_row(*(Text(_shown(cell.text), style=_STYLES[cell.tone]) for cell in row))
+        table.add_row(*(Text(printable(cell.text), style=STYLES[cell.tone]) for cell in row))
     return table
 
 
@@ -417,7 +420,7 @@ def as_text(found: Sequence[Section]) -> str:
     for section in found:
         lines += ["", section.title] if lines else [section.title]
         header = [tuple(map(Cell, section.columns))] if section.columns else []
-        table = [[_shown(cell.text) for cell in row] for row in (*header, *section.rows)]
+        table = [[printable(cell.text) for cell in row] for row in (*header, *section.rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines += ["  " + _aligned(row, widths, section.right) for row in table]
     return "\n".join(lines)
@@ -430,6 +433,6 @@ def _aligned(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -
     ).rstrip()
 
 
-def _shown(text: str) -> str:
+def printable(text: str) -> str:
     """Keep control characters that a peer sent from steering the terminal."""
     return "".join(char if char.isprintable() else "?" for char in text)
