@@ -337,6 +337,10 @@ class SinkContext(Protocol):
 class Sink(ABC):
     """Where records go. Register it under the entry point group `repltap.sinks`.
 
+    Making one only looks at the settings, and is done before anything starts: what a sink holds, it
+    gets by `open`. Settings that don't go together are a ValueError of `__init__`, which says as
+    `parse` does what is wrong, beginning with the name of one of them.
+
     Args:
         settings: The values of `options`, by name, parsed, defaults filled in.
 

@@ -22,8 +22,6 @@ from repltap.sink import (
     Sample,
     Sink,
     SinkContext,
-    SinkError,
-    SinkErrorKind,
     SnapshotRecord,
     choice,
     integer,
@@ -51,6 +49,9 @@ class FileSink(Sink):
     Args:
         settings: The values of `options`.
         clock: Unix seconds.
+
+    Raises:
+        ValueError: Files are to be deleted that are never finished.
     """
 
     options = (
@@ -106,6 +107,9 @@ class FileSink(Sink):
         self._rotate_bytes: int | None = settings["rotate_bytes"]
         self._rotate_seconds: float | None = settings["rotate_seconds"]
         self._rotated = bool(self._rotate_bytes or self._rotate_seconds)
+        keeps = [name for name in ("keep_files", "keep_bytes") if settings[name] is not None]
+        if keeps and not self._rotated:
+            raise ValueError(f"{keeps[0]}: goes with rotate_bytes or rotate_seconds")
         self._made = Made(
             settings["path"].name, settings["format"], settings["compression"], self._rotated
         )
@@ -131,7 +135,6 @@ class FileSink(Sink):
         self._forget()
         self._context = context
         path: Path = self.settings["path"]
-        self._check_settings(path)
         names = Names.of(
             path.name,
             sink=context.name,
@@ -150,21 +153,6 @@ class FileSink(Sink):
         if self._resp:
             self._form = context.resp_form()  # from now on snapshots have what RESTORE needs
         return None
-
-    def _check_settings(self, path: Path) -> None:
-        """See whether the settings go together.
-
-        Raises:
-            SinkError: They don't.
-        """
-        keeps = [name for name in ("keep_files", "keep_bytes") if self.settings[name] is not None]
-        if keeps and not self._rotated:
-            raise SinkError(
-                f"{path}: {keeps[0]} needs files that are rotated",
-                hint="set rotate_bytes or rotate_seconds",
-                kind=SinkErrorKind.REFUSED,
-                passes=False,
-            )
 
     def _read_state(self) -> State:
         if not self._context.state:

@@ -28,7 +28,14 @@ _RECOUNT_SECONDS = 60.0
 
 
 class KafkaSink(Sink):
-    """Delivers to a topic."""
+    """Delivers to a topic.
+
+    Args:
+        settings: The values of `options`.
+
+    Raises:
+        ValueError: The topic is given twice or not at all, or commands are to be cut.
+    """
 
     options: ClassVar[tuple[Option, ...]] = OPTIONS
     target: ClassVar[str] = "brokers"
@@ -40,7 +47,10 @@ class KafkaSink(Sink):
         self._client: Client | None = None
         self._transactions: Transactions | None = None
         self._messages: Messages | None = None
-        self._name = self._topic = ""
+        self._name = ""
+        self._topic = topic_of(settings)
+        if settings["value"] == "resp" and settings["oversize"] == "truncate":
+            raise ValueError("oversize: truncate goes with value = json: a command can't be cut")
         self._partitions = 0
         self._counted = 0.0
         self._committed = True  # nothing was written since
@@ -50,14 +60,6 @@ class KafkaSink(Sink):
         """Reach the brokers and the topic; with transactions, find the place that Kafka holds."""
         library = _library()
         settings = self.settings
-        try:
-            self._topic = topic_of(settings)
-            if settings["value"] == "resp" and settings["oversize"] == "truncate":
-                raise ValueError(
-                    "oversize: truncate goes with value = json: a command can't be cut"
-                )
-        except ValueError as exc:
-            raise SinkError(f"sink {context.name}: {exc}", passes=False) from None
         name = None
         if settings["delivery"] == "transactional":
             name = settings["transactional_id"] or f"repltap.{context.source}.{context.name}"

@@ -91,7 +91,8 @@ def read_settings(
         table: What is known of commands, for categories; the built-in one if not given.
 
     Raises:
-        ConfigError: A setting is unknown, missing or wrong; names where it was given, and it.
+        ConfigError: A setting is unknown, missing or wrong, or some don't go together; names where
+            it was given, and it.
     """
     values = OptionReader(config, sink, environ).read()
     try:
@@ -116,6 +117,10 @@ def read_settings(
     except ValueError as exc:
         raise ConfigError(f"{config.origin}: {exc}") from None
     _check_filters(made, table or builtin_table())
+    try:
+        sink(made.options)
+    except ValueError as exc:
+        raise ConfigError(f"{config.origin}: {exc}") from None
     return made
 
 

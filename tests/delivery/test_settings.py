@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from repltap.config import SinkConfig
 from repltap.delivery.filters import KeyPatterns, Selection
 from repltap.delivery.options import OnGap, Start
 from repltap.delivery.redaction import Action
+from repltap.delivery.registry import find_sink
 from repltap.delivery.settings import RedactionSettings, SinkSettings, read_settings
 from repltap.errors import ConfigError
 from repltap.sink import Option, SnapshotMode, text
@@ -126,3 +131,32 @@ def test_options_can_not_be_changed() -> None:
 )
 def test_refused(given: dict[str, object], said: str) -> None:
     assert said in refusal(**given)
+
+
+def test_settings_that_do_not_go_together_are_told_by_the_sink() -> None:
+    class Choosy(Snapshots):
+        def __init__(self, settings: Mapping[str, Any]) -> None:
+            super().__init__(settings)
+            if settings["colour"] == "blue":
+                raise ValueError("colour: blue goes with nothing")
+
+    config = SinkConfig(name="s", type="x", settings={"colour": "blue"}, origin="r.toml: [sink.s]")
+    with pytest.raises(
+        ConfigError, match=r"^r\.toml: \[sink\.s\]: colour: blue goes with nothing$"
+    ):
+        read_settings(config, Choosy, {})
+    assert read_settings(replace(config, settings={}), Choosy, {}).options == {"colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        ("file", {"path": "x", "keep_files": 3}, "keep_files: goes with rotate_bytes"),
+        ("kafka", {"brokers": "a:1"}, "topic: is missing"),
+        ("kafka", {"brokers": "a:1/t", "value": "resp", "oversize": "truncate"}, "oversize: "),
+    ],
+)
+def test_of_sinks_that_ship(kind: str, given: dict[str, object], said: str) -> None:
+    config = SinkConfig(name="s", type=kind, settings=given, origin="r.toml: [sink.s]")
+    with pytest.raises(ConfigError, match=said):
+        read_settings(config, find_sink(kind, "x"), {})
