@@ -245,6 +245,8 @@ class Option:
         required: It has to be given.
         secret: Its value is never shown, and never taken from the command line; `NAME_file` names
             a file that holds it.
+        table: It can be a table of the file, `[sink.NAME.OPTION]`; `parse` is given a mapping then,
+            with tables in it where names have dots. Others are never given one.
     """
 
     name: str
@@ -253,6 +255,7 @@ class Option:
     default: object = None
     required: bool = False
     secret: bool = False
+    table: bool = False
 
 
 class RespForm(Protocol):

@@ -36,7 +36,8 @@ class SinkConfig:
     Attributes:
         name: Letters, digits, `_` and `-`, at most 64.
         type: The entry point that makes it.
-        settings: By name, as text or TOML values; of a spec as `repltap.sinkspec` gives them.
+        settings: By name, as text or TOML values, tables among them; of a spec as
+            `repltap.sinkspec` gives them.
         origin: Where it was configured, for errors: `repltap.toml: [sink.audit]`, `--sink audit`.
     """
 
@@ -120,6 +121,15 @@ def _from_table(table: object, file: Path | None) -> list[SinkConfig]:
 
 
 def _check_value(value: object, where: str) -> None:
+    """Refuse what no setting can be: a date, or a list in a list. Which takes what is not known.
+
+    Raises:
+        ConfigError: It is such a thing, or a table has one; names where.
+    """
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _check_value(each, f"{where}.{name}")
+        return
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(each, str | int | float) for each in values):
         raise ConfigError(f"{where}: must be text, a number, true or false, or a list of these")

@@ -1,5 +1,6 @@
 """How sinks are named and set up, which source goes first, and what is said where one is wrong."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,11 @@ def test_a_spec() -> None:
             origin="--sink audit",
         )
     }
+
+
+def test_a_setting_can_be_a_table() -> None:
+    table = {"audit": {"type": "kafka", "kafka": {"linger": {"ms": 5}, "debug": "broker"}}}
+    assert sinks(table=table)["audit"].settings == {"kafka": table["audit"]["kafka"]}
 
 
 def test_a_table_of_the_file() -> None:
@@ -96,7 +102,8 @@ def test_as_many_as_there_may_be() -> None:
         ({"a": {}}, "[sink.a] type: must name a type of sink"),
         ({"a": {"type": 3}}, "[sink.a] type: must name"),
         ({"a.b": {"type": "file"}}, "[sink.a.b]: 'a.b' is no name"),
-        ({"a": {"type": "file", "path": {"b": 1}}}, "[sink.a] path: must be text, a number"),
+        ({"a": {"type": "file", "path": {"b": [[1]]}}}, "[sink.a] path.b: must be text, a number"),
+        ({"a": {"type": "x", "b": {"c": {"d": date(2026, 1, 1)}}}}, "[sink.a] b.c.d: must be text"),
         ({"a": {"type": "file", "path": [[1]]}}, "[sink.a] path: must be text, a number"),
     ],
 )

@@ -130,6 +130,10 @@ def _toml(value: object) -> str:
         return str(value)
     if isinstance(value, tuple):
         value = list(words(value))
+    if isinstance(value, Mapping):
+        return (
+            f"{{ {', '.join(f'{_toml(name)} = {_toml(each)}' for name, each in value.items())} }}"
+        )
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, Endpoint | UpstreamUrl):

@@ -197,6 +197,8 @@ class OptionReader:
         if option.name not in given:
             return self._from_file(option, given[file]) if from_file else _NOT_GIVEN
         raw = given[option.name]
+        if isinstance(raw, Mapping) and not option.table:
+            raise ConfigError(f"{origin}: a table can't be given for it: {option.help}")
         if from_file:
             raise ConfigError(f"{origin} is given twice: {file} too")
         if command_line and (option.secret or _has_password(raw)):

@@ -94,6 +94,8 @@ def _flat(table: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, str]]:
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            raise ValueError(f"{prefix}{name}: must be text, a number, true or false")
         else:
             shown = str(value).lower() if isinstance(value, bool) else str(value)
             yield f"{prefix}{name}", shown
@@ -163,7 +165,8 @@ OPTIONS: tuple[Option, ...] = (
         name="kafka",
         parse=library_settings,
         default={},
-        help="Settings of librdkafka: name=value, several with ; between.",
+        help="Settings of librdkafka: name=value, several with ; between; or a table.",
+        table=True,
     ),
     Option(name="sasl_password", parse=secret, help="Goes with sasl.username.", secret=True),
     Option(name="ssl_key_password", parse=secret, help="Of ssl.key.location.", secret=True),

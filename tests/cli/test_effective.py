@@ -29,6 +29,13 @@ include_prefix = ["a;b", 'c"\\\\']
 [sink.part]
 type = "file"
 path = "/var/log/x"
+[sink.topic]
+type = "kafka"
+brokers = "h:1/t"
+[sink.topic.kafka]
+linger.ms = 5
+"ssl.ca.location" = "/a=b"
+enable.metrics.push = false
 """
 ENVIRON = {
     "REPLTAP_LISTEN_PASSWORD": "hush3",
@@ -74,7 +81,7 @@ def test_it_can_be_loaded_again_and_is_the_same(tmp_path: Path) -> None:
     after = load({}, secrets, again)
     assert dataclasses.replace(after, sinks=()) == dataclasses.replace(before, sinks=())
     ours, theirs = settings(before, ENVIRON), settings(after, secrets)
-    assert set(ours) == {"mirror", "part", "spec"}
+    assert set(ours) == {"mirror", "part", "spec", "topic"}
     for name, one in ours.items():
         other = theirs[name]
         assert (one.type, one.include, one.redaction, one.snapshot) == (

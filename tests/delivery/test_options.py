@@ -22,6 +22,7 @@ class Configured(ListSink):
         Option(name="password", parse=secret, help="The password.", secret=True),
         Option(name="pin", parse=integer(1000, 9999), help="The number.", secret=True),
         Option(name="file", parse=path, help="A file."),
+        Option(name="words", parse=dict, help="Words.", table=True),
     )
 
 
@@ -61,6 +62,14 @@ def test_lists() -> None:
     assert read({"url": "x", "include_key": ["a;b"]})["include_key"] == ("a;b",)
     for dbs in (3, "3", [3]):
         assert read({"url": "x", "include_db": dbs})["include_db"] == (3,)
+
+
+def test_tables() -> None:
+    assert read({"url": "x", "words": {"a": {"b": 1}}})["words"] == {"a": {"b": 1}}
+    wrong = {"a": "hunter2"}
+    assert "url: a table can't be given for it: Where to." in refusal({"url": wrong})
+    assert "password: a table can't" in refusal({"url": "x", "password": wrong})
+    assert "include_db: a table can't" in refusal({"url": "x", "include_db": wrong})
 
 
 def test_the_target() -> None:

@@ -77,6 +77,7 @@ def test_settings_of_librdkafka_come_in_three_forms(raw: object) -> None:
         ("linger.ms=1;linger.ms=2", "linger.ms: is given twice"),
         ("linger.ms", "name=value"),
         (5, "name=value"),
+        ({"linger": {"ms": [5]}}, "linger.ms: must be text, a number"),
     ],
 )
 def test_what_delivery_rests_on_can_not_be_changed(raw: object, said: str) -> None:
