@@ -10,18 +10,28 @@ from repltap.sink import SinkError
 from sinks._kafka.client import Client
 from sinks._kafka.failures import failure
 
+_FIRST_SECONDS = 10.0
+"""How long brokers are asked first of all. Nothing is under way yet, and until it is over nobody is
+told why a sink does not start; `timeout_seconds` is for brokers that had answered."""
 
-def partitions_of(client: Client, topic: str) -> int:
+
+def partitions_of(client: Client, topic: str, *, seconds: float | None = None) -> int:
     """Ask how many partitions a topic has; 0 if there is no such topic.
 
     All topics are asked for: brokers may create one that is asked for by name.
+
+    Args:
+        client: Asks.
+        topic: Its name.
+        seconds: How long it is tried at most; None for as long as brokers may take.
 
     Raises:
         SinkError: The brokers can't be reached, or refuse.
     """
     found = client.retry(
         "the brokers could not be asked for the topic",
-        lambda seconds: client.producer.list_topics(timeout=seconds),
+        lambda step: client.producer.list_topics(timeout=step),
+        seconds=seconds,
     )
     told = found.topics.get(topic)
     if told is None:
@@ -56,7 +66,8 @@ def ensure(
     Raises:
         SinkError: It is not there, or can't be created.
     """
-    if count := partitions_of(client, topic):
+    first = min(_FIRST_SECONDS, client.timeout_seconds)
+    if count := partitions_of(client, topic, seconds=first):
         return count
     if not create:
         raise SinkError(

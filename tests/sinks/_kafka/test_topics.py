@@ -42,3 +42,15 @@ def test_without_brokers_nothing_is_said_of_topics() -> None:
     with pytest.raises(SinkError, match="could not be asked") as raised:
         partitions_of(client, "t")
     assert (raised.value.kind, raised.value.passes) == (SinkErrorKind.AWAY, True)
+
+
+def test_brokers_that_never_answered_are_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by a new user: a sink was `starting` for half a minute, and nothing said why."""
+    monkeypatch.setattr("sinks._kafka.topics._FIRST_SECONDS", 0.1)
+    address = f"127.0.0.1:{free_port()}"
+    client = client_of(address, timeout=600)
+    config = connection(settings(brokers=address))
+    with pytest.raises(SinkError, match="could not be asked"):
+        ensure(confluent_kafka, client, config, "t", create=1)
