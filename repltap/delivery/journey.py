@@ -289,7 +289,10 @@ class Journey:
         history = self._locate(place)
         if history is None:
             return self._lost(place)
-        found = earliest(history, self._shelf.pulse) or self._end_of(history)
+        try:
+            found = earliest(history, self._shelf.pulse) or self._end_of(history)
+        except NotRetainedError:
+            return None  # it was trimmed on meanwhile: the next step looks again
         if found is None:
             self.waiting = "for a command to begin behind a gap"
             return None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from repltap import excerpt
-from repltap.delivery.histories import has_later, stored_histories
+from repltap.delivery import journey
+from repltap.delivery.histories import earliest, has_later, stored_histories
+from repltap.delivery.place import Place
 from repltap.delivery.runner import Pace, Runner
-from repltap.errors import SinkError
+from repltap.errors import NotRetainedError, SinkError
 from repltap.sink import Kind, SnapshotMode
+from repltap.store.reader import HistoryReader
 from tests.delivery.stored import THIRD, Stored, sets
 from tests.delivery.targets import (
     KillAt,
@@ -76,6 +80,30 @@ def test_a_gap_is_told(tmp_path: Path) -> None:
     assert gap.startswith("gap trimmed ")
     missing = int(gap.split()[-1])
     assert found == [f"SET k:{n}" for n in range(100 + missing // len(sets(100)), 300)]
+
+
+def test_a_journal_that_is_trimmed_on_while_a_gap_is_measured_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found at a tight quota under load: a gap was counted as an error of the sink, too."""
+    stored = Stored(tmp_path).begin(sets(1), keys=None)
+    target = Target()
+    given(tmp_path, target)
+    stored.append(sets(*range(100, 300))).trim(stored.end - 10)
+    looks = 0
+
+    def trimmed_on(history: HistoryReader, pulse: Callable[[], None]) -> Place | None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise NotRetainedError("offsets are no longer held", path=tmp_path)
+        return earliest(history, pulse)
+
+    monkeypatch.setattr(journey, "earliest", trimmed_on)
+    gap, *found = given(tmp_path, target)
+    assert gap.startswith("gap trimmed ")
+    assert found[-1] == "SET k:299"
+    assert looks == 2
 
 
 def test_a_gap_is_bridged_by_a_snapshot(tmp_path: Path) -> None:
