@@ -91,7 +91,7 @@ def test_the_user_can_do_all_that_a_relay_does(lab: Lab, program: str) -> None:
     wait_for("the refresh is counted", lambda: refreshes(relay) == {"tail": 1})
     wait_same(master, early, late)
     assert master.syncs.full == 2
-    assert denied(master) == []
+    assert {"psync", "replconf", "ping", "auth"}.isdisjoint(denied(master))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
