@@ -77,6 +77,11 @@ class BackgroundCheck:
         if self._pace is not None:
             self._pace.stop()
 
+    @property
+    def damaged(self) -> int:
+        """How many segments and snapshots were, whoever found that."""
+        return self._checks.damaged + self._shelf.damaged
+
     def status(self) -> CheckStatus | None:
         """Tell how far it is, None where there was nothing to check."""
         if not self._total_bytes:
@@ -86,7 +91,7 @@ class BackgroundCheck:
         return CheckStatus(
             checked_bytes=max(0, self._total_bytes - left),
             total_bytes=self._total_bytes,
-            damaged=self._checks.damaged + self._shelf.damaged,
+            damaged=self.damaged,
         )
 
     def _left(self) -> list[Segment | Snapshot]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from repltap.position import NO_REPLID, Offset, ReplId
+from repltap.refresh_failure import RefreshFailureStatus
 
 
 class LinkState(Enum):
@@ -349,6 +350,8 @@ class Counters:
             `repltap.endings.FailureReason`.
         snapshot_refreshes_by_reason: Snapshots fetched anew, by `RefreshReason`.
         snapshot_refresh_failures: Tries to that came to nothing.
+        upstream_partial_denied: Partial resyncs that the master answered with a full one.
+        stored_damaged: Segments and snapshots that were found damaged, and are not served.
 
     Reasons that did not occur are absent from the mappings.
     """
@@ -363,6 +366,8 @@ class Counters:
     upstream_sync_partial_ok: int = 0
     snapshot_refreshes: int = 0
     snapshot_refresh_failures: int = 0
+    upstream_partial_denied: int = 0
+    stored_damaged: int = 0
     net_input_bytes: int = 0
     net_output_bytes: int = 0
     net_repl_input_bytes: int = 0
@@ -386,7 +391,9 @@ class RelayStatus:
         now, started_at: Unix seconds.
         listen_port: The RESP port that is listened on.
         data_dir: Where the store is.
-        disk_free_bytes: What the file system has left for us.
+        disk_free_bytes: What file system and quota have left for us.
+        file_system_free_bytes: What the file system has left, whatever the quota.
+        stored_bytes: What journals and snapshots take: what the quota limits.
         quota_bytes: The limit on what is stored, None for no limit.
         disk_full: Reading from the master has stopped for want of room.
         rss_bytes, peak_rss_bytes: Resident memory of this process.
@@ -396,6 +403,7 @@ class RelayStatus:
         journal: None until the first snapshot has been granted.
         recent_disconnects: The last replicas that went, newest first.
         refresh: Another snapshot of the same history on its way in, if any.
+        refresh_failure: The last try to get one, if it failed.
         sinks: Those that are configured, by name.
         hand_sinks: Others that have a checkpoint.
     """
@@ -420,9 +428,12 @@ class RelayStatus:
     upstream: UpstreamStatus
     journal: JournalStatus | None
     refresh: RefreshStatus | None = None
+    refresh_failure: RefreshFailureStatus | None = None
     replicas: tuple[ReplicaStatus, ...] = ()
     counters: Counters = field(default_factory=Counters)
     quota_bytes: int | None = None
+    file_system_free_bytes: int | None = None
+    stored_bytes: int = 0
     recent_disconnects: tuple[DisconnectStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
     hand_sinks: tuple[HandSinkStatus, ...] = ()

@@ -34,6 +34,7 @@ WITHOUT_TEST = {
     "repltap/delivery/plan.py",
     "repltap/errors.py",
     "repltap/net/owner.py",
+    "repltap/refresh_failure.py",
     "repltap/status.py",
     "sinks/_redis/options.py",
 }

@@ -13,14 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from repltap.endings import DisconnectReason, FailureReason
 from repltap.metrics import RelayCollector
 from repltap.position import Offset
-from repltap.sink import Sample
 from repltap.status import (
     Counters,
     LinkState,
     RelayStatus,
     ReplicaState,
-    SinkState,
-    SinkStatus,
     SyncProgress,
 )
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
@@ -74,8 +71,17 @@ def test_a_relay_at_work() -> None:
         journal_fsync_seconds=0.5,
         replica_disconnects={"lag_bytes": 2},
         upstream_disconnects={"timeout": 6},
+        upstream_partial_denied=12,
+        stored_damaged=2,
     )
-    found = scrape(relay_status(counters=counters, quota_bytes=1 << 30))
+    found = scrape(
+        relay_status(
+            counters=counters,
+            quota_bytes=1 << 30,
+            file_system_free_bytes=7 << 30,
+            stored_bytes=9000,
+        )
+    )
     assert one(found, "build_info", version="0.1.0") == 1
     assert one(found, "upstream_info", source="127.0.0.1:6379", version="7.0.15", replid=REPLID)
     expected = {
@@ -93,7 +99,10 @@ def test_a_relay_at_work() -> None:
         "journal_disk_bytes": 8192,
         "journal_fsync_seconds_count": 9,
         "journal_fsync_seconds_sum": 0.5,
-        "disk_free_bytes": 5 << 30,
+        "disk_free_bytes": 7 << 30,
+        "store_disk_bytes": 9000,
+        "store_damaged_total": 2,
+        "journal_retain_bytes": 1 << 20,
         "quota_bytes": 1 << 30,
     }
     assert {name: one(found, name) for name in expected} == expected
@@ -106,6 +115,7 @@ def test_a_relay_at_work() -> None:
     denied = "partial_resyncs_denied_total"
     assert one(found, denied, side="downstream", reason="not_retained") == 1
     assert one(found, denied, side="downstream", reason="ahead") == 0
+    assert one(found, denied, side="upstream", reason="full_resync") == 12
     assert one(found, "downstream_disconnects_total", reason="lag_bytes") == 2
     assert one(found, "upstream_disconnects_total", reason="timeout") == 6
     assert one(found, "snapshot_refreshes_total", reason="tail") == 3
@@ -162,7 +172,7 @@ def test_what_is_not_known_is_absent() -> None:
         state=LinkState.CONNECTING, last_io_at=None, acked_offset=None, server_version=""
     )
     found = names(scrape(relay_status(upstream=link, journal=None, replicas=())))
-    assert {"upstream_up", "upstream_info", "build_info", "disk_free_bytes"} <= found
+    assert {"upstream_up", "upstream_info", "build_info", "store_disk_bytes"} <= found
     assert not [name for name in found if name.startswith("journal_") and "fsync" not in name]
     assert (
         not {
@@ -172,6 +182,7 @@ def test_what_is_not_known_is_absent() -> None:
             "snapshot_bytes",
             "snapshot_age_seconds",
             "quota_bytes",
+            "disk_free_bytes",
         }
         & found
     )
@@ -207,86 +218,6 @@ def test_registering_asks_for_nothing() -> None:
         raise AssertionError("asked for the status")
 
     CollectorRegistry().register(RelayCollector(broken))
-
-
-# -- sinks ----------------------------------------------------------------------------------------
-
-
-def sink(name: str, **known: object) -> SinkStatus:
-    values: dict[str, object] = {"type": "file", "state": SinkState.STREAMING, **known}
-    return SinkStatus(name=name, **values)  # type: ignore[arg-type]
-
-
-def test_sinks() -> None:
-    found = scrape(
-        relay_status(
-            sinks=(
-                sink(
-                    "a",
-                    committed_offset=7,
-                    lag_bytes=3,
-                    lag_seconds=0.5,
-                    records=10,
-                    sent_bytes=100,
-                    commits=4,
-                    commit_seconds=2.0,
-                    errors={"away": 2},
-                    retries=1,
-                    restarts=5,
-                    discarded=6,
-                    discarded_unintentional=8,
-                    pinned_bytes=9,
-                    lost_bytes=11,
-                ),
-                sink("b", state=SinkState.RETRYING),
-            )
-        )
-    )
-    assert [one(found, "sink_up", sink=name) for name in "ab"] == [1, 0]
-    assert one(found, "sink_committed_offset_bytes", sink="a") == 7
-    assert one(found, "sink_committed_offset_bytes", sink="b") is None
-    assert one(found, "sink_lag_bytes", sink="a") == 3
-    assert one(found, "sink_lag_seconds", sink="a") == 0.5
-    assert one(found, "sink_records_total", sink="a") == 10
-    assert one(found, "sink_bytes_total", sink="a") == 100
-    assert one(found, "sink_errors_total", sink="a", type="away") == 2
-    assert one(found, "sink_errors_total", sink="b", type="crash") == 0
-    assert one(found, "sink_retries_total", sink="a") == 1
-    assert one(found, "sink_restarts_total", sink="a") == 5
-    assert one(found, "sink_discarded_records_total", sink="a", intentional="true") == 6
-    assert one(found, "sink_discarded_records_total", sink="a", intentional="false") == 8
-    assert one(found, "sink_delivery_seconds_count", sink="a") == 4
-    assert one(found, "sink_delivery_seconds_sum", sink="a") == 2
-    assert one(found, "sink_pinned_bytes", sink="a") == 9
-    assert one(found, "sink_lost_bytes_total", sink="a") == 11
-
-
-def test_without_sinks_there_are_no_metrics_of_them() -> None:
-    assert not any(name.startswith("sink_") for name in names(scrape(relay_status())))
-
-
-def test_what_sinks_export_is_added_up_and_never_twice() -> None:
-    samples = [
-        Sample("commands_total", "Commands.", {"command": "set", "db": "0"}, 3),
-        Sample("commands_total", "Commands.", {"command": "del", "db": "0"}, 1),
-        Sample("commands_total", "Others.", {"db": "0", "command": "set"}, 4),
-        Sample("commands", "A gauge of the same name.", {}, 9),
-        Sample("depth", "", {}, 2.5),
-        # The relay's own names are its own.
-        Sample("upstream_up", "No.", {}, 5),
-        Sample("disk_free_bytes", "No.", {}, 5),
-        Sample("upstream_connects_total", "No.", {}, 5),
-        Sample("journal_fsync_seconds_sum", "No.", {}, 5),
-    ]
-    registry = CollectorRegistry()
-    registry.register(RelayCollector(relay_status, lambda: samples))
-    found = read(generate_latest(registry).decode())
-    assert one(found, "commands_total", command="set", db="0") == 7
-    assert one(found, "commands_total", command="del", db="0") == 1
-    assert one(found, "depth") == 2.5
-    assert one(found, "upstream_up") != 5
-    assert one(found, "journal_fsync_seconds_sum") != 5
-    assert list(parse_openmetrics(generate_openmetrics(registry).decode()))
 
 
 def test_lag_behind_the_master() -> None:

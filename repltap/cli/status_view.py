@@ -142,6 +142,10 @@ def _upstream(status: RelayStatus) -> Section:
         come = _progress(refresh.received_bytes, refresh.total_bytes)
         who = f"{refresh.waiters} wait, {refresh.receivers} receive it"
         rows.append(("refresh", f"{come}; {refresh.reason.value}; {who}"))
+    elif failed := status.refresh_failure:
+        left = failed.next_try_at - status.now
+        again = f"again in {human_age(left)} if wanted" if left > 0 else "again when wanted"
+        rows.append(("refresh", Cell(f"failed: {failed.message}; {again}", "warn")))
     rows += _master(upstream)
     if upstream.acked_offset is not None:
         rows.append(("acknowledged", f"{upstream.acked_offset} ({upstream.ack_policy})"))

@@ -20,6 +20,7 @@ class LinkCounters:
     """What the link counts.
 
     Attributes:
+        partial_denied: Full resyncs that were given where a partial one had been asked for.
         snapshot_bytes: What of `received_bytes` were snapshots.
         ends: Links that ended and attempts that failed, by reason.
     """
@@ -28,6 +29,7 @@ class LinkCounters:
     disconnects: int = 0
     full_resyncs: int = 0
     partial_resyncs: int = 0
+    partial_denied: int = 0
     received_bytes: int = 0
     snapshot_bytes: int = 0
     ends: Counter[FailureReason] = field(default_factory=Counter)

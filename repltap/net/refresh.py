@@ -23,6 +23,7 @@ from repltap.net.setbacks import Setbacks
 from repltap.net.staleness import Staleness
 from repltap.net.upstream import UpstreamLink
 from repltap.rdb.compatibility import Wanted
+from repltap.refresh_failure import RefreshFailureStatus
 from repltap.status import RefreshReason, RefreshStatus
 from repltap.store.snapshots import Snapshot
 from repltap.tasks import wait_at_most
@@ -71,6 +72,7 @@ class SnapshotRefresher:
     Attributes:
         counts: How many have been stored, by `RefreshReason`.
         failures: How many tries came to nothing.
+        failure: The last of them, None when one has succeeded since.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class SnapshotRefresher:
         self._last: tuple[Snapshot, float] | None = None  # the last one fetched, and when
         self.counts: Counter[str] = Counter()
         self.failures = 0
+        self.failure: RefreshFailureStatus | None = None
 
     # -- what serving asks -----------------------------------------------------------------------
 
@@ -294,11 +297,16 @@ class SnapshotRefresher:
             # A relay gives the one that it has stored. Asked again it would give it again.
             raise UpstreamError("what came is no newer than what was stored before")
         self._setbacks.clear(request.wanted)
+        self.failure = None
 
     def _failed(self, request: _Request, failure: ReplTapError) -> None:
         self.failures += 1
         useless = isinstance(failure, _UselessError)
         delay = self._setbacks.add(request.wanted if useless else request.wanted.announce)
+        now = time.time()
+        self.failure = RefreshFailureStatus(
+            at=now, reason=request.reason.value, message=str(failure), next_try_at=now + delay
+        )
         self._logger().warning(
             "snapshot refresh failed: %s; again in %g s if still wanted", failure, delay
         )

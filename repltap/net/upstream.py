@@ -104,6 +104,7 @@ class UpstreamLink:
         self._again = asyncio.Event()
         self._attempts = 0
         self._start_afresh = False
+        self._resuming = False  # a partial resync has been asked for
         self._room_wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
         self._last_error = ""
         self._logged_at = float("-inf")
@@ -212,6 +213,7 @@ class UpstreamLink:
         """Take a step of the handshake or of the transfer."""
         if isinstance(event, FullResyncGranted):
             self.counters.full_resyncs += 1
+            self.counters.partial_denied += self._resuming
             self._start_afresh = False
             self._log.info("gives a full resync: %s at offset %d", event.replid, event.offset)
             self._intake = await self._feed.begin_intake(
@@ -286,6 +288,7 @@ class UpstreamLink:
         self.state = LinkState.CONNECTING
         try:
             resume = None if self._start_afresh else await self._feed.resume_position()
+            self._resuming = resume is not None
             await self._connect(resume)
             assert self._conversation is not None
             await self._conversation.run()

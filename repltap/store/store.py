@@ -231,6 +231,14 @@ class Store:
         of_disk = wanted_bytes + min_free_bytes - self._file_system_free()
         return max(0, wanted_bytes - self._budget.left, of_disk)
 
+    def file_system_free_bytes(self) -> int:
+        """What the file system has left, whatever the quota.
+
+        Raises:
+            DataDirError: It can't be asked.
+        """
+        return self._file_system_free()
+
     def disk_bytes(self) -> int:
         """What journals and snapshots of all histories take."""
         return self._budget.disk_bytes

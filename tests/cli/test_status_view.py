@@ -7,6 +7,7 @@ from rich.console import Console
 
 from repltap.cli.status_view import as_tables, as_text, human_age, human_size, sections
 from repltap.position import NO_REPLID, Offset
+from repltap.refresh_failure import RefreshFailureStatus
 from repltap.status import (
     CheckStatus,
     Counters,
@@ -299,3 +300,12 @@ def test_lag_behind_the_master() -> None:
     assert "0 B (the master" in shown(master_offset=5050, lag_bytes=0, lag_seconds=0.0)
     assert "not known: refused" in shown(master_offset_error="refused")
     assert "at 5050" not in shown()
+
+
+def test_a_refresh_that_failed_and_when_the_next_try_is() -> None:
+    failed = RefreshFailureStatus(
+        at=NOW - 2, reason="tail", message="the master went away", next_try_at=NOW + 28.5
+    )
+    assert "failed: the master went away; again in 28s if wanted" in text(
+        relay_status(refresh_failure=failed)
+    )

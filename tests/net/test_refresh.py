@@ -200,6 +200,11 @@ async def test_a_refresh_that_fails_is_tried_again(
         second.close()
         await until("the failure", lambda: it.refresher.failures)
         assert "snapshot refresh failed" in caplog.text
+        failed = it.refresher.failure
+        assert failed is not None
+        assert failed.reason == "no_snapshot"
+        assert failed.message in caplog.text
+        assert failed.next_try_at > failed.at
         assert parts(it) == []
         assert it.history.snapshots.all == ()
         if it.service.full:  # it was being sent what came: it is dropped, and asks again
@@ -214,6 +219,7 @@ async def test_a_refresh_that_fails_is_tried_again(
         main.say(SET)
         await it.holds(END + len(SET))
         await until("the refresh", lambda: it.refresher.counts.total() == 1)
+        assert it.refresher.failure is None
 
 
 async def test_failures_in_a_row_wait_longer(

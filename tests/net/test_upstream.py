@@ -73,6 +73,7 @@ async def test_a_first_sync(tmp_path: Path, master: FakeMaster) -> None:
         assert (status.connects, status.disconnects, status.attempts) == (1, 0, 0)
         counters = it.link.counters
         assert (counters.full_resyncs, counters.partial_resyncs) == (1, 0)
+        assert counters.partial_denied == 0  # none was asked for
         assert counters.received_bytes == len(rdb()) + len(SET)
     assert it.link.state is LinkState.STOPPED
 
@@ -184,6 +185,7 @@ async def test_a_full_sync_that_fails(tmp_path: Path, master: FakeMaster, part: 
         old = it.history
         peer.say(part)
         await until("the intake", lambda: it.link.counters.full_resyncs)
+        assert it.link.counters.partial_denied == 1
         peer.close()
         peer, asked = await master.asked()
         assert asked == asks_for(START + len(SET))
