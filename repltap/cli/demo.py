@@ -33,6 +33,10 @@ def demo(server: str | None, rate: int, seconds: float | None, directory: Path |
 
     ctrl-C stops all. Needs no set-up: the embedded Valkey server is used, or one that is
     found on PATH.
+
+    \b
+    repltap demo
+    repltap demo --server redis-server --rate 5000 --seconds 60
     """
     from repltap.demo.stage import DemoSettings, run_demo
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from repltap.cli.check import check
+from repltap.cli.completion import completion
 from repltap.cli.config import config
 from repltap.cli.demo import demo
 from repltap.cli.journal import journal
@@ -28,7 +29,25 @@ from repltap.version import VERSION, is_compiled
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+EXIT_CODES = """
+\b
+Exit codes:
+  0  done; `run`: stopped as asked
+  1  any other error
+  2  wrong usage or configuration
+  3  an address can't be listened on
+  4  the data directory can't be used, is in use, or does not hold what was asked for
+  5  stored data, or an RDB file, is damaged
+  6  `status`, `top`: no relay was found
+  7  `check`: something will not work
+  130, 141, 143  ended by ctrl-C, a closed pipe, SIGTERM
+"""
+
+
+@click.group(
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(
     VERSION,
     prog_name="repltap",
@@ -53,6 +72,7 @@ sink.add_command(list_sinks)
 sink.add_command(reset)
 sink.add_command(sink_run)
 cli.add_command(demo)
+cli.add_command(completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

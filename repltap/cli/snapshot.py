@@ -15,7 +15,7 @@ from repltap.cli.journal import (
     open_store,
     report,
 )
-from repltap.cli.options import json_flag, table_options
+from repltap.cli.options import from_redis_cli, json_flag, redis_cli_flags, table_options
 from repltap.cli.output import moment, progress, show, show_json
 from repltap.cli.snapshot_fetch import fetch_from_master, fetch_stored
 from repltap.cli.status_view import NOTHING, Cell, Section, human_size
@@ -117,6 +117,7 @@ def verify(file: Path | None, number: int | None, as_json: bool, **flags: object
     "upstream_transfer_timeout_seconds",
     "upstream_connect_timeout_seconds",
 )
+@redis_cli_flags
 @click.option(
     "--output",
     "-o",
@@ -138,16 +139,19 @@ def fetch(
 ) -> None:
     """Get an RDB file, from a server or from the stored snapshots.
 
-    With --upstream on the command line the server there is asked for its dataset, as `redis-cli
-    --rdb` does; else a stored one is copied. Either is compared with its CRC-64 before the file
-    appears. A password is given by REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file. Valkey 9
-    sends its own format; --upstream-announce-version none asks for the one that Redis reads too.
+    With --upstream, -h or -p on the command line the server there is asked for its dataset, as
+    `redis-cli --rdb` does; else a stored one is copied. Either is compared with its CRC-64 before
+    the file appears. A password is given by REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file.
+    Valkey 9 sends its own format; --upstream-announce-version none asks for the one that Redis
+    reads too.
 
     \b
     repltap snapshot fetch --upstream redis://127.0.0.1:6379 --output dump.rdb
+    repltap snapshot fetch -h 127.0.0.1 -p 6379 --output dump.rdb
     repltap snapshot fetch --data-dir ./data --output dump.rdb
     repltap snapshot fetch --data-dir ./data --offset 1000 --output dump.rdb
     """
+    flags = from_redis_cli(flags)
     if flags["upstream"] is not None:
         if (offset, number, flags["data_dir"]) != (None, None, None):
             raise click.UsageError("--upstream goes with none of --data-dir, --offset, --history")

@@ -28,7 +28,12 @@ _START_HINT = "is `repltap run` running with --http at this address?"
 @http_option
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(address: str, as_json: bool) -> None:
-    """Show how a running relay is: its master, journal and replicas."""
+    """Show how a running relay is: its master, journal, replicas and sinks.
+
+    \b
+    repltap status --http 127.0.0.1:8380
+    repltap status --json | jq .upstream.state
+    """
     url = status_url(address)
     body = fetch(url)
     try:

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from repltap.cli import main as module
-from repltap.cli.main import main
+from repltap.cli.check import FAILED
+from repltap.cli.main import EXIT_CODES, main
 from repltap.errors import ConfigError, ListenError, ReplTapError
 
 
@@ -90,3 +92,32 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert done.returncode in (0, 141)  # whether head was gone in time is chance
+
+
+def commands(found: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(found, click.Group):
+        context = click.Context(found, info_name=path)
+        for name in found.list_commands(context):
+            below = found.get_command(context, name)
+            assert below is not None
+            yield from commands(below, f"{path} {name}")
+    else:
+        yield path, found
+
+
+@pytest.mark.parametrize(("path", "found"), list(commands(module.cli, "repltap")))
+def test_every_command_has_an_example(path: str, found: click.Command) -> None:
+    assert f"{path}" in (found.help or "")
+
+
+def test_every_exit_code_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    first = [line.split()[0] for line in EXIT_CODES.splitlines() if line.startswith("  ")]
+    told = {int(word) for word in first if word.isdigit()}
+    assert EXIT_CODES.splitlines()[5].strip() in capsys.readouterr().out
+    codes = {FAILED}
+    classes = [ReplTapError]
+    for one in classes:
+        codes.add(one.exit_code)
+        classes += one.__subclasses__()
+    assert codes <= told

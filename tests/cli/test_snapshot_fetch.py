@@ -76,6 +76,16 @@ def test_a_master_that_is_not_there(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_redis_clis_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = str(closed.getsockname()[1])
+        assert main(["snapshot", "fetch", "-p", port, "--output", str(tmp_path / "x")]) == 1
+    assert capsys.readouterr().err.startswith(f"repltap: error: 127.0.0.1:{port}: can't connect: ")
+    assert main(["snapshot", "fetch", "-a", "hunter2", "--output", str(tmp_path / "x")]) == 2
+    assert "hunter2" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [["--offset", "1"], ["--history", "1"], ["--data-dir", "d"]])
 def test_both_sources(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["snapshot", "fetch", "--upstream", "redis://m", "-o", str(tmp_path / "x"), *more]
