@@ -216,9 +216,15 @@ def _departure(gone: DisconnectStatus) -> Event:
         kind=EventKind.DISCONNECT,
         level=_QUIET.get(gone.reason, EventLevel.ERROR),
         subject=gone.replica,
-        text=f"disconnected: {gone.detail or gone.reason.replace('_', ' ')}",
+        text=f"disconnected: {gone.detail or _reason(gone.reason)}",
         detail={"reason": gone.reason, "acked_offset": gone.acked_offset},
     )
+
+
+def _reason(reason: str) -> str:
+    if reason == DisconnectReason.CLOSED.value:
+        return "closed by the replica"
+    return reason.replace("_", " ")
 
 
 _REPLICA_TEXTS = {

@@ -35,18 +35,20 @@ def _reasons(status: RelayStatus, wanted: Readiness) -> Iterator[Unready]:
         why = f": {upstream.last_error}" if upstream.last_error else ""
         yield Unready("link", f"the link to the master is in state {upstream.state.value}{why}")
     if wanted.max_lag_seconds is not None:
-        lag = _lag_seconds(status)
-        if lag is None:
-            yield Unready("lag", "nothing has come from the master yet")
-        elif lag > wanted.max_lag_seconds:
-            yield Unready(
-                "lag",
-                f"nothing has come from the master for {lag:.0f} s, "
-                f"more than {wanted.max_lag_seconds:g} s",
-            )
+        yield from _late(status, wanted.max_lag_seconds)
 
 
-def _lag_seconds(status: RelayStatus) -> float | None:
-    # A master is never silent for longer than repl-ping-replica-period, 10 s unless told.
-    heard = status.upstream.last_io_at
-    return None if heard is None else max(0.0, status.now - heard)
+def _late(status: RelayStatus, limit: float) -> Iterator[Unready]:
+    upstream = status.upstream
+    if upstream.state is LinkState.CONNECTED and upstream.lag_seconds is not None:
+        if upstream.lag_seconds > limit:
+            text = f"{upstream.lag_seconds:.1f} s behind the master, more than {limit:g} s"
+            yield Unready("lag", text)
+        return
+    # The master can't be asked. It is never silent for longer than repl-ping-replica-period,
+    # 10 s unless told.
+    if upstream.last_io_at is None:
+        yield Unready("lag", "nothing has come from the master yet")
+    elif (silent := status.now - upstream.last_io_at) > limit:
+        text = f"nothing has come from the master for {silent:.0f} s, more than {limit:g} s"
+        yield Unready("lag", text)

@@ -146,7 +146,7 @@ def test_replicas_go() -> None:
         relay_status(), relay_status(counters=counted, recent_disconnects=(second, first))
     )
     assert [(e.subject, e.level, e.text, e.at) for e in found] == [
-        ("a:1", EventLevel.ERROR, "disconnected: closed", NOW - 0.2),
+        ("a:1", EventLevel.ERROR, "disconnected: closed by the replica", NOW - 0.2),
         ("b:2", EventLevel.INFO, "disconnected: repltap is shutting down", NOW - 0.2),
     ]
     assert found[0].detail == {"reason": "closed", "acked_offset": None}

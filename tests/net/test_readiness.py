@@ -1,5 +1,7 @@
 """What makes a relay not ready."""
 
+from dataclasses import replace
+
 import pytest
 
 from repltap.net.readiness import unready
@@ -23,6 +25,9 @@ AWAY = upstream(state=LinkState.CONNECT, last_error="connection refused", last_i
         (relay_status(upstream=upstream(state=LinkState.SYNC)), ALL, ["link"]),
         (relay_status(upstream=upstream(last_io_at=None)), ALL, ["lag"]),
         (relay_status(upstream=upstream(last_io_at=NOW - 30)), ALL, []),
+        (relay_status(upstream=upstream(lag_seconds=31.0)), ALL, ["lag"]),
+        (relay_status(upstream=upstream(lag_seconds=0.0, last_io_at=NOW - 99)), ALL, []),
+        (relay_status(upstream=replace(AWAY, lag_seconds=0.0)), ALL, ["link", "lag"]),
     ],
 )
 def test_what_is_not_met(status: RelayStatus, wanted: Readiness, conditions: list[str]) -> None:

@@ -1,19 +1,23 @@
 """The HTTP side through aiohttp's own client."""
 
 import asyncio
+import json
 import os
 import socket
 from contextlib import suppress
 
 import aiohttp
+import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry, Gauge
 
 from repltap.errors import ListenError
 from repltap.net.web import create_app, start_web, status_document
-from repltap.status import LinkState
+from repltap.status import LinkState, RelayStatus
 from repltap.values import Readiness
+from tests.net import schema
 from tests.net.admin.fakes import REPLID, relay_status, upstream
 
 
@@ -90,6 +94,21 @@ async def test_ready_as_configured() -> None:
             "conditions": "snapshot,link",
             "reasons": [{"condition": "snapshot", "text": "no snapshot is stored"}],
         }
+
+
+@pytest.mark.parametrize("file", schema.FILES)
+def test_the_documented_schema_is_the_true_one(file: str) -> None:
+    shown = (schema.DOCS / file).read_text(encoding="utf-8")
+    assert shown == schema.text_of(file), "run python -m tests.net.schema, and see docs/api.md"
+
+
+def test_a_status_is_as_documented() -> None:
+    document = json.loads(orjson.dumps(status_document(relay_status())))
+    strict = Draft202012Validator(schema.closed(schema.schema_of(RelayStatus, "status")))
+    strict.validate(document)
+    document["replicas"][0]["state"] = "asleep"
+    document["more"] = 1
+    assert len(list(strict.iter_errors(document))) == 2
 
 
 def test_what_is_derived() -> None:
