@@ -20,9 +20,18 @@ class Connection:
     """One connection to one server; every failure is a ConnectionError (an OSError)."""
 
     def __init__(self, host: str, port: int, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Connect; OSError when nobody listens."""
-        self._socket = socket.create_connection((host, port), timeout=timeout_seconds)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """Connect, to a unix socket where port is 0; OSError when nobody listens."""
+        if port:
+            self._socket = socket.create_connection((host, port), timeout=timeout_seconds)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(timeout_seconds)
+            try:
+                self._socket.connect(host)
+            except OSError:
+                self._socket.close()
+                raise
         self._reader = hiredis.Reader()
 
     def pipeline(self, commands: list[tuple[bytes | str | int, ...]]) -> list[object]:

@@ -64,7 +64,7 @@ class UpstreamConfig:
     """The master, and how to talk to it.
 
     Attributes:
-        host, port: Where it is.
+        host, port: Where it is. A unix socket is its path, and port 0, as Redis itself writes it.
         name: What the records of sinks and the metrics call it, "" for host and port.
         username, password: ACL user, or None for the default user; None for no AUTH.
         announce_ip, announce_port: What the master shows for us, or None: our socket, our port.
@@ -93,6 +93,11 @@ class UpstreamConfig:
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
     poll_seconds: float = 1.0
+
+    @property
+    def socket_path(self) -> str | None:
+        """The unix socket, None for TCP."""
+        return None if self.port else self.host
 
     @property
     def source(self) -> str:

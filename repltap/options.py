@@ -78,7 +78,14 @@ _AGE = seconds(1, 10 * 365 * 86400)
 _RATE = size(10_000)
 # section, name, how it is read, what it is called in help, default as shown, help
 _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = (
-    (_UP, "url", parse_upstream_url, "URL", "", "The master: redis://[user@]host[:port]."),
+    (
+        _UP,
+        "url",
+        parse_upstream_url,
+        "URL",
+        "",
+        "The master: redis://[user@]host[:port], or unix:///path.",
+    ),
     (_UP, "name", text, "NAME", "", "What sinks and metrics call the master, not host:port."),
     (_UP, "username", text, "NAME", "", "ACL user at the master."),
     (_UP, "password", secret, "TEXT", "", "Password at the master."),

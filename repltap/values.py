@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 DEFAULT_REDIS_PORT = 6379
+_MAX_SOCKET_PATH_BYTES = 107  # Linux's sun_path, less its end
 
 # Redis's own units (`memtoull`): k, m, g are powers of ten, kb, mb, gb powers of two.
 _UNITS = {
@@ -47,7 +48,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:
-    """What a redis:// URL says."""
+    """What a redis:// or unix:// URL says; a unix socket is its path, and port 0."""
 
     host: str
     port: int
@@ -287,7 +288,7 @@ def endpoint(raw: object) -> Endpoint:
 
 
 def parse_upstream_url(raw: object) -> UpstreamUrl:
-    """Read redis://[user[:password]@]host[:port]; valkey:// is the same."""
+    """Read redis://[user[:password]@]host[:port], valkey:// the same, or unix://[...@]/path."""
     if not isinstance(raw, str):
         raise ValueError("must be a URL such as redis://127.0.0.1:6379")
     shown = without_secrets(raw)
@@ -297,9 +298,9 @@ def parse_upstream_url(raw: object) -> UpstreamUrl:
     if scheme in ("rediss", "valkeys"):
         raise ValueError(f"{shown!r}: TLS to the master is not supported yet")
     if scheme in ("unix", "redis+unix", "redis-socket"):
-        raise ValueError(f"{shown!r}: unix sockets are not supported yet")
+        return _unix_url(raw, shown)
     if scheme not in ("redis", "valkey"):
-        raise ValueError(f"{shown!r}: the scheme must be redis://")
+        raise ValueError(f"{shown!r}: the scheme must be redis:// or unix://")
     try:
         parts = urlsplit(raw)
         port = DEFAULT_REDIS_PORT if parts.port is None else parts.port
@@ -317,6 +318,30 @@ def parse_upstream_url(raw: object) -> UpstreamUrl:
     return UpstreamUrl(
         host=parts.hostname,
         port=port,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def _unix_url(raw: str, shown: str) -> UpstreamUrl:
+    try:
+        parts = urlsplit(raw)
+    except ValueError:
+        raise ValueError(f"{shown!r}: not a valid URL") from None
+    name = unquote(parts.path)
+    # An @ in the path is the end of a password with a slash in it.
+    odd = "@" in parts.path or not name.isprintable()
+    if parts.hostname or not name.strip("/") or odd:
+        raise ValueError(f"{shown!r} is not unix:///path/to/the/socket")
+    if parts.query or parts.fragment:
+        raise ValueError(
+            f"{shown!r}: nothing may follow the path: replication carries all databases"
+        )
+    if len(name.encode("utf-8")) > _MAX_SOCKET_PATH_BYTES:
+        raise ValueError(f"{shown!r}: a socket's path has at most {_MAX_SOCKET_PATH_BYTES} bytes")
+    return UpstreamUrl(
+        host=name,
+        port=0,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
     )

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,18 @@ def test_an_error_reply_to_a_call() -> None:
 def test_a_peer_that_fails(answer: bytes) -> None:
     with peer(answer) as connection, pytest.raises(OSError, match="closed|not RESP|reset"):
         connection.call("PING")
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        connection = Connection(path, 0)
+        peer, _ = server.accept()
+        peer.sendall(b"+PONG\r\n")
+        assert connection.call("PING") == b"PONG"
+        connection.close()
+        peer.close()
+    with pytest.raises(ConnectionRefusedError):
+        Connection(path, 0)

@@ -106,6 +106,8 @@ def test_endpoint_refuses(raw: object) -> None:
         ("redis://:pw@h", UpstreamUrl("h", 6379, None, "pw")),
         ("redis://u@h", UpstreamUrl("h", 6379, "u")),
         ("redis://u:p%40%2Fq@h:1", UpstreamUrl("h", 1, "u", "p@/q")),
+        ("unix:///run/redis.sock", UpstreamUrl("/run/redis.sock", 0)),
+        ("unix://u:p%2Fq@/run/a%20b", UpstreamUrl("/run/a b", 0, "u", "p/q")),
     ],
 )
 def test_upstream_url(raw: str, wanted: UpstreamUrl) -> None:
@@ -116,7 +118,11 @@ def test_upstream_url(raw: str, wanted: UpstreamUrl) -> None:
     ("raw", "reason"),
     [
         ("rediss://h", "TLS to the master is not supported yet"),
-        ("unix:///tmp/s", "unix sockets are not supported yet"),
+        ("unix://tmp/s", "is not unix:///path"),
+        ("unix:///", "is not unix:///path"),
+        ("unix://", "is not unix:///path"),
+        ("unix:///tmp/s?db=1", "carries all databases"),
+        ("unix:///" + "x" * 107, "at most 107 bytes"),
         ("http://h", "the scheme must be redis"),
         ("h:6379", "is not a URL"),
         ("redis://", "host is missing"),
@@ -142,6 +148,8 @@ def test_upstream_url_refuses(raw: object, reason: str) -> None:
         "redis://:hunter2/a@b@h:x",
         "redis://:hunter2@h/1",
         "redis://:a/hunter2@h",
+        "unix://:a/hunter2@h/run/s",
+        "unix://u:hunter2@host/run/s",
     ],
 )
 def test_no_error_shows_a_password(raw: str) -> None:

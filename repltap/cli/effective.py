@@ -147,4 +147,6 @@ def _address(value: Endpoint | UpstreamUrl) -> str:
     if isinstance(value, Endpoint):
         return f"{host}:{value.port}"
     user = f"{quote(value.username, safe='')}@" if value.username else ""
+    if value.port == 0:
+        return f"unix://{user}{quote(value.host)}"
     return f"redis://{user}{host}:{value.port}"

@@ -44,7 +44,10 @@ async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(config.connect_timeout_seconds):
-            await loop.create_connection(lambda: conversation, config.host, config.port)
+            if config.socket_path is not None:
+                await loop.create_unix_connection(lambda: conversation, config.socket_path)
+            else:
+                await loop.create_connection(lambda: conversation, config.host, config.port)
     except TimeoutError as failure:
         raise UpstreamError(
             f"no connection within {config.connect_timeout_seconds:g} s",

@@ -179,6 +179,8 @@ async def _open(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
         async with asyncio.timeout(config.connect_timeout_seconds):
+            if config.socket_path is not None:
+                return await asyncio.open_unix_connection(config.socket_path)
             return await asyncio.open_connection(config.host, config.port)
     except TimeoutError as failure:
         raise UpstreamError("no connection for INFO in time") from failure

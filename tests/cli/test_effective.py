@@ -137,3 +137,12 @@ def test_a_password_that_does_not_count_is_not_shown(tmp_path: Path, weaker: str
     shown, _ = given(tmp_path / "a.toml", FILE + f"[listen]\n{weaker}\n")
     assert "weaker" not in shown
     assert "hush" not in shown
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    flags = {"upstream": "unix:///run/a%20b.sock", "data_dir": "d"}
+    shown = effective(read_sources(flags, {}, None), {}, None)
+    assert 'url = "unix:///run/a%20b.sock"  # --upstream' in shown
+    again = tmp_path / "b.toml"
+    again.write_text(shown)
+    assert load({}, {}, again) == load(flags, {}, None)

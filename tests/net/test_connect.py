@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,8 @@ def test_what_the_handshake_says() -> None:
 def test_only_received_claims_what_is_granted(policy: AckPolicy) -> None:
     config = upstream_config(1, ack_policy=policy)
     assert not settings_of(config, 6380, announce_version=None).claim_granted
+
+
+async def test_a_unix_socket_where_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(UpstreamError, match="No such file or directory"):
+        await connect(0, host=str(tmp_path / "none.sock"))
