@@ -3,7 +3,7 @@
 Idempotent delivery is at least once: no retry of a request doubles anything, the order is kept, and
 what is written again after a crash has the same id. Transactional delivery is exactly once: the
 place goes into Kafka in the transaction of the records. Which partition a record goes to is
-`sinks._kafka.partitions`.
+`sinks._partitions`, by murmur2.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 from repltap.sink import AnyRecord, Option, Sample, Sink, SinkContext, SinkError, SinkErrorKind
 from sinks._kafka.client import Client
 from sinks._kafka.messages import Messages
-from sinks._kafka.partitions import Partitions
+from sinks._kafka.murmur2 import positive
 from sinks._kafka.settings import OPTIONS, connection, producing, topic_of
 from sinks._kafka.topics import ensure, partitions_of
 from sinks._kafka.transactions import Transactions
+from sinks._partitions import Partitions
 
 _POLL_EVERY = 1000
 """So many messages go out before failed ones are looked for; a poll costs a microsecond."""
@@ -74,7 +75,8 @@ class KafkaSink(Sink):
         self._counted = time.monotonic()
         self._messages = Messages(
             context,
-            Partitions(self._partitions, by_key=settings["value"] == "json"),
+            # librdkafka has the hash in C.
+            Partitions(self._partitions, positive, by_key=settings["value"] == "json"),
             resp=settings["value"] == "resp",
             max_bytes=settings["max_message_bytes"],
             oversize=settings["oversize"],

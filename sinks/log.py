@@ -2,7 +2,8 @@
 
 It keeps the place with the records: `commit.json` holds both the end of each partition and where
 the stream goes on, so a record is there once. Readers see what is committed and nothing else. How
-it looks on disk: `eventlog.batch` and `eventlog.files`; which partition: `eventlog.partitions`.
+it looks on disk: `eventlog.batch` and `eventlog.files`; which partition: `sinks._partitions`,
+by CRC-32 (zlib's).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from repltap.sink import (
     AnyRecord,
@@ -28,10 +30,10 @@ from repltap.sink import (
     seconds,
     size,
 )
+from sinks._partitions import Partitions
 from sinks.eventlog.batch import BatchError
 from sinks.eventlog.entries import Headers, copy_headers, json_values, resp_values
 from sinks.eventlog.files import MAX_PARTITIONS, CorruptLogError, LogError
-from sinks.eventlog.partitions import Partitions
 from sinks.eventlog.writer import LogWriter, WriterSettings
 
 _VALUES = {"json": json_values, "resp": resp_values}
@@ -98,7 +100,7 @@ class LogSink(Sink):
         self._directory: Path = settings["dir"].absolute()
         self._values = _VALUES[settings["value"]]
         self._headers = Headers()
-        self._partitions = Partitions(settings["partitions"])
+        self._partitions = Partitions(settings["partitions"], crc32)
         self._writer: LogWriter | None = None
         self._counted = 0  # bytes that the context has been told of
         self._removed = 0

@@ -22,7 +22,7 @@ from repltap.sink import (
     SinkErrorKind,
     SnapshotRecord,
 )
-from sinks._kafka.partitions import Partitions, Target
+from sinks._partitions import Partitions, Target
 
 Headers = list[tuple[str, str]]
 
@@ -99,17 +99,18 @@ class Messages:
             # The rest of it may be in other partitions: an EXEC would be missing here.
             record = record._replace(tx=None)
         for number, target in enumerate(found):
-            form: RespForm = self._forms[target.partition]
+            key, partition = target
+            form: RespForm = self._forms[partition]
             value = form.write([record])
             if _size(value, target, headers) > self._max_bytes:
                 if self._oversize != "discard":
                     raise self._too_large(record, len(value))
                 self._context.discarded(1, intentional=True)
-                value = self._around(record, value, target.partition)
+                value = self._around(record, value, partition)
                 if not value:
                     return
             more = [("copy", str(number))] if number else []
-            yield Message(value, target.key, target.partition, headers + more)
+            yield Message(value, key, partition, headers + more)
 
     def _around(self, record: AnyRecord, value: bytes, partition: int) -> bytes:
         """Give what has to go out of what stands around a record that is left out.
@@ -190,8 +191,8 @@ def _headers(record: AnyRecord) -> Headers:
 
 def _size(value: bytes, target: Target, headers: Headers) -> int:
     size = len(value) + _FRAME_BYTES
-    if target.key is not None:
-        size += len(target.key)
+    if target[0] is not None:
+        size += len(target[0])
     for name, text in headers:
         size += len(name) + len(text)
     return size

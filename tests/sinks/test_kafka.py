@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from repltap.sink import Record, Sink, SinkError
-from sinks._kafka.partitions import Partitions
+from sinks._kafka.murmur2 import positive
 from sinks._kafka.settings import OPTIONS
+from sinks._partitions import Partitions
 from sinks.kafka import KafkaSink
 from tests.servers.kafka import Broker, Message
 from tests.sinks.contract import SinkContract, Target
@@ -129,12 +130,12 @@ def test_each_partition_has_in_order_all_that_concerns_its_keys(
     deliver(KafkaSink(settings(broker, delivery=delivery)), [records])
     partitions = every_message(broker, 5)
     for partition, messages in enumerate(partitions):
-        rule = Partitions(5, by_key=False)
+        rule = Partitions(5, positive)
         expected = [
-            (r.id, target.key)
-            for r in records
-            for target in rule.targets(r)
-            if target.partition == partition
+            (record.id, key)
+            for record in records
+            for key, number in rule.targets(record)
+            if number == partition
         ]
         assert [(m.id, m.key) for m in messages] == expected
     firsts = [m for messages in partitions for m in messages if "copy" not in m.headers]

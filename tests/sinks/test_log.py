@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from repltap.sink import Sink, SinkError, SinkErrorKind
+from sinks._partitions import Partitions
 from sinks.eventlog import batch
 from sinks.eventlog.batch import LogRecord
-from sinks.eventlog.partitions import Partitions
 from sinks.eventlog.reader import LogReader
 from sinks.log import LogSink
 from tests.sinks.contract import SinkContract, Target
@@ -100,7 +101,7 @@ def test_partitions_have_what_the_rule_says(tmp_path: Path) -> None:
         sink.write(given)
     sink.commit("end")
     sink.close()
-    rule = Partitions(3)
+    rule = Partitions(3, crc32)
     for number, found in enumerate(held(tmp_path / "log", 3)):
         wanted = [
             (record.id, key, record.ts_ms)

@@ -10,7 +10,8 @@ import pytest
 
 from repltap.sink import SinkError, SinkErrorKind, SnapshotRecord
 from sinks._kafka.messages import Message, Messages, truncated
-from sinks._kafka.partitions import Partitions
+from sinks._kafka.murmur2 import positive
+from sinks._partitions import Partitions
 from tests.sinks.driver import StubContext
 from tests.sinks.records import Stream, document, entry, every_kind, flat
 
@@ -18,7 +19,8 @@ from tests.sinks.records import Stream, document, entry, every_kind, flat
 def messages(count: int = 1, **given: Any) -> tuple[Messages, StubContext]:
     context = StubContext()
     options: dict[str, Any] = {"resp": False, "max_bytes": 5000, "oversize": "fail", **given}
-    return Messages(context, Partitions(count, by_key=not options["resp"]), **options), context
+    rule = Partitions(count, positive, by_key=not options["resp"])
+    return Messages(context, rule, **options), context
 
 
 def headers(message: Message) -> dict[str, str]:
