@@ -1,0 +1,77 @@
+"""The alert rules: their own tests by promtool, their metrics by a real relay, their runbook."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.servers.lab import laboratory
+from tests.servers.waiting import wait_for
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "repltap.rules.yml"
+NAMES = re.compile(r"^\s*- alert: (\w+)$", re.MULTILINE)
+
+
+def promtool(*args: str, stdin: str | None = None) -> str:
+    """Run promtool, or skip the test where it is absent."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("promtool is absent")
+    done = subprocess.run(
+        [program, *args], input=stdin, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_rules_are_well_formed() -> None:
+    assert "SUCCESS" in promtool("check", "rules", str(RULES))
+
+
+def test_each_alert_fires_and_does_not() -> None:
+    promtool("test", "rules", str(DEPLOY / "prometheus" / "tests.yml"))
+    tests = (DEPLOY / "prometheus" / "tests.yml").read_text()
+    for name in NAMES.findall(RULES.read_text()):
+        assert f"- name: {name}\n" in tests
+        assert f"- name: {name} does not fire\n" in tests
+
+
+def test_the_runbook_has_each_alert_and_no_other() -> None:
+    headings = re.findall(r"^## (\w+)$", (DEPLOY / "runbook.md").read_text(), re.MULTILINE)
+    assert headings == NAMES.findall(RULES.read_text())
+    links = re.findall(r"runbook\.md#(\w+)", RULES.read_text())
+    assert links == [heading.lower() for heading in headings]
+
+
+def test_every_metric_is_one_that_a_relay_has() -> None:
+    """With a replica and a sink; promtool has nothing to say against them either."""
+    used = set(re.findall(r"\brepltap_\w+", RULES.read_text()))
+    assert len(used) > 10
+    with laboratory() as lab:
+        master = lab.master("redis-7.0")
+        relay = lab.relay(
+            master,
+            upstream_poll_seconds=0.1,
+            store_quota_bytes="1gb",
+            sink=f"file:{lab.directory}/sink",
+        )
+        relay.wait_link()
+        replica = lab.server("redis-7.0", "replica", upstream=relay)
+        replica.wait_link()
+        master.call("SET", "key", "value")
+
+        def scraped() -> str:
+            url = f"http://127.0.0.1:{relay.http_port}/metrics"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                text: str = answer.read().decode()
+            missing = used - set(re.findall(r"^(repltap_\w+)[{ ]", text, re.MULTILINE))
+            return "" if missing else text
+
+        text = wait_for("every metric that the rules use", scraped)
+    assert promtool("check", "metrics", stdin=text) == ""
