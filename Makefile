@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # More arguments for pytest, for example: make test PYTEST_ARGS="-k store -x"
 PYTEST_ARGS ?=
+# How many tests run side by side; most wait for servers. 0: one after the other.
+JOBS ?= 4
 # The soak: how long, or how many rounds, from which seed (random if empty, always printed).
 # SOAK_ARGS for more: make soak SOAK_ARGS=--help
 DURATION ?= 120
@@ -32,7 +34,7 @@ demo: $(VENV)/.demo-installed
 
 test: lint
 	@$(MAKE) --no-print-directory servers
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import threading
@@ -9,6 +10,11 @@ import threading
 # Below the kernel's ephemeral range: while a server is down, a client that retries its port must
 # not be given that very port as its own (a TCP self-connect on loopback), nor anyone else.
 _LOWEST, _HIGHEST = 20_000, 32_000
+# Tests that run side by side take theirs from ranges of their own.
+_PROCESSES = 8
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
+_SPAN = (_HIGHEST - _LOWEST) // _PROCESSES
+_first = _LOWEST + _process * _SPAN
 _taken: set[int] = set()
 _lock = threading.Lock()
 
@@ -17,7 +23,7 @@ def free_port() -> int:
     """Return a loopback port that nobody listens on and that is not handed out twice."""
     with _lock:
         while True:
-            port = random.SystemRandom().randrange(_LOWEST, _HIGHEST)
+            port = random.SystemRandom().randrange(_first, _first + _SPAN)
             if port not in _taken and _is_free(port):
                 _taken.add(port)
                 return port
