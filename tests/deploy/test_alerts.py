@@ -1,7 +1,8 @@
-"""The alert rules: their own tests by promtool, their metrics by a real relay, their runbook."""
+"""Alert rules, dashboard, runbook: tested by promtool, and against what a real relay exports."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from tests.servers.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "repltap.rules.yml"
+DASHBOARD = DEPLOY / "grafana" / "repltap.json"
 NAMES = re.compile(r"^\s*- alert: (\w+)$", re.MULTILINE)
 
 
@@ -49,9 +51,22 @@ def test_the_runbook_has_each_alert_and_no_other() -> None:
     assert links == [heading.lower() for heading in headings]
 
 
+def test_the_expressions_of_the_dashboard_parse(tmp_path: Path) -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    found = [target["expr"] for panel in panels for target in panel["targets"]]
+    assert len(found) > 10
+    rules = [
+        {"record": f"x:{number}", "expr": expression.replace("$__rate_interval", "1m")}
+        for number, expression in enumerate(found)
+    ]
+    path = tmp_path / "rules.json"  # JSON is YAML
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"SUCCESS: {len(found)} rules" in promtool("check", "rules", str(path))
+
+
 def test_every_metric_is_one_that_a_relay_has() -> None:
     """With a replica and a sink; promtool has nothing to say against them either."""
-    used = set(re.findall(r"\brepltap_\w+", RULES.read_text()))
+    used = set(re.findall(r"\brepltap_\w+", RULES.read_text() + DASHBOARD.read_text()))
     assert len(used) > 10
     with laboratory() as lab:
         master = lab.master("redis-7.0")
@@ -73,5 +88,5 @@ def test_every_metric_is_one_that_a_relay_has() -> None:
             missing = used - set(re.findall(r"^(repltap_\w+)[{ ]", text, re.MULTILINE))
             return "" if missing else text
 
-        text = wait_for("every metric that the rules use", scraped)
+        text = wait_for("every metric that rules and dashboard use", scraped)
     assert promtool("check", "metrics", stdin=text) == ""
