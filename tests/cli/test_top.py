@@ -58,7 +58,8 @@ class Terminal:
         self.other = other
         self.said = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "repltap", *words],
+            # Where the tests run in a shell's background, SIGINT is ignored, by children too.
+            ["env", "--default-signal=INT", sys.executable, "-m", "repltap", *words],
             stdin=other,
             stdout=other,
             stderr=other,

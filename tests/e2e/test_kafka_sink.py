@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from repltap.sink import Record
-from sinks._kafka.partitions import Partitions
+from sinks._kafka.murmur2 import positive
+from sinks._partitions import Partitions
 from tests.e2e.test_sinks import attached, settle
 from tests.servers.kafka import Broker, Message
 from tests.servers.lab import Lab
@@ -98,17 +99,17 @@ class Tap:
 
     def check(self, messages: list[Message], records: list[Record]) -> None:
         """Compare each partition with what it has to have, in order."""
-        rule = Partitions(self.partitions, by_key=False)
+        rule = Partitions(self.partitions, positive)
         for partition in range(self.partitions):
             # Keys go on expiring.
             found = [m for m in messages if m.partition == partition and m.end <= self.until]
             if not self.exactly_once:
                 found = first_of_each(found)
             expected = [
-                (target.key, shown(document(record)))
+                (key, shown(document(record)))
                 for record in records
-                for target in rule.targets(record)
-                if target.partition == partition
+                for key, target in rule.targets(record)
+                if target == partition
             ]
             assert [(m.key, shown(json.loads(m.value))) for m in found] == expected
             assert len(expected) > 300

@@ -12,12 +12,13 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from repltap.sink import Record
+from sinks._partitions import Partitions
 from sinks.eventlog.batch import LogRecord
-from sinks.eventlog.partitions import Partitions
 from sinks.eventlog.reader import LogReader
 from tests.e2e.test_sinks import attached, settle
 from tests.servers.lab import Lab
@@ -104,7 +105,7 @@ def last_offset(records: list[LogRecord]) -> int:
 
 def assert_holds(worker: LogWorker, found: list[list[LogRecord]], records: list[Record]) -> None:
     """Each partition has exactly its records, each once, in the order of the stream."""
-    rule = Partitions(worker.partitions)
+    rule = Partitions(worker.partitions, crc32)
     end = records[-1].offset_end
     for number, held in enumerate(found):
         mine = [

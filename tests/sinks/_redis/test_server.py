@@ -8,6 +8,7 @@ import pytest
 
 from repltap.sink import SinkErrorKind
 from tests.servers.lab import Lab
+from tests.servers.ports import free_port
 from tests.sinks.records import Stream
 from tests.sinks.redis_target import failure, redis_sink, run
 
@@ -30,7 +31,7 @@ def test_passwords_and_permissions(lab: Lab) -> None:
 
 
 def test_a_cluster_is_refused(lab: Lab) -> None:
-    server = lab.server("redis-7.0", cluster_enabled="yes")
+    server = lab.server("redis-7.0", cluster_enabled="yes", cluster_port=free_port())
     server.wait_ready()
     error = failure(redis_sink(server.port))
     assert (error.kind, error.passes) == (SinkErrorKind.UNSUPPORTED, False)
