@@ -97,7 +97,7 @@ class Client:
         except BufferError:
             watch = _Watch(self, self.timeout_seconds)
             while not self._produced(value, key, partition, headers):
-                self.producer.poll(_QUEUE_FULL_SECONDS)
+                self._serve("poll", _QUEUE_FULL_SECONDS)
                 self.check()
                 watch.check("the queue of messages is full")
         except self.exception as exc:
@@ -120,7 +120,7 @@ class Client:
         Raises:
             SinkError: One has failed.
         """
-        self.producer.poll(0)
+        self._serve("poll", 0)
         self.check()
 
     def flush(self) -> None:
@@ -130,7 +130,7 @@ class Client:
             SinkError: The brokers take nothing, or a delivery has failed.
         """
         watch = _Watch(self, self.timeout_seconds)
-        while self.producer.flush(STEP_SECONDS):
+        while self._serve("flush", STEP_SECONDS):
             self.check()
             watch.check(f"{len(self)} messages were not acknowledged")
         self.check()
@@ -282,6 +282,23 @@ class Client:
         # The last reference, unless a call has not returned: it ends now, and sends nothing more
         # that the next one could take for its own.
         self.producer = None
+
+    def _serve(self, method: str, seconds: float) -> Any:
+        """Call what calls back, as `_delivered` and `_told`.
+
+        confluent-kafka raises a producer's fatal error out of such a call, and goes on calling back
+        with that exception pending. What it calls then fails, or loses the exception: either way
+        the call ends with a SystemError.
+        """
+        try:
+            return getattr(self.producer, method)(seconds)
+        except (self.exception, SystemError) as exc:
+            self.check()
+            what = "the producer has failed"
+            found = exc if isinstance(exc, self.exception) else exc.__cause__ or exc.__context__
+            if isinstance(found, self.exception):
+                raise self.error(found, what) from None
+            raise self.away(f"{what}: {exc}") from None
 
     def _refused(self) -> bool:
         return self._said is not None and is_refusal(self._said)
