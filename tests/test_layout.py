@@ -15,6 +15,7 @@ WHOLE_TREE = {
     "tests/store/test_failing_calls.py",
     "tests/sinks/test_contract.py",
     "tests/sinks/test_file_faults.py",
+    "tests/sinks/test_kafka_faults.py",
     "tests/sinks/test_log_faults.py",
     "tests/sinks/test_sample.py",
     "tests/store/test_power_failure.py",
