@@ -91,7 +91,7 @@ class State:
                 [(str(name), int(length)) for name, length in found["complete"]],
                 None if current is None else _current(current),
             )
-        except (KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise ValueError(f"damaged: {exc!r}") from None
         # They are joined to a directory's path, and files of these names are cut.
         names = [name for name, _ in state.complete]

@@ -210,6 +210,8 @@ def test_a_broker_that_has_lost_everything(lab: Lab, broker: Broker, delivery: s
     """What it had acknowledged is lost with it; what comes later is delivered, from there on."""
     # So many partitions has what the broker itself creates, when a producer asks for a topic.
     tap = Tap(lab, broker, delivery, 4)
+    # A key that expires just before the broker's end would be lost with it.
+    tap.master.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
     tap.worker.start()
     tap.load().write(300)
     lost = tap.wait_delivered()

@@ -65,7 +65,9 @@ def test_brokers_that_take_nothing_are_away(proxied: tuple[Broker, Proxy]) -> No
     broker, proxy = proxied
     client = client_of(broker.address, kafka="queue.buffering.max.messages=10")
     produce(client, 1)
+    client.timeout_seconds = 30  # a busy machine
     client.flush()
+    client.timeout_seconds = 1
     proxy.weather.stall()
     with pytest.raises(SinkError, match="the queue of messages is full for 1 s") as raised:
         produce(client, 100)
