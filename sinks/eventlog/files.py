@@ -191,7 +191,7 @@ def load_meta(directory: Path) -> Meta:
         )
     try:
         meta = Meta(str(found["id"]), int(found["partitions"]))
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
         raise _damaged(path) from exc
     if not 1 <= meta.partitions <= MAX_PARTITIONS:
         raise _damaged(path)

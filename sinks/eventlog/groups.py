@@ -117,7 +117,7 @@ class Group:
             offset, log = int(found["offset"]), str(found["log"])
         except FileNotFoundError:
             return None
-        except (KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise CorruptLogError("is damaged", path=path, hint="remove it, or --reset") from exc
         return GroupState(self.name, partition, offset, log, self._member(partition))
 
