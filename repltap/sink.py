@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from repltap.errors import ReplTapError, SinkError, SinkErrorKind
+from repltap.quoting import quoted
 from repltap.values import boolean, choice, integer, path, seconds, secret, size, text, words
 
 ENVELOPE_VERSION = 1
@@ -54,6 +55,7 @@ __all__ = [
     "choice",
     "integer",
     "path",
+    "quoted",
     "seconds",
     "secret",
     "size",

@@ -25,27 +25,13 @@ from repltap.sink import (
     SinkErrorKind,
     SnapshotRecord,
     choice,
+    quoted,
 )
 
 _STDOUT = 1
 
 _POLL_MS = 100
 """How soon it is noticed that the sink is to stop while nobody reads."""
-
-_ESCAPES = {
-    ord("\\"): "\\\\",
-    ord('"'): '\\"',
-    ord("\n"): "\\n",
-    ord("\r"): "\\r",
-    ord("\t"): "\\t",
-    ord("\a"): "\\a",
-    ord("\b"): "\\b",
-}
-_QUOTED = {
-    code: _ESCAPES.get(code, f"\\x{code:02x}")
-    for code in range(256)
-    if code in _ESCAPES or not 0x20 <= code < 0x7F
-}
 
 
 class StdoutSink(Sink):
@@ -147,11 +133,6 @@ class StdoutSink(Sink):
                 details = [f"{name}={json.dumps(value)}" for name, value in record.details.items()]
                 place = f"{record.offset_start}-{record.offset_end}"
                 yield " ".join([f"{time} [- {place}] {record.kind.value}", *details]) + "\n"
-
-
-def quoted(value: bytes) -> str:
-    """Quote a value as redis-cli and MONITOR do (Redis `sdscatrepr`)."""
-    return '"' + value.decode("latin-1").translate(_QUOTED) + '"'
 
 
 def _snapshot_line(record: AnyRecord, document: Mapping[str, Any]) -> str:  # Any: JSON

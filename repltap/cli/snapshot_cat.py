@@ -9,9 +9,9 @@ from typing import Protocol
 
 import click
 
-from repltap.cli.command_text import quoted
 from repltap.cli.output import stdout_closed
 from repltap.cli.rdb_input import TYPES, make_input, rdb_options
+from repltap.quoting import quoted
 from repltap.rdb import write_resp
 from repltap.rdb.entries import Aux, Function, Item, ModuleAux, SlotImport
 from repltap.rdb.keys import KeyWriter

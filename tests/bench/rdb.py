@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import click
 import rdbtools
 
-from repltap.cli.command_text import quoted
+from repltap.quoting import quoted
 from repltap.rdb.keys import KeyWriter
 from repltap.rdb.memory import MemoryReport
 from repltap.rdb.reader import RdbReader

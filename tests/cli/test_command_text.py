@@ -3,9 +3,7 @@
 import base64
 import json
 
-import pytest
-
-from repltap.cli.command_text import as_json, as_line, quoted
+from repltap.cli.command_text import as_json, as_line
 from repltap.delivery.listing import StoredCommand
 from repltap.position import Offset
 
@@ -14,21 +12,6 @@ TIME = 1_700_000_000_123_456_789
 
 def stored(*args: bytes, db: int | None = 0) -> StoredCommand:
     return StoredCommand(Offset(1000), Offset(1027), db, list(args), TIME)
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (b"", '""'),
-        (b"plain ~", '"plain ~"'),
-        (b'a"b\\c', '"a\\"b\\\\c"'),
-        (b"\r\n\t\a\b", '"\\r\\n\\t\\a\\b"'),
-        (b"\0\x1b\x7f\xff", '"\\x00\\x1b\\x7f\\xff"'),
-        ("ä".encode(), '"\\xc3\\xa4"'),
-    ],
-)
-def test_quoted_as_redis_cli_does(value: bytes, shown: str) -> None:
-    assert quoted(value) == shown
 
 
 def test_lines() -> None:

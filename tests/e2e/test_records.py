@@ -10,10 +10,10 @@ from types import TracebackType
 import hiredis
 import pytest
 
-from repltap.cli.command_text import quoted
 from repltap.delivery._hot.resp_form import RespForm
 from repltap.delivery.commands import builtin_table, read_command_reply
 from repltap.delivery.stream import RecordStream, StreamState
+from repltap.quoting import quoted
 from repltap.sink import Record
 from tests.servers.client import Argument, Client
 from tests.servers.find import Feature
