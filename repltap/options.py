@@ -3,7 +3,7 @@
 An option of section `upstream` called `announce_ip` is the flag `--upstream-announce-ip`, the
 variable `REPLTAP_UPSTREAM_ANNOUNCE_IP` and `announce_ip` under `[upstream]`. The few with a short
 name (`--upstream`, `--listen`, `--http`, `--data-dir`) are called so in flag and variable. The
-table in the README is checked against this one.
+table in docs/configuration.md is checked against this one.
 """
 
 from __future__ import annotations

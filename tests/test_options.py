@@ -1,4 +1,4 @@
-"""The option table is consistent, and the README shows it as it is."""
+"""The option table is consistent, and docs/configuration.md shows it as it is."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,7 @@ from repltap.config import StoreConfig as Store
 from repltap.config import UpstreamConfig as Upstream
 from repltap.options import FSYNC_POLICIES, OPTIONS, SECTIONS
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 
 def test_one_name_in_all_three_places() -> None:
@@ -60,10 +60,10 @@ def test_shown_defaults_are_the_true_ones() -> None:
         assert shown == true, option.flag
 
 
-def test_the_readme_lists_every_option() -> None:
-    readme = README.read_text(encoding="utf-8")
+def test_the_page_lists_every_option() -> None:
+    page = PAGE.read_text(encoding="utf-8")
     for option in OPTIONS:
         flag = "(none)" if option.secret else f"`{option.flag}`"
         row = f"| {flag} | `{option.variable}` | `[{option.section}]` `{option.name}` |"
-        assert row in readme, f"README.md lacks or misnames {option.flag}"
-        assert option.help in readme, f"README.md explains {option.flag} differently"
+        assert row in page, f"{PAGE.name} lacks or misnames {option.flag}"
+        assert option.help in page, f"{PAGE.name} explains {option.flag} differently"
