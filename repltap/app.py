@@ -37,12 +37,9 @@ from repltap.net.upstream import UpstreamLink
 from repltap.net.web import WebServer, create_app, start_web
 from repltap.notify import ServiceNotifier
 from repltap.position import Offset
-from repltap.status import (
-    Counters,
-    JournalStatus,
-    RelayStatus,
-    SnapshotStatus,
-)
+from repltap.status.counters import Counters
+from repltap.status.relay import RelayStatus
+from repltap.status.store import JournalStatus, SnapshotStatus
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
 from repltap.version import VERSION

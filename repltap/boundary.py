@@ -48,6 +48,35 @@ def compare_replayed(journal: Journal, at: Offset, data: memoryview | bytes) -> 
         )
 
 
+class Replay:
+    """What the master sends once more, from a command boundary to the journal's end.
+
+    Args:
+        journal: Where it is stored.
+        at: The offset of the first byte that is sent again, below the journal's end.
+
+    Attributes:
+        over: All that is stored has come again.
+    """
+
+    def __init__(self, journal: Journal, at: Offset) -> None:
+        self._journal = journal
+        self._at = at
+        self.over = False
+
+    def compare(self, data: memoryview | bytes) -> memoryview | bytes:
+        """Check the next bytes of the stream, and give back what of them is new.
+
+        Raises:
+            RemoteProtocolError: They are others than those that are stored.
+        """
+        size = min(len(data), self._journal.end - self._at)
+        compare_replayed(self._journal, self._at, data[:size])
+        self._at = Offset(self._at + size)
+        self.over = self._at == self._journal.end
+        return data[size:]
+
+
 def last_boundary(
     history: HistoryStore, windows: Sequence[int] = (TAIL_WINDOW_BYTES, LARGE_WINDOW_BYTES)
 ) -> Offset:

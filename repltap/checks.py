@@ -14,7 +14,7 @@ import logging
 from repltap.endings import DisconnectReason, Ending
 from repltap.errors import CorruptStoreError, NotRetainedError, OpenFilesError, StoreError
 from repltap.pace import Pace, PaceStoppedError
-from repltap.retention import Reader
+from repltap.readers import Reader
 from repltap.store.history import HistoryStore
 from repltap.store.segment import Segment
 from repltap.tasks import OwnedTasks

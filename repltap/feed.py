@@ -12,9 +12,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from repltap.boundary import compare_replayed, last_boundary
+from repltap.boundary import Replay, last_boundary
 from repltap.checks import SegmentChecks
 from repltap.config import StoreConfig
 from repltap.endings import DisconnectReason
@@ -27,7 +28,8 @@ from repltap.errors import (
 from repltap.holds import SinkHolds
 from repltap.intake import Intake
 from repltap.position import Offset, Position, ReplId
-from repltap.retention import Reader, Retention, Waker
+from repltap.readers import Readers
+from repltap.retention import Retention
 from repltap.scrub import BackgroundCheck
 from repltap.shelf import SnapshotShelf
 from repltap.store.history import HistoryStore
@@ -70,12 +72,11 @@ class Feed:
         """Counts up whenever `history` becomes another one or gets a new replid."""
         self.rename_lock = asyncio.Lock()
         """Held while the history gets a new replid, and while a snapshot is added to it."""
-        self._pins: dict[object, Offset] = {}  # what is needed by others than readers
+        self.readers = Readers()
+        """Who reads, who waits for bytes, and what else is held."""
         self._closing = asyncio.Event()
-        self._readers: dict[int, set[Reader]] = {}
-        self._idle: set[Waker] = set()
         self._listeners: list[Callable[[], None]] = []
-        self._replay_at: Offset | None = None  # next byte to compare after a retreated resume
+        self._replay: Replay | None = None  # what is sent again after a retreated resume
         self._index_timer: asyncio.TimerHandle | None = None
         self._work = asyncio.Event()
         self.syncing = JournalSync(config.fsync, self._journal)
@@ -120,11 +121,13 @@ class Feed:
         history = self.history
         assert history is not None
         if replid is None or replid == history.history.replid:
-            self._replay_at = at if at < history.journal.end else None
-            if self._replay_at is not None:
-                self.pin(self, self._replay_at)
+            if at < history.journal.end:
+                self._replay = Replay(history.journal, at)
+                self.readers.pin(self, at)
+            else:
+                self._replay = None
             return
-        self._drop_readers(
+        self.readers.drop(
             history, DisconnectReason.NEW_REPLID, "the master's replication id has changed"
         )
         # What lies past `at` was the old master's alone; the replicas that saw it have applied
@@ -180,9 +183,9 @@ class Feed:
         intake.verify(crc64)
         self._end_replay()
         self.generation += 1
-        self.pin(intake, intake.offset)
+        self.readers.pin(intake, intake.offset)
         if old is not None:
-            self._drop_readers(
+            self.readers.drop(
                 old,
                 DisconnectReason.NEW_HISTORY,
                 "the master gave a full resync: a new history has begun",
@@ -204,13 +207,13 @@ class Feed:
         history = self.history
         assert history is not None
         journal = history.journal
-        if self._replay_at is not None:
-            data = self._compare_replayed(data)
+        if self._replay is not None:
+            data = self._compare_replayed(self._replay, data)
         try:
             journal.append(data, time.time_ns())
         finally:
-            if self._idle:
-                self._wake_idle()
+            if self.readers.idle:
+                self.readers.wake_idle()
             self.syncing.appended()
             if journal.end >= self._retain_at:
                 self._work.set()
@@ -220,39 +223,14 @@ class Feed:
 
     # -- what readers call -----------------------------------------------------------------------
 
-    def attach(self, reader: Reader, history: HistoryStore) -> None:
-        """Register a reader: from now on its pin holds the journal, within the limits."""
-        self._readers.setdefault(history.number, set()).add(reader)
-
     def histories(self) -> list[HistoryStore]:
         """Give what is kept for sinks, oldest first, and what is served now."""
         current = () if self.history is None else (self.history,)
         return sorted({*self._store.published, *current}, key=lambda history: history.number)
 
-    def detach(self, reader: Reader, history: HistoryStore) -> None:
-        """Forget a reader."""
-        self._idle.discard(reader)
-        readers = self._readers.get(history.number)
-        if readers is not None:
-            readers.discard(reader)
-            if not readers:
-                del self._readers[history.number]
-
-    def wait(self, waker: Waker) -> None:
-        """Wake this one once, when bytes arrive next."""
-        self._idle.add(waker)
-
     def listen(self, callback: Callable[[], None]) -> None:
         """Call back whenever the history, the intake or the stored snapshots change."""
         self._listeners.append(callback)
-
-    def pin(self, owner: object, offset: Offset) -> None:
-        """Hold the journal back at `offset`, within the limits, until `unpin`."""
-        self._pins[owner] = offset
-
-    def unpin(self, owner: object) -> None:
-        """Let go of what this owner has pinned, if anything."""
-        self._pins.pop(owner, None)
 
     def changed(self) -> None:
         """Tell the listeners that requests which wait may be served now."""
@@ -293,11 +271,7 @@ class Feed:
         if history is None or self.shifting:
             return
         self._retain_at = Offset(history.journal.end + self._store.options.segment_bytes)
-
-        def readers() -> list[Reader]:
-            return list(self._readers.get(history.number, ()))
-
-        await self._retention.apply(history, readers, self._pins.values)
+        await self._retention.apply(history, partial(self.readers.of, history), self.readers.pins)
 
     async def make_room(self, wanted_bytes: int) -> bool:
         """Let go of what sinks alone need, the oldest first, until this much more may be stored.
@@ -372,42 +346,27 @@ class Feed:
         except DiskFullError as failure:
             log.warning("index not written: %s", failure)  # the next append or sync tries again
 
-    def _compare_replayed(self, data: memoryview | bytes) -> memoryview | bytes:
+    def _compare_replayed(self, replay: Replay, data: memoryview | bytes) -> memoryview | bytes:
         """Check that re-sent bytes are those already stored, and give back what is new."""
-        assert self.history is not None
-        assert self._replay_at is not None
-        journal = self.history.journal
-        at = self._replay_at
-        size = min(len(data), journal.end - at)
         try:
-            compare_replayed(journal, at, data[:size])
+            new = replay.compare(data)
         except RemoteProtocolError:
             self._end_replay()
             raise
-        self._replay_at = Offset(at + size)
-        if self._replay_at == journal.end:
+        if replay.over:
             self._end_replay()
-        return data[size:]
+        return new
 
     def _end_replay(self) -> None:
-        self._replay_at = None
-        self.unpin(self)
-
-    def _wake_idle(self) -> None:
-        idle, self._idle = self._idle, set()
-        for reader in idle:
-            reader.wake()
-
-    def _drop_readers(self, history: HistoryStore, reason: DisconnectReason, detail: str) -> None:
-        for reader in list(self._readers.get(history.number, ())):
-            reader.drop(reason, detail)
+        self._replay = None
+        self.readers.unpin(self)
 
     async def _publish(self, intake: Intake, old: HistoryStore | None) -> None:
         async with self._publishing:
             stored = await self._make_durable(intake, old)
             if self.settling is intake:
                 self.settling = None
-            self.unpin(intake)
+            self.readers.unpin(intake)
             if old is not None and (stored or not self._closing.is_set()):
                 await self._retention.retire(old, self.history)
         if stored:

@@ -15,7 +15,7 @@ import time
 from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.rdb.header import parse_header
-from repltap.retention import Reader
+from repltap.readers import Reader
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot, SnapshotWriter
 

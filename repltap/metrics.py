@@ -16,16 +16,12 @@ from repltap.endings import DenialReason, DisconnectReason, FailureReason
 from repltap.metric_families import PREFIX, by_reason, counter, gauge, info, labelled, one_hot
 from repltap.sink import Sample
 from repltap.sink_metrics import sample_families, sink_metrics
-from repltap.status import (
-    Counters,
-    JournalStatus,
-    LinkState,
-    RefreshReason,
-    RelayStatus,
-    ReplicaState,
-    ReplicaStatus,
-    UpstreamStatus,
-)
+from repltap.status.counters import Counters
+from repltap.status.link import LinkState, UpstreamStatus
+from repltap.status.refresh import RefreshReason
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.store import JournalStatus
 
 
 class RelayCollector(Collector):

@@ -17,7 +17,10 @@ import socket
 from collections.abc import Callable, MutableMapping
 
 from repltap.reasons import os_reason
-from repltap.status import LinkState, RelayStatus, ReplicaState, SinkState
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState
+from repltap.status.sinks import SinkState
 
 log = logging.getLogger("repltap.app")
 

@@ -18,7 +18,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from repltap.ages import JournalAge
 from repltap.config import StoreConfig
@@ -26,6 +25,7 @@ from repltap.endings import DisconnectReason
 from repltap.errors import OpenFilesError, StoreError
 from repltap.holds import SinkHolds
 from repltap.position import Offset
+from repltap.readers import Reader
 from repltap.store.history import HistoryStore
 from repltap.store.journal import Journal
 from repltap.store.snapshots import Snapshot
@@ -38,24 +38,6 @@ _WORKING_ROOM_BYTES = 4 << 20
 
 _WORKING_SHARE = 16
 """Of a small quota, no more than this part is set aside as working room."""
-
-
-class Waker(Protocol):
-    """Somebody who waits for bytes."""
-
-    def wake(self) -> None:
-        """Bytes it waits for have arrived."""
-
-
-class Reader(Waker, Protocol):
-    """Somebody who reads a history."""
-
-    @property
-    def pin(self) -> Offset:
-        """The lowest offset it still needs."""
-
-    def drop(self, reason: DisconnectReason, detail: str) -> None:
-        """Its history has ended, or it fell behind the limit: it must go."""
 
 
 class Retention:

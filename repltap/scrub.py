@@ -14,7 +14,7 @@ from collections.abc import Callable
 from repltap.checks import SegmentChecks
 from repltap.pace import Pace
 from repltap.shelf import SnapshotShelf
-from repltap.status import CheckStatus
+from repltap.status.store import CheckStatus
 from repltap.store.history import HistoryStore
 from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 
 from repltap.metric_families import PREFIX, counter, labelled
 from repltap.sink import Sample, SinkErrorKind
-from repltap.status import SinkState, SinkStatus
+from repltap.status.sinks import SinkState, SinkStatus
 
 _SINK_UP = (SinkState.SNAPSHOT, SinkState.STREAMING, SinkState.WAITING)
 

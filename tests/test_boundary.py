@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repltap import boundary
-from repltap.boundary import compare_replayed, last_boundary
+from repltap.boundary import Replay, compare_replayed, last_boundary
 from repltap.errors import NotRetainedError, RemoteProtocolError
 from repltap.position import Offset
 from repltap.protocol.resp import encode_command
@@ -91,3 +91,15 @@ def test_replayed_bytes_are_compared(tmp_path: Path) -> None:
         compare_replayed(history.journal, Offset(START - 1), b"gone")
         with pytest.raises(RemoteProtocolError, match=f"at offset {START} with other bytes"):
             compare_replayed(history.journal, START, SET[:-3] + b"x\r\n")
+
+
+def test_a_replay_ends_where_the_journal_does(tmp_path: Path) -> None:
+    with holding(tmp_path, SET * 2) as history:
+        replay = Replay(history.journal, START)
+        assert replay.compare(SET[:5]) == b""
+        assert not replay.over
+        assert replay.compare(memoryview(SET[5:] + SET + b"new")) == b"new"
+        assert replay.over
+        replay = Replay(history.journal, START)
+        with pytest.raises(RemoteProtocolError, match=f"at offset {START} with other bytes"):
+            replay.compare(SET[:-3] + b"x\r\n")

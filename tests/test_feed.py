@@ -46,8 +46,8 @@ class FakeReader:
         self.pin = Offset(pin)
         self.woken = 0
         self.dropped: list[str] = []
-        self._leave = lambda: feed.detach(self, history)
-        feed.attach(self, history)
+        self._leave = lambda: feed.readers.detach(self, history)
+        feed.readers.attach(self, history)
 
     def wake(self) -> None:
         self.woken += 1
@@ -261,13 +261,13 @@ async def test_waiting_readers_are_woken_once(tmp_path: Path) -> None:
     held(tmp_path)
     async with opened(tmp_path) as feed:
         waits, busy, left = (FakeReader(feed, current(feed)) for _ in range(3))
-        feed.wait(waits)
-        feed.wait(left)
-        feed.detach(left, current(feed))
+        feed.readers.wait(waits)
+        feed.readers.wait(left)
+        feed.readers.detach(left, current(feed))
         feed.append(b"x")
         feed.append(b"y")
         assert (waits.woken, busy.woken, left.woken) == (1, 0, 0)
-        feed.wait(waits)
+        feed.readers.wait(waits)
         feed.append(b"z")
         assert waits.woken == 2
 
@@ -276,7 +276,7 @@ async def test_readers_are_woken_by_what_fitted(tmp_path: Path) -> None:
     held(tmp_path)
     async with opened(tmp_path, quota_bytes=5000) as feed:
         reader = FakeReader(feed, current(feed))
-        feed.wait(reader)
+        feed.readers.wait(reader)
         with pytest.raises(DiskFullError, match="quota"):
             feed.append(bytes(20_000))
         assert reader.woken == 1
@@ -289,9 +289,9 @@ async def test_detaching_twice_is_harmless(tmp_path: Path) -> None:
     held(tmp_path)
     async with opened(tmp_path) as feed:
         reader = FakeReader(feed, current(feed))
-        feed.detach(reader, current(feed))
-        feed.detach(reader, current(feed))
-        assert feed._readers == {}
+        feed.readers.detach(reader, current(feed))
+        feed.readers.detach(reader, current(feed))
+        assert feed.readers._attached == {}
 
 
 # -- an intake ------------------------------------------------------------------------------------
@@ -543,7 +543,7 @@ async def test_limits_are_kept_while_bytes_come_in(tmp_path: Path) -> None:
             feed.append(bytes(500))
         await until("the drop", lambda: slow.dropped)
         await until("room", lambda: current(feed).journal.start > START)
-        assert feed._readers == {}
+        assert feed.readers._attached == {}
 
 
 async def test_two_appends_in_a_moment_are_both_durable(tmp_path: Path) -> None:

@@ -35,8 +35,13 @@ WITHOUT_TEST = {
     "repltap/delivery/plan.py",
     "repltap/errors.py",
     "repltap/net/owner.py",
-    "repltap/refresh_failure.py",
-    "repltap/status.py",
+    "repltap/status/counters.py",
+    "repltap/status/link.py",
+    "repltap/status/refresh.py",
+    "repltap/status/relay.py",
+    "repltap/status/replicas.py",
+    "repltap/status/sinks.py",
+    "repltap/status/store.py",
     "sinks/_redis/options.py",
 }
 

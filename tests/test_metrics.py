@@ -13,13 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from repltap.endings import DisconnectReason, FailureReason
 from repltap.metrics import RelayCollector
 from repltap.position import Offset
-from repltap.status import (
-    Counters,
-    LinkState,
-    RelayStatus,
-    ReplicaState,
-    SyncProgress,
-)
+from repltap.status.counters import Counters
+from repltap.status.link import LinkState, SyncProgress
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

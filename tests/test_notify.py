@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from repltap.notify import ServiceNotifier, describe
-from repltap.status import LinkState, RelayStatus, ReplicaState, SinkState, SinkStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState
+from repltap.status.sinks import SinkState, SinkStatus
 from tests.net.admin.fakes import relay_status, replica, upstream
 from tests.stored import open_fds, until
 

@@ -12,7 +12,7 @@ from repltap.checks import SegmentChecks
 from repltap.errors import OpenFilesError
 from repltap.scrub import BackgroundCheck
 from repltap.shelf import SnapshotShelf
-from repltap.status import CheckStatus
+from repltap.status.store import CheckStatus
 from repltap.store.history import HistoryStore
 from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import (
 
 from repltap.metrics import RelayCollector
 from repltap.sink import Sample
-from repltap.status import SinkState, SinkStatus
+from repltap.status.sinks import SinkState, SinkStatus
 from tests.net.admin.fakes import relay_status
 from tests.test_metrics import names, one, read, scrape
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from repltap.cli.options import config_file, flag, from_redis_cli, json_flag, redis_cli_flags
 from repltap.cli.output import show_json
-from repltap.cli.status_view import Cell, Section, as_tables, as_text
+from repltap.cli.sections import Cell, Section, as_tables, as_text
 from repltap.config import Config, load
 from repltap.config_sources import read_sources
 from repltap.options import OPTIONS

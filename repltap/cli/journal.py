@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from repltap.cli.human import NOTHING, human_size
 from repltap.cli.journal_cat import Excerpt, Place, parse_place, print_excerpt
 from repltap.cli.options import json_flag, table_options
 from repltap.cli.output import moment, progress, show, show_json
-from repltap.cli.status_view import NOTHING, Cell, Section, human_size
+from repltap.cli.sections import Cell, Section
 from repltap.config import load_data_dir
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.store.audit import JournalAudit, audit_journal

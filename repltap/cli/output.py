@@ -21,7 +21,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from repltap.cli.status_view import NOTHING, Section, as_tables, as_text
+from repltap.cli.human import NOTHING
+from repltap.cli.sections import Section, as_tables, as_text
 
 _FOLDED_WIDTH = 16  # of a column that may be folded: less is hard to read
 BROKEN_PIPE = 141  # 128 + SIGPIPE

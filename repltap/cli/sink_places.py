@@ -13,9 +13,10 @@ from pathlib import Path
 
 import click
 
+from repltap.cli.human import NOTHING, human_age, human_size
 from repltap.cli.options import json_flag, sink_flag, table_options
 from repltap.cli.output import show, show_json
-from repltap.cli.status_view import NOTHING, Cell, Section, human_age, human_size
+from repltap.cli.sections import Cell, Section
 from repltap.config import TapConfig, load_tap
 from repltap.delivery.histories import at_offset, earliest, latest, stored_histories
 from repltap.delivery.place import Place

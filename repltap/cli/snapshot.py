@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from repltap.cli.human import NOTHING, human_size
 from repltap.cli.journal import (
     DAMAGED,
     Document,
@@ -17,8 +18,8 @@ from repltap.cli.journal import (
 )
 from repltap.cli.options import from_redis_cli, json_flag, redis_cli_flags, table_options
 from repltap.cli.output import moment, progress, show, show_json
+from repltap.cli.sections import Cell, Section
 from repltap.cli.snapshot_fetch import fetch_from_master, fetch_stored
-from repltap.cli.status_view import NOTHING, Cell, Section, human_size
 from repltap.config import load_upstream
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.store.audit import audit_snapshot

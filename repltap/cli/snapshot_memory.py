@@ -6,10 +6,11 @@ import base64
 
 import click
 
+from repltap.cli.human import NOTHING, human_size
 from repltap.cli.options import json_flag
 from repltap.cli.output import show, show_json
 from repltap.cli.rdb_input import make_input, rdb_options
-from repltap.cli.status_view import NOTHING, Cell, Section, human_size
+from repltap.cli.sections import Cell, Section
 from repltap.quoting import quoted
 from repltap.rdb.memory import KeySize, MemoryReport, Total
 

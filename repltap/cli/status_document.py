@@ -14,7 +14,7 @@ from enum import Enum
 
 import orjson
 
-from repltap.status import RelayStatus
+from repltap.status.relay import RelayStatus
 
 
 def decode_status(body: bytes) -> RelayStatus:

@@ -1,90 +1,18 @@
-"""A `RelayStatus` as a person reads it: tables on a terminal, aligned text elsewhere.
-
-Both are made from the same `Section`s, so they can't tell different things.
-"""
+"""A `RelayStatus` as a person reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from rich import box
-from rich.console import Group, JustifyMethod, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from repltap.cli.human import NOTHING, human_age, human_size
+from repltap.cli.sections import Cell, Section, facts, row
+from repltap.cli.status_sinks import hand_sinks, sink_errors, sinks
 from repltap.position import NO_REPLID
-from repltap.status import (
-    CheckStatus,
-    LinkState,
-    RelayStatus,
-    ReplicaState,
-    ReplicaStatus,
-    SinkState,
-    SinkStatus,
-    UpstreamStatus,
-)
-
-NOTHING = "-"
+from repltap.status.link import LinkState, UpstreamStatus
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.store import CheckStatus
 
 _DISCONNECTS_SHOWN = 8
 """`--json` has all that are remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One value, and what it means for the operator: "good", "warn", "bad", or "" for neither."""
-
-    text: str
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table.
-
-    Attributes:
-        title: Its heading.
-        columns: Column headings; empty for a table of names and values.
-        rows: The cells.
-        right: Which columns hold numbers.
-        folded: Which may be folded when the terminal is narrow: half a number misleads.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    right: frozenset[int] = frozenset()
-    folded: frozenset[int] = frozenset((0,))
-
-
-def human_size(count: int | None) -> str:
-    """Write a size as people read it: `0 B`, `1.5 KiB`, `118 MiB`."""
-    if count is None:
-        return NOTHING
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        # 1023.95 and more would be rounded up to 1024.
-        if abs(value) < 1023.95 or unit == "TiB":
-            break
-        value /= 1024
-    if unit == "B" or value >= 99.95:
-        return f"{value:.0f} {unit}"
-    return f"{value:.1f} {unit}"
-
-
-def human_age(seconds: float | None) -> str:
-    """Write a duration in its two largest units: `0s`, `42s`, `3m 20s`, `2h 5m`, `3d 4h`."""
-    if seconds is None:
-        return NOTHING
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600}h"
 
 
 def sections(status: RelayStatus) -> list[Section]:
@@ -95,10 +23,10 @@ def sections(status: RelayStatus) -> list[Section]:
     if status.replicas:
         found.append(_replicas(status))
     if status.sinks:
-        found.append(_sinks(status))
-        found += _sink_errors(status)
+        found.append(sinks(status))
+        found += sink_errors(status)
     if status.hand_sinks:
-        found.append(_hand_sinks(status))
+        found.append(hand_sinks(status))
     if status.recent_disconnects:
         found.append(_disconnects(status))
     return found
@@ -114,7 +42,7 @@ def _relay(status: RelayStatus) -> Section:
         )
     if status.disk_full:
         disk = Cell(f"{disk.text}: too little, reading has stopped", "bad")
-    return _facts(
+    return facts(
         f"repltap {status.version}",
         ("listening", f"{status.listen_host}:{status.listen_port}"),
         ("up", human_age(status.now - status.started_at)),
@@ -152,7 +80,7 @@ def _upstream(status: RelayStatus) -> Section:
     if upstream.last_error:
         tone = "" if upstream.state is LinkState.CONNECTED else "bad"
         rows.append(("last error", Cell(upstream.last_error, tone)))
-    return _facts("Upstream", *rows)
+    return facts("Upstream", *rows)
 
 
 def _master(upstream: UpstreamStatus) -> list[tuple[str, str | Cell]]:
@@ -196,12 +124,12 @@ def _for(seconds: float) -> str:
 def _journal(status: RelayStatus) -> Section:
     journal = status.journal
     if journal is None:
-        return _facts("Journal", ("state", Cell("empty: no snapshot has been granted yet", "warn")))
+        return facts("Journal", ("state", Cell("empty: no snapshot has been granted yet", "warn")))
     waiting = journal.end_offset - journal.durable_offset
     rows: list[tuple[str, str | Cell]] = [("replid", journal.replid)]
     if journal.replid2 != NO_REPLID:
         rows.append(("before", f"{journal.replid2} up to {journal.second_offset - 1}"))
-    return _facts(
+    return facts(
         "Journal",
         *rows,
         (
@@ -233,7 +161,7 @@ def _snapshots(status: RelayStatus) -> Section:
         "Snapshots",
         ("offset", "size", "format", "age", "tail"),
         tuple(
-            _row(
+            row(
                 str(each.offset),
                 human_size(each.size_bytes),
                 each.format,
@@ -261,7 +189,7 @@ def _disconnects(status: RelayStatus) -> Section:
         f"Recent disconnects ({total} since the start)",
         ("replica", "ago", "acked", "why"),
         tuple(
-            _row(
+            row(
                 each.replica,
                 human_age(status.now - each.at),
                 NOTHING if each.acked_offset is None else str(each.acked_offset),
@@ -286,78 +214,6 @@ def _replica(replica: ReplicaStatus, now: float) -> tuple[Cell, ...]:
     )
 
 
-def _sinks(status: RelayStatus) -> Section:
-    return Section(
-        f"Sinks ({len(status.sinks)})",
-        ("sink", "type", "state", "committed", "lag", "in time", "records", "sent", "errors"),
-        tuple(_sink(each, status.now) for each in status.sinks),
-        frozenset((3, 4, 5, 6, 7, 8)),
-        folded=frozenset((0, 2)),
-    )
-
-
-def _sink(sink: SinkStatus, now: float) -> tuple[Cell, ...]:
-    return (
-        Cell(sink.name),
-        Cell(sink.type),
-        sink_state(sink, now),
-        Cell(NOTHING if sink.committed_offset is None else str(sink.committed_offset)),
-        Cell(human_size(sink.lag_bytes)),
-        Cell(human_age(sink.lag_seconds)),
-        Cell(str(sink.records)),
-        Cell(human_size(sink.sent_bytes)),
-        Cell(str(sum(sink.errors.values()))),
-    )
-
-
-def sink_state(sink: SinkStatus, now: float) -> Cell:
-    """Say how a sink is."""
-    text = sink.state.value
-    if sink.state is SinkState.STREAMING:
-        return Cell(text, "good")
-    if sink.state is SinkState.SNAPSHOT and sink.snapshot_records is not None:
-        text = f"snapshot, {sink.snapshot_records} records"
-    if sink.next_try_at is not None and sink.next_try_at > now:
-        text += f", next try in {sink.next_try_at - now:.1f}s"
-    bad = sink.state in (SinkState.RETRYING, SinkState.FAILED, SinkState.RESTARTING)
-    return Cell(text, "bad" if bad else "warn")
-
-
-def _sink_errors(status: RelayStatus) -> list[Section]:
-    """What went wrong last, and what sinks will never get; where there is either."""
-    rows = []
-    for sink in status.sinks:
-        if sink.last_error and sink.last_error_at is not None:
-            ago = f"{human_age(status.now - sink.last_error_at)} ago"
-            tone = "" if sink.state is SinkState.STREAMING else "bad"
-            rows.append((Cell(sink.name), Cell(ago), Cell(sink.last_error, tone)))
-        if sink.lost_bytes:
-            lost = f"{human_size(sink.lost_bytes)} let go for want of room: a gap"
-            rows.append((Cell(sink.name), Cell(NOTHING), Cell(lost, "bad")))
-    if not rows:
-        return []
-    columns = ("sink", "when", "what")
-    return [Section("Sinks: what went wrong last", columns, tuple(rows), folded=frozenset((0, 2)))]
-
-
-def _hand_sinks(status: RelayStatus) -> Section:
-    return Section(
-        "Other sinks with a checkpoint",
-        ("sink", "history", "offset", "saved", "kept for it"),
-        tuple(
-            _row(
-                each.name,
-                str(each.history_number),
-                str(each.offset),
-                f"{human_age(status.now - each.saved_at)} ago",
-                human_size(each.pinned_bytes),
-            )
-            for each in status.hand_sinks
-        ),
-        frozenset((1, 2, 3, 4)),
-    )
-
-
 def replica_state(replica: ReplicaStatus) -> Cell:
     """Say how a replica is."""
     if replica.state is ReplicaState.ONLINE:
@@ -369,74 +225,3 @@ def replica_state(replica: ReplicaStatus) -> Cell:
         return Cell("snapshot", "warn")
     place = f", place {replica.queue_position}" if replica.queue_position is not None else ""
     return Cell(f"waiting{place}", "warn")
-
-
-def _facts(title: str, *rows: tuple[str, str | Cell]) -> Section:
-    return Section(
-        title,
-        (),
-        tuple(
-            (Cell(name), value if isinstance(value, Cell) else Cell(value)) for name, value in rows
-        ),
-    )
-
-
-def _row(*texts: str) -> tuple[Cell, ...]:
-    return tuple(map(Cell, texts))
-
-
-STYLES = {"good": "green", "warn": "yellow", "bad": "bold red", "": ""}
-
-
-def as_tables(found: Sequence[Section]) -> RenderableType:
-    """Make rich tables for a terminal; long values are folded, never cut off."""
-    parts: list[RenderableType] = []
-    for section in found:
-        gap = "\n" if parts else ""
-        parts += [Text(f"{gap}{section.title}", style="bold"), _table(section)]
-    return Group(*parts)
-
-
-def _table(section: Section) -> Table:
-    table = Table(
-        box=box.ROUNDED if section.columns else None,
-        show_header=bool(section.columns),
-        header_style="dim",
-        border_style="dim",
-        padding=(0, 1),
-    )
-    if not section.columns:
-        table.add_column(style="dim", no_wrap=True, min_width=12)
-        table.add_column(overflow="fold")
-    for index, name in enumerate(section.columns):
-        justify: JustifyMethod = "right" if index in section.right else "left"
-        whole = index not in section.folded
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=whole)
-    for row in section.rows:
-        # `Text`, because what a peer said may look like rich's markup.
-        table.add_row(*(Text(printable(cell.text), style=STYLES[cell.tone]) for cell in row))
-    return table
-
-
-def as_text(found: Sequence[Section]) -> str:
-    """Make plain text with aligned columns, for pipes and files."""
-    lines: list[str] = []
-    for section in found:
-        lines += ["", section.title] if lines else [section.title]
-        header = [tuple(map(Cell, section.columns))] if section.columns else []
-        table = [[printable(cell.text) for cell in row] for row in (*header, *section.rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines += ["  " + _aligned(row, widths, section.right) for row in table]
-    return "\n".join(lines)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> str:
-    return "  ".join(
-        text.rjust(width) if index in right else text.ljust(width)
-        for index, (text, width) in enumerate(zip(row, widths, strict=True))
-    ).rstrip()
-
-
-def printable(text: str) -> str:
-    """Keep control characters that a peer sent from steering the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)

@@ -23,7 +23,7 @@ from repltap.cli.status import fetch, status_url
 from repltap.cli.status_document import decode_status
 from repltap.cli.top_view import Order, rows, screen
 from repltap.errors import StatusUnavailableError
-from repltap.status import RelayStatus
+from repltap.status.relay import RelayStatus
 
 _SLICE_SECONDS = 0.1
 """How late a key, a new size of the terminal, or a status may be shown."""

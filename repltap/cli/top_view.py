@@ -11,18 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repltap.cli.status_view import (
-    NOTHING,
-    STYLES,
-    Cell,
-    human_age,
-    human_size,
-    link_state,
-    printable,
-    replica_state,
-    sink_state,
-)
-from repltap.status import RelayStatus, ReplicaState, ReplicaStatus, SinkStatus
+from repltap.cli.human import NOTHING, human_age, human_size, printable
+from repltap.cli.sections import STYLES, Cell
+from repltap.cli.status_sinks import sink_state
+from repltap.cli.status_view import link_state, replica_state
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.sinks import SinkStatus
 
 _LINES_AROUND = 6
 """What is not rows of peers: two lines above, an empty one, the headings, the master, the keys."""

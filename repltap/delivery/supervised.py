@@ -18,7 +18,7 @@ from repltap.delivery.worker_process import WorkerProcess
 from repltap.position import Offset
 from repltap.reasons import os_reason
 from repltap.sink import Sample, SinkErrorKind
-from repltap.status import SinkState, SinkStatus
+from repltap.status.sinks import SinkState, SinkStatus
 from repltap.tasks import wait_at_most
 
 _BACKOFF_MIN_SECONDS = 0.5

@@ -22,7 +22,7 @@ from repltap.holds import Hold, SinkHolds
 from repltap.lag import Lag
 from repltap.position import Offset
 from repltap.sink import Sample
-from repltap.status import HandSinkStatus, SinkStatus
+from repltap.status.sinks import HandSinkStatus, SinkStatus
 from repltap.tasks import OwnedTasks, wait_at_most
 
 log = logging.getLogger("repltap.sink")

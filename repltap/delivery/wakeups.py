@@ -35,7 +35,7 @@ class Wakeups:
     def waits(self, sink: SupervisedSink) -> None:
         """A worker has read all it could."""
         if sink.told == self._end():
-            self._feed.wait(self)  # nothing has come in since
+            self._feed.readers.wait(self)  # nothing has come in since
         else:
             self.wake()
 
@@ -67,7 +67,7 @@ class Wakeups:
                 sink.wake()
         if any(sink.waiting for sink in self._sinks()):
             if self._seen == self._end():
-                self._feed.wait(self)
+                self._feed.readers.wait(self)
             else:
                 self.wake()  # more has come in, and the index may not cover it yet
 

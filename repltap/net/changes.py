@@ -11,14 +11,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from repltap.endings import DisconnectReason
-from repltap.status import (
-    DisconnectStatus,
-    LinkState,
-    RelayStatus,
-    ReplicaState,
-    SinkState,
-    SinkStatus,
-)
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import DisconnectStatus, ReplicaState
+from repltap.status.sinks import SinkState, SinkStatus
 
 
 class EventKind(Enum):

@@ -12,7 +12,7 @@ from repltap.errors import (
     StoreError,
 )
 from repltap.position import Offset
-from repltap.status import DisconnectStatus
+from repltap.status.replicas import DisconnectStatus
 
 _REMEMBERED = 32
 """As many as fit on a screen; a relay whose replicas come and go fills it in minutes."""

@@ -24,7 +24,8 @@ from repltap.net.session import Session
 from repltap.net.transfers import Throttle, TransferSlots
 from repltap.position import Offset
 from repltap.reasons import os_reason
-from repltap.status import RelayStatus, ReplicaStatus
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaStatus
 from repltap.store.history import HistoryStore
 
 log = logging.getLogger("repltap.downstream")

@@ -18,7 +18,7 @@ import orjson
 from aiohttp import web
 
 from repltap.net.changes import Event, changes, started
-from repltap.status import RelayStatus
+from repltap.status.relay import RelayStatus
 from repltap.tasks import OwnedTasks, wait_at_most
 
 log = logging.getLogger("repltap.http")

@@ -20,7 +20,7 @@ from repltap.net.connect import settings_of
 from repltap.protocol.master_offset import MasterOffsetQuery, Unanswered
 from repltap.reasons import os_reason
 from repltap.sightings import Sightings
-from repltap.status import LinkState, UpstreamStatus
+from repltap.status.link import LinkState, UpstreamStatus
 
 _ANSWER_SECONDS = 5.0
 """A master that takes longer for one INFO is busy with something that blocks it."""

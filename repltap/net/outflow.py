@@ -16,7 +16,7 @@ from repltap.net.connection import Connection
 from repltap.net.sources import JournalSource, SnapshotSource
 from repltap.net.transfers import Throttle
 from repltap.position import Offset
-from repltap.retention import Reader
+from repltap.readers import Reader
 from repltap.store.history import HistoryStore
 from repltap.store.segment import Segment
 from repltap.store.snapshots import Snapshot
@@ -142,7 +142,7 @@ class Outflow:
     def close(self) -> None:
         """Let go of the files and of the journal."""
         if self.history is not None:
-            self._feed.detach(self._reader, self.history)
+            self._feed.readers.detach(self._reader, self.history)
         self._end_snapshot()
         if self._journal is not None:
             sent = self._journal.offset
@@ -154,10 +154,10 @@ class Outflow:
     def _attach(self, history: HistoryStore, pin: Offset) -> None:
         self.history = history
         self._begun_at = pin
-        self._feed.attach(self._reader, history)
+        self._feed.readers.attach(self._reader, history)
 
     def _idle(self) -> None:
-        self._feed.wait(self._reader)
+        self._feed.readers.wait(self._reader)
 
     def _verify(self, segment: Segment) -> None:
         assert self.history is not None

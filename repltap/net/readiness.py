@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from repltap.status import LinkState, RelayStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
 from repltap.values import Readiness
 
 

@@ -23,8 +23,7 @@ from repltap.net.setbacks import Setbacks
 from repltap.net.staleness import Staleness
 from repltap.net.upstream import UpstreamLink
 from repltap.rdb.compatibility import Wanted
-from repltap.refresh_failure import RefreshFailureStatus
-from repltap.status import RefreshReason, RefreshStatus
+from repltap.status.refresh import RefreshFailureStatus, RefreshReason, RefreshStatus
 from repltap.store.snapshots import Snapshot
 from repltap.tasks import wait_at_most
 

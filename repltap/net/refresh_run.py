@@ -145,7 +145,7 @@ class RefreshRun:
             self.intake = Intake(
                 history, history.snapshots.begin(event.offset), origin=self._link.peer
             )
-            self._feed.pin(self, event.offset)
+            self._feed.readers.pin(self, event.offset)
         elif isinstance(event, SnapshotStarted):
             assert self.intake is not None
             self.intake.begin(event.size_bytes)
@@ -207,7 +207,7 @@ class RefreshRun:
 
     async def _end(self) -> None:
         """Let go of everything; nothing is left of what was not published."""
-        self._feed.unpin(self)
+        self._feed.readers.unpin(self)
         intake = self.intake
         if intake is None:
             return

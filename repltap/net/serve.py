@@ -26,7 +26,7 @@ from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
 from repltap.rdb.compatibility import Wanted
-from repltap.status import RefreshReason
+from repltap.status.refresh import RefreshReason
 from repltap.store.snapshots import Snapshot
 
 _AHEAD_GRACE_SECONDS = 3.0

@@ -35,7 +35,7 @@ from repltap.protocol.events import (
     PeerFailed,
     SyncRequested,
 )
-from repltap.status import ReplicaState, ReplicaStatus
+from repltap.status.replicas import ReplicaState, ReplicaStatus
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from repltap.config import SnapshotConfig
 from repltap.position import Offset
-from repltap.status import RefreshReason
+from repltap.status.refresh import RefreshReason
 from repltap.store.snapshots import Snapshot
 
 _JITTER = 0.03

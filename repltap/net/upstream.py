@@ -38,7 +38,7 @@ from repltap.protocol.events import (
     UpstreamEvent,
 )
 from repltap.protocol.upstream import UpstreamProtocol
-from repltap.status import LinkState, SyncProgress, UpstreamStatus
+from repltap.status.link import LinkState, SyncProgress, UpstreamStatus
 from repltap.store.history import HistoryStore
 from repltap.tasks import wait_at_most
 from repltap.values import AckKind

@@ -24,7 +24,8 @@ from repltap.net.events import EventFeed
 from repltap.net.page import load_page
 from repltap.net.readiness import unready
 from repltap.reasons import os_reason
-from repltap.status import LinkState, RelayStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
 from repltap.values import DEFAULT_READINESS, Readiness
 
 _SHUTDOWN_SECONDS = 1.0

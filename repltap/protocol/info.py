@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from repltap.protocol import reply
-from repltap.status import LinkState, RelayStatus, ReplicaState, ReplicaStatus, SinkStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.sinks import SinkStatus
 
 REDIS_VERSION = "7.2.4"
 """The Redis whose commands we speak like; Valkey says the same for the same reason: clients pick

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from repltap.cli.output import is_unread, moment, progress, show, show_json
-from repltap.cli.status_view import Cell, Section
+from repltap.cli.sections import Cell, Section
 
 
 def test_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,10 @@ import pytest
 from repltap.cli.status_document import decode_status
 from repltap.net.web import Document, status_document
 from repltap.position import Offset
-from repltap.status import Counters, DisconnectStatus, RelayStatus, SyncProgress
+from repltap.status.counters import Counters
+from repltap.status.link import SyncProgress
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import DisconnectStatus
 from tests.net.admin.fakes import NOW, relay_status, upstream
 
 SYNC = SyncProgress(

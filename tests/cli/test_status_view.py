@@ -1,74 +1,21 @@
 """What a person gets to see, on a terminal and in a file."""
 
-import io
-
 import pytest
-from rich.console import Console
 
-from repltap.cli.status_view import as_tables, as_text, human_age, human_size, sections
+from repltap.cli.sections import as_text
+from repltap.cli.status_view import sections
 from repltap.position import NO_REPLID, Offset
-from repltap.refresh_failure import RefreshFailureStatus
-from repltap.status import (
-    CheckStatus,
-    Counters,
-    DisconnectStatus,
-    HandSinkStatus,
-    LinkState,
-    RefreshReason,
-    RefreshStatus,
-    RelayStatus,
-    ReplicaState,
-    SinkState,
-    SinkStatus,
-    SyncProgress,
-)
+from repltap.status.counters import Counters
+from repltap.status.link import LinkState, SyncProgress
+from repltap.status.refresh import RefreshFailureStatus, RefreshReason, RefreshStatus
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import DisconnectStatus, ReplicaState
+from repltap.status.store import CheckStatus
 from tests.net.admin.fakes import NOW, journal, relay_status, replica, upstream
 
 
 def text(status: RelayStatus) -> str:
     return as_text(sections(status))
-
-
-def screen(status: RelayStatus, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(as_tables(sections(status)))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue().splitlines()
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [
-        (None, "-"),
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (100 << 10, "100 KiB"),
-        ((1 << 20) - 1, "1.0 MiB"),
-        (123_456_789, "118 MiB"),
-        (5 << 30, "5.0 GiB"),
-        (3 << 50, "3072 TiB"),
-    ],
-)
-def test_sizes(count: int | None, shown: str) -> None:
-    assert human_size(count) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (None, "-"),
-        (-3, "0s"),
-        (0.9, "0s"),
-        (59.9, "59s"),
-        (200, "3m 20s"),
-        (7500, "2h 5m"),
-        (90_000, "1d 1h"),
-    ],
-)
-def test_ages(seconds: float | None, shown: str) -> None:
-    assert human_age(seconds) == shown
 
 
 def test_plain_text_is_aligned() -> None:
@@ -181,25 +128,6 @@ def test_a_history_without_a_predecessor() -> None:
     assert "before" not in shown
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_tables_fit_and_numbers_stay_whole(width: int) -> None:
-    far = Offset(2**53 + 12345)
-    long = replica(ip="replica-3.a-long-hostname.example.internal", acked_offset=far)
-    lines = screen(relay_status(replicas=(replica(), long)), width)
-    assert max(map(len, lines)) <= width
-    shown = "\n".join(lines)
-    for whole in (str(far), "50 B", "118 MiB", "REDIS0010", "416457422e4a6438949045ca729ca19c"):
-        assert whole in shown
-
-
-def test_what_a_peer_said_does_not_steer_the_terminal() -> None:
-    status = relay_status(replicas=(replica(version="\x1b[2J[red]x"),))
-    shown = "\n".join(screen(status, 120))
-    assert "?[2J[red]x" in shown
-    assert "\x1b[2J" not in shown
-    assert "\x1b" not in text(status)
-
-
 def test_a_refresh() -> None:
     refresh = RefreshStatus(
         reason=RefreshReason.TAIL, started_at=NOW, waiters=2, receivers=1, received_bytes=1 << 20
@@ -227,61 +155,6 @@ def test_the_background_check_while_it_says_something(
         if "checked" in line
     ]
     assert found == ([f"  checked  {shown}"] if shown else [])
-
-
-def test_sinks() -> None:
-    sinks = (
-        SinkStatus(
-            name="audit",
-            type="file",
-            state=SinkState.STREAMING,
-            committed_offset=5000,
-            lag_bytes=50,
-            lag_seconds=1.5,
-            records=1234,
-            sent_bytes=2048,
-        ),
-        SinkStatus(
-            name="mirror",
-            type="redis",
-            state=SinkState.RETRYING,
-            errors={"away": 3, "crash": 1},
-            last_error="no route to host",
-            last_error_at=NOW - 10,
-            next_try_at=NOW + 2.5,
-            lost_bytes=1 << 20,
-        ),
-        SinkStatus(name="new", type="file", state=SinkState.SNAPSHOT, snapshot_records=77),
-    )
-    hand = HandSinkStatus(
-        name="old", history_number=1, offset=60, saved_at=NOW - 86400, pinned_bytes=4990
-    )
-    shown = text(relay_status(sinks=sinks, hand_sinks=(hand,)))
-    lines = [" ".join(line.split()) for line in shown.partition("\nSinks (3)\n")[2].splitlines()]
-    assert lines == [
-        "sink type state committed lag in time records sent errors",
-        "audit file streaming 5000 50 B 1s 1234 2.0 KiB 0",
-        "mirror redis retrying, next try in 2.5s - - - 0 0 B 4",
-        "new file snapshot, 77 records - - - 0 0 B 0",
-        "",
-        "Sinks: what went wrong last",
-        "sink when what",
-        "mirror 10s ago no route to host",
-        "mirror - 1.0 MiB let go for want of room: a gap",
-        "",
-        "Other sinks with a checkpoint",
-        "sink history offset saved kept for it",
-        "old 1 60 1d 0h ago 4.9 KiB",
-    ]
-
-
-def test_what_a_sink_met_once_is_shown_calmly() -> None:
-    sink = SinkStatus(
-        name="a", type="file", state=SinkState.STREAMING, last_error="was away", last_error_at=NOW
-    )
-    found = sections(relay_status(sinks=(sink,)))
-    (errors,) = [section for section in found if section.title.startswith("Sinks: ")]
-    assert [cell.tone for cell in errors.rows[0]] == ["", "", ""]
 
 
 def test_what_is_left_within_a_quota_is_not_called_disk() -> None:

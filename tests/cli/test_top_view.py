@@ -7,7 +7,10 @@ from rich.console import Console
 
 from repltap.cli.top_view import Order, rows, screen
 from repltap.position import Offset, ReplId
-from repltap.status import LinkState, RelayStatus, ReplicaState, SinkState, SinkStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState
+from repltap.status.sinks import SinkState, SinkStatus
 from tests.net.admin.fakes import NOW, journal, relay_status, replica, upstream
 
 

@@ -9,7 +9,7 @@ import pytest
 from repltap.delivery import supervised, worker_process
 from repltap.delivery.supervised import SupervisedSink
 from repltap.position import Offset
-from repltap.status import SinkState
+from repltap.status.sinks import SinkState
 from tests.delivery.actor import MODULE
 from tests.delivery.test_worker_process import start_of
 from tests.stored import until

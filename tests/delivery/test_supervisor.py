@@ -15,7 +15,7 @@ from repltap.delivery.supervisor import SinkSupervisor
 from repltap.feed import Feed
 from repltap.holds import Hold
 from repltap.position import Offset
-from repltap.status import SinkState
+from repltap.status.sinks import SinkState
 from repltap.store.checkpoints import Checkpoints
 from tests.delivery.actor import MODULE
 from tests.delivery.test_handmade import save

@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from repltap.net.changes import Event
-from repltap.status import RelayStatus
+from repltap.status.relay import RelayStatus
 from tests.net.schema import closed, schema_of
 from tests.servers.lab import Lab
 from tests.servers.load import Load

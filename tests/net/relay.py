@@ -17,7 +17,8 @@ from repltap.net.serve import SyncService
 from repltap.net.upstream import UpstreamLink
 from repltap.position import Offset
 from repltap.rdb.compatibility import Wanted
-from repltap.status import RefreshReason, RelayStatus
+from repltap.status.refresh import RefreshReason
+from repltap.status.relay import RelayStatus
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
 from tests.net.admin.fakes import relay_status

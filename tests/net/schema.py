@@ -17,7 +17,10 @@ from enum import Enum
 from pathlib import Path
 
 from repltap.net.changes import Event
-from repltap.status import JournalStatus, RelayStatus, ReplicaStatus, UpstreamStatus
+from repltap.status.link import UpstreamStatus
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaStatus
+from repltap.status.store import JournalStatus
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = {"status.schema.json": RelayStatus, "event.schema.json": Event}

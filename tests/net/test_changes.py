@@ -9,17 +9,12 @@ import pytest
 
 from repltap.net.changes import EventKind, EventLevel, changes, started
 from repltap.position import ReplId
-from repltap.status import (
-    CheckStatus,
-    Counters,
-    DisconnectStatus,
-    LinkState,
-    RefreshReason,
-    RefreshStatus,
-    ReplicaState,
-    SinkState,
-    SinkStatus,
-)
+from repltap.status.counters import Counters
+from repltap.status.link import LinkState
+from repltap.status.refresh import RefreshReason, RefreshStatus
+from repltap.status.replicas import DisconnectStatus, ReplicaState
+from repltap.status.sinks import SinkState, SinkStatus
+from repltap.status.store import CheckStatus
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
 
 OTHER = ReplId("c" * 40)

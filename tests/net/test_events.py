@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from repltap.net.changes import Event, EventKind, EventLevel
 from repltap.net.events import MAX_CLIENTS, REMEMBERED, EventFeed
 from repltap.net.web import create_app, start_web
-from repltap.status import RelayStatus
+from repltap.status.relay import RelayStatus
 from tests.net.admin.fakes import relay_status
 
 

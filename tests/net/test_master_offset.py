@@ -14,7 +14,7 @@ from repltap.config import UpstreamConfig
 from repltap.net import master_offset
 from repltap.net.master_offset import MasterPoll
 from repltap.position import Offset, ReplId
-from repltap.status import LinkState, UpstreamStatus
+from repltap.status.link import LinkState, UpstreamStatus
 from tests.net.admin.fakes import upstream
 from tests.net.peers import FakeMaster
 from tests.net.relay import open_feed, parts, upstream_config

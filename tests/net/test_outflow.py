@@ -107,7 +107,7 @@ async def test_the_stream(path: Path) -> None:
         assert await it.got(len(SET)) == SET
         it.outflow.close()
         assert it.outflow.sent_bytes == 3 * len(SET)
-        assert feed._readers == {}
+        assert feed.readers._attached == {}
 
 
 async def test_a_snapshot_then_the_stream(path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_a_snapshot_then_the_stream(path: Path) -> None:
 async def test_the_journal_is_held_for_a_stream_that_begins_later(path: Path) -> None:
     async with peer(path) as (it, feed, history):
         it.outflow.prepare_later(history, START)
-        assert feed._readers == {history.number: {it}}
+        assert feed.readers._attached == {history.number: {it}}
         assert (it.pin, it.outflow.sent_offset) == (START, None)
         it.outflow.begin_stream()
         it.outflow.begin_stream()  # once is enough
@@ -154,6 +154,6 @@ async def test_what_the_journal_does_not_hold_changes_nothing(path: Path) -> Non
         before = open_fds()
         with pytest.raises(NotRetainedError):
             it.outflow.prepare_stream(history, Offset(START - 1))
-        assert feed._readers == {}
+        assert feed.readers._attached == {}
         assert it.outflow.history is None
         assert open_fds() == before

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from repltap.net.readiness import unready
-from repltap.status import LinkState, RelayStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
 from repltap.values import Readiness, readiness
 from tests.net.admin.fakes import NOW, journal, relay_status, upstream
 

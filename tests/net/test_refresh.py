@@ -18,7 +18,7 @@ from repltap.net import refresh as refresh_module
 from repltap.net import refresh_run, setbacks
 from repltap.net.refresh import SnapshotRefresher
 from repltap.rdb.compatibility import Wanted
-from repltap.status import RefreshReason
+from repltap.status.refresh import RefreshReason
 from tests.net.peers import FakeMaster, FakeReplica, MasterLink
 from tests.net.relay import WholeRelay, relay
 from tests.protocol.ways import MARK, rdb

@@ -88,7 +88,7 @@ async def test_what_is_asked(tmp_path: Path) -> None:
         snapshot = await it.task
         assert (snapshot.offset, snapshot.size_bytes) == (END, len(NEW))
         assert it.it.history.snapshots.all == (snapshot,)
-        assert it.it.feed._pins == {}
+        assert it.it.feed.readers._pins == {}
 
 
 async def test_a_server_that_does_not_know_rdb_only(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ async def test_cancelling_leaves_nothing_behind(tmp_path: Path) -> None:
         await asyncio.wait([it.task])
         assert it.task.cancelled()
         assert len(follower.dropped) == 1
-        assert it.it.feed._pins == {}
+        assert it.it.feed.readers._pins == {}
         del intake
         it.fetch.intake = None
         left = {line for line in open_fds() - before if "snapshots" in line}

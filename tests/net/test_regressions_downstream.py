@@ -14,7 +14,7 @@ import pytest
 
 from repltap.net import downstream as downstream_module
 from repltap.position import Offset
-from repltap.status import ReplicaState
+from repltap.status.replicas import ReplicaState
 from tests.net.relay import port
 from tests.protocol.ways import rdb
 from tests.stored import OTHER, REPLID, SET, START, hold, open_store, until

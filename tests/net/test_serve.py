@@ -14,7 +14,7 @@ from repltap.net import serve as serve_module
 from repltap.net import setbacks as setbacks_module
 from repltap.position import Offset, ReplId
 from repltap.rdb.compatibility import Wanted
-from repltap.status import RefreshReason
+from repltap.status.refresh import RefreshReason
 from repltap.store.history import HistoryStore
 from repltap.store.store import Store
 from tests.net.peers import ack

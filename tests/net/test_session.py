@@ -16,7 +16,7 @@ from repltap.net import downstream as downstream_module
 from repltap.net.admin.context import ClientKind
 from repltap.net.connection import OUTPUT_HIGH_BYTES
 from repltap.position import Offset
-from repltap.status import ReplicaState
+from repltap.status.replicas import ReplicaState
 from tests.net.peers import FakeReplica, ack
 from tests.net.relay import Port, port
 from tests.protocol.ways import rdb
@@ -100,7 +100,7 @@ async def test_a_rdb_only_client_gets_the_rdb_and_the_end(path: Path) -> None:
             assert (await replica.snapshot())[2] == rdb()
             assert await replica.rest() == b""
         assert it.sessions == []
-        assert it.feed._readers == {}
+        assert it.feed.readers._attached == {}
         assert it.downstream.departures.counts == {"snapshot_only": 1}
 
 
@@ -310,8 +310,8 @@ async def test_an_end_at_every_stage_leaves_nothing_behind(
             it.feed.append(SET)  # nothing is heard of a peer that is gone until it is sent to
         await until("the end", lambda: not it.sessions)
         assert session.connection.closed
-        assert it.feed._readers == {}
-        assert session not in it.feed._idle
+        assert it.feed.readers._attached == {}
+        assert session not in it.feed.readers._idle
         assert [s for s in it.history.journal.segments if s._holders] == []
         assert (session.outflow.snapshot_sent, session.wait) == (None, None)
         if stage == "before the ACK":

@@ -9,7 +9,7 @@ import pytest
 from repltap.config import SnapshotConfig
 from repltap.net.staleness import Staleness
 from repltap.position import Offset
-from repltap.status import RefreshReason
+from repltap.status.refresh import RefreshReason
 from repltap.store.snapshots import Snapshot
 
 CREATED = 1_000_000.0

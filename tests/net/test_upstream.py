@@ -19,7 +19,7 @@ from repltap.errors import (
 )
 from repltap.feed import Feed
 from repltap.net import upstream as upstream_module
-from repltap.status import LinkState
+from repltap.status.link import LinkState
 from tests.net.peers import FakeMaster, MasterLink
 from tests.net.relay import Link, link
 from tests.protocol.ways import MARK, rdb

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from repltap.errors import ListenError
 from repltap.net.web import create_app, start_web, status_document
-from repltap.status import LinkState, RelayStatus
+from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
 from repltap.values import Readiness
 from tests.net import schema
 from tests.net.admin.fakes import REPLID, relay_status, upstream

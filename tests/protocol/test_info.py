@@ -4,15 +4,11 @@ import pytest
 
 from repltap.position import Offset
 from repltap.protocol.info import human_bytes, render_info, role_reply
-from repltap.status import (
-    Counters,
-    LinkState,
-    RefreshReason,
-    RefreshStatus,
-    RelayStatus,
-    ReplicaState,
-    SyncProgress,
-)
+from repltap.status.counters import Counters
+from repltap.status.link import LinkState, SyncProgress
+from repltap.status.refresh import RefreshReason, RefreshStatus
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState
 from tests.net.admin.fakes import NOW, REPLID, REPLID2, relay_status, replica, upstream
 
 # `INFO everything` of redis-server 7.0.15 running as a replica, the fields a relay shows too,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from repltap.status import RelayStatus
+from repltap.status.relay import RelayStatus
 
 DEFAULT_USER = "default"
 """The only user there is; Redis's name for it."""

@@ -10,16 +10,11 @@ from repltap.errors import UpstreamError
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.position import Offset, ReplId
-from repltap.status import (
-    Counters,
-    JournalStatus,
-    LinkState,
-    RelayStatus,
-    ReplicaState,
-    ReplicaStatus,
-    SnapshotStatus,
-    UpstreamStatus,
-)
+from repltap.status.counters import Counters
+from repltap.status.link import LinkState, UpstreamStatus
+from repltap.status.relay import RelayStatus
+from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.store import JournalStatus, SnapshotStatus
 
 NOW = 1_800_000_000.25
 REPLID = ReplId("416457422e4a6438949045ca729ca19c0ab99b5a")
