@@ -27,6 +27,7 @@ from repltap.delivery.supervisor import SinkSupervisor
 from repltap.errors import ConfigError, ListenError
 from repltap.feed import Feed
 from repltap.files import reserve_files
+from repltap.gather import counters, journal_status
 from repltap.metrics import RelayCollector
 from repltap.net.downstream import Downstream
 from repltap.net.master_offset import MasterPoll
@@ -37,9 +38,9 @@ from repltap.net.upstream import UpstreamLink
 from repltap.net.web import WebServer, create_app, start_web
 from repltap.notify import ServiceNotifier
 from repltap.position import Offset
-from repltap.status.counters import Counters
+from repltap.reload import Reloads
+from repltap.rereading import Sources, add_secrets
 from repltap.status.relay import RelayStatus
-from repltap.status.store import JournalStatus, SnapshotStatus
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
 from repltap.version import VERSION
@@ -52,11 +53,12 @@ _SMALLEST_SEGMENT_BYTES = 1 << 20
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def run(config: Config) -> int:
+def run(config: Config, sources: Sources | None = None) -> int:
     """Run a relay until it is told to stop.
 
     Args:
         config: Everything it needs to know.
+        sources: Where its secrets are read again when SIGHUP asks for it; None for nowhere.
 
     Returns:
         The exit code, 0 after an ordered shutdown.
@@ -72,7 +74,7 @@ def run(config: Config) -> int:
     try:
         store = Store.open(config.store.data_dir, _store_options(config.store))
         try:
-            return asyncio.run(Relay(config, store, notifier).run())
+            return asyncio.run(Relay(config, store, notifier, sources).run())
         finally:
             store.close()
     finally:
@@ -107,14 +109,21 @@ class Relay:
         config: Everything it needs to know.
         store: Open; closed by the caller.
         notifier: To the service manager, where there is one; closed by the caller.
+        sources: Where secrets are read again.
     """
 
     def __init__(
-        self, config: Config, store: Store, notifier: ServiceNotifier | None = None
+        self,
+        config: Config,
+        store: Store,
+        notifier: ServiceNotifier | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._config = config
         self._store = store
         self._notifier = notifier or ServiceNotifier()
+        self._sources = sources
+        self._reloads = Reloads(self._notifier.reloading, self._notifier.reloaded)
         self._run_id = secrets.token_hex(20)
         self._started_at = time.time()
         self._stop = asyncio.Event()
@@ -150,6 +159,8 @@ class Relay:
             listening_port=port,
             acknowledged=self._downstream.acknowledged,
         )
+        if self._sources is not None:
+            add_secrets(self._reloads, self._sources, self._link)
         self._poll = MasterPoll(self._feed, self._link)
         self._refresher = SnapshotRefresher(
             self._feed, self._link, self._config.snapshot, listening_port=port
@@ -172,9 +183,11 @@ class Relay:
             self._part("sinks", self._sinks.run()),
             self._part("poll", self._poll.run()),
         ]
+        reloading = self._part("reload", self._reloads.run())
         # Not among them: signs of life go on until the shutdown is done.
         notifying = self._part("notify", self._notifier.run(self.status))
         await self._stop.wait()
+        await _end(reloading)
         self._notifier.stopping()
         await self._shut_down(parts, web)
         await _end(notifying)
@@ -187,7 +200,7 @@ class Relay:
         now = time.time()
         resident = _resident_bytes()
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        journal = self._journal_status()
+        journal = journal_status(self._feed, self._config.store.retain_bytes)
         end = journal.end_offset if journal else Offset(0)
         replicas = self._downstream.replicas(now, end)
         return RelayStatus(
@@ -216,7 +229,9 @@ class Relay:
             refresh=self._refresher.status(),
             refresh_failure=self._refresher.failure,
             replicas=tuple(replicas),
-            counters=self._counters(),
+            counters=counters(
+                self._feed, self._link, self._downstream, self._service, self._refresher
+            ),
             recent_disconnects=self._downstream.departures.recent,
             sinks=self._sinks.status(),
             hand_sinks=self._sinks.by_hand(),
@@ -258,8 +273,8 @@ class Relay:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        # As redis-server: it goes on when the terminal that started it is closed.
-        loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP received: going on")
+        # As redis-server it goes on when the terminal that started it is closed.
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -267,6 +282,10 @@ class Relay:
             return
         log.info("%s received: shutting down", signal.Signals(number).name)
         self._stop.set()
+
+    def _hung_up(self) -> None:
+        log.info("SIGHUP received: reading secrets again, and going on")
+        self._reloads.ask()
 
     def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -345,63 +364,6 @@ class Relay:
             log.info("stopped; everything up to offset %d is stored", history.journal.end)
         else:
             log.warning("stopped; the last full sync could not be stored: the next start needs one")
-
-    def _journal_status(self) -> JournalStatus | None:
-        history = self._feed.history
-        if history is None:
-            return None
-        journal = history.journal
-        return JournalStatus(
-            replid=history.history.replid,
-            replid2=history.history.replid2,
-            second_offset=history.history.second_offset,
-            first_offset=journal.start,
-            end_offset=journal.end,
-            durable_offset=journal.durable_end,
-            retain_bytes=self._config.store.retain_bytes,
-            disk_bytes=journal.disk_bytes,
-            snapshots=tuple(
-                SnapshotStatus(
-                    offset=snapshot.offset,
-                    size_bytes=snapshot.size_bytes,
-                    format=snapshot.format.upper(),
-                    created_at=snapshot.created_at,
-                    tail_bytes=journal.end - snapshot.offset,
-                    duration_seconds=snapshot.duration_seconds,
-                )
-                for snapshot in history.snapshots.all
-            ),
-            check=self._feed.scrub.status(),
-        )
-
-    def _counters(self) -> Counters:
-        received, sent, replicated = self._downstream.traffic()
-        link = self._link.counters
-        return Counters(
-            connections_received=self._downstream.connections,
-            connections_rejected=self._downstream.rejected,
-            commands_processed=self._downstream.commands,
-            sync_full=self._service.full,
-            sync_partial_ok=self._service.partial,
-            sync_partial_err=self._service.denied,
-            upstream_sync_full=link.full_resyncs,
-            upstream_sync_partial_ok=link.partial_resyncs,
-            upstream_partial_denied=link.partial_denied,
-            stored_damaged=self._feed.scrub.damaged,
-            snapshot_refreshes=self._refresher.counts.total(),
-            sync_partial_err_by_reason=dict(self._service.denials),
-            snapshot_refreshes_by_reason=dict(self._refresher.counts),
-            snapshot_refresh_failures=self._refresher.failures,
-            net_input_bytes=received,
-            net_output_bytes=sent,
-            net_repl_input_bytes=link.received_bytes,
-            net_repl_output_bytes=replicated,
-            upstream_snapshot_bytes=link.snapshot_bytes,
-            journal_fsyncs=self._feed.syncing.count,
-            journal_fsync_seconds=self._feed.syncing.seconds,
-            replica_disconnects=self._downstream.departures.counts,
-            upstream_disconnects={reason.value: count for reason, count in link.ends.items()},
-        )
 
 
 async def _end(task: asyncio.Task[None]) -> None:

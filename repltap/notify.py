@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, MutableMapping
 
 from repltap.reasons import os_reason
@@ -102,6 +103,19 @@ class ServiceNotifier:
         """Say that the shutdown has begun; signs of life go on until `close`."""
         self._stage = _STOPPING
         self._say("shutting down")
+
+    def reloading(self) -> None:
+        """Say that what can change is being read again.
+
+        A unit of `Type=notify-reload` wants the time with it (man 5 systemd.service).
+        """
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
+
+    def reloaded(self) -> None:
+        """Say that it has been read."""
+        if self._stage == _READY:
+            self._send(_READY)
 
     def close(self) -> None:
         """Send nothing more."""

@@ -34,6 +34,7 @@ WITHOUT_TEST = {
     "repltap/delivery/command_data.py",
     "repltap/delivery/plan.py",
     "repltap/errors.py",
+    "repltap/gather.py",
     "repltap/net/owner.py",
     "repltap/status/counters.py",
     "repltap/status/link.py",

@@ -55,8 +55,9 @@ def run(file: Path | None, print_config: bool, **flags: object) -> int:
     logs.setup(config.log)
     from repltap import app
     from repltap.cli.strays import stray_variables
+    from repltap.rereading import Sources
 
     for stray in stray_variables(os.environ, config.sinks):
         log.warning("%s", stray)
 
-    return app.run(config)
+    return app.run(config, Sources(flags, dict(os.environ), file))

@@ -75,6 +75,7 @@ class RefreshRun:
         self._history = history
         self._link = link
         self._config = link.config
+        self._master = link.peer
         self._generation = feed.generation
         self._listening_port = listening_port
         self._announce = announce
@@ -87,7 +88,7 @@ class RefreshRun:
         After a failover the history goes on with other bytes from some offset on, and the snapshot
         of the old master may be from behind it.
         """
-        return self._feed.generation == self._generation and self._link.config is self._config
+        return self._feed.generation == self._generation and self._link.peer == self._master
 
     async def run(self) -> Snapshot:
         """Fetch it and store it.

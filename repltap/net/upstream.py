@@ -169,6 +169,14 @@ class UpstreamLink:
             self._conversation.fail(_RepointedError())
         return True
 
+    def take_credentials(self, username: str | None, password: str | None) -> bool:
+        """Use these at the next connection; the present one stays. False if nothing changed."""
+        if (username, password) == (self.config.username, self.config.password):
+            return False
+        self.config = replace(self.config, username=username, password=password)
+        self._again.set()  # who was refused with the old ones need not wait
+        return True
+
     def status(self) -> UpstreamStatus:
         """Show the link as it is now."""
         conversation = self._conversation
@@ -313,7 +321,7 @@ class UpstreamLink:
 
     async def _connect(self, resume: Position | None) -> None:
         loop = asyncio.get_running_loop()
-        config = self.config
+        config, peer = self.config, self.peer
         protocol = UpstreamProtocol(
             settings_of(
                 config,
@@ -327,7 +335,7 @@ class UpstreamLink:
         )
         conversation = Conversation(protocol, self)
         await connect(conversation, config)
-        if config is not self.config:
+        if peer != self.peer:
             conversation.close()
             raise _RepointedError
         self.state = LinkState.HANDSHAKE

@@ -9,6 +9,7 @@ from repltap import app, logs
 from repltap.cli.main import main
 from repltap.config import Config, LogConfig
 from repltap.options import OPTIONS
+from repltap.rereading import Sources
 
 
 @pytest.fixture
@@ -16,7 +17,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """The configurations that the relay was started with; it ends with code 0."""
     configs: list[Config] = []
 
-    def run(config: Config) -> int:
+    def run(config: Config, sources: Sources) -> int:
+        assert sources is not None
         configs.append(config)
         return 0
 

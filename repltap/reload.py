@@ -1,0 +1,155 @@
+"""SIGHUP: what may change while the relay runs is read again, each part all or nothing.
+
+A part is a name and a function that reads: files, so it runs in a thread of its own and may take
+its time. It returns a second function, which puts what was read into effect on the event loop and
+can't fail. When reading fails the part stays as it was, and the others are read all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from repltap.errors import ReplTapError
+
+log = logging.getLogger("repltap.app")
+
+_READ_SECONDS = 10.0
+"""Files on a disk are read in less; one on a dead network file system must not keep the others
+from being read."""
+
+Take = Callable[[], str]
+"""Puts what was read into effect, on the event loop, and says in a few words what has changed."""
+
+Read = Callable[[], Take]
+"""Reads, in a thread.
+
+Raises:
+    ReplTapError: What was read can't be used; its text names the file and no secret.
+"""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadStatus:
+    """How the last reload of a part went.
+
+    Attributes:
+        part: What was read again.
+        at: When, Unix seconds.
+        result: What has changed, "" when it failed.
+        error: Why the old one stays in use, "" when it was read.
+    """
+
+    part: str
+    at: float
+    result: str = ""
+    error: str = ""
+
+
+class Reloads:
+    """The parts that can be read again.
+
+    Args:
+        begun, ended: Called around each reload, for the service manager.
+    """
+
+    def __init__(
+        self,
+        begun: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._begun, self._ended = begun, ended
+        self._parts: dict[str, Read] = {}
+        self._busy: set[str] = set()  # their threads have not come back
+        self._asked = asyncio.Event()
+        self._latest: dict[str, ReloadStatus] = {}
+
+    @property
+    def latest(self) -> tuple[ReloadStatus, ...]:
+        """How the last one went, by part; none before the first."""
+        return tuple(self._latest.values())
+
+    def add(self, part: str, read: Read) -> None:
+        """Register a part.
+
+        Args:
+            part: As it is called in the log: `upstream password`.
+            read: Called at each reload.
+        """
+        self._parts[part] = read
+
+    def ask(self) -> None:
+        """Reload soon; asked for again before it has begun, it is done once."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Reload whenever it is asked for, until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            self._begun()
+            for part, read in self._parts.items():
+                self._latest[part] = await self._reload(part, read)
+            self._ended()
+
+    async def _reload(self, part: str, read: Read) -> ReloadStatus:
+        try:
+            result = await self._read(part, read)
+        except ReplTapError as failure:
+            log.error("%s: not reloaded, the old one stays in use: %s", part, failure)
+            return ReloadStatus(part=part, at=time.time(), error=str(failure))
+        except Exception:
+            # An error of ours; the relay goes on with what it has.
+            log.exception("%s: not reloaded, the old one stays in use: internal error", part)
+            return ReloadStatus(part=part, at=time.time(), error="internal error")
+        log.info("%s: reloaded: %s", part, result)
+        return ReloadStatus(part=part, at=time.time(), result=result)
+
+    async def _read(self, part: str, read: Read) -> str:
+        if part in self._busy:
+            raise ReplTapError("its file is still being read since the last time")
+        self._busy.add(part)
+        done = _in_thread(f"reload {part}", read)
+        done.add_done_callback(lambda _: self._busy.discard(part))
+        if done not in (await asyncio.wait([done], timeout=_READ_SECONDS))[0]:
+            raise ReplTapError(
+                f"its file can't be read within {_READ_SECONDS:g} s",
+                hint="is it a pipe, or on a network file system that is away?",
+            )
+        return (await done)()
+
+
+def _in_thread(name: str, work: Callable[[], _T]) -> asyncio.Future[_T]:
+    """Call a function in a thread that the process does not wait for when it ends."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def settle(result: _T | None, failure: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if failure is not None:
+            done.set_exception(failure)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]  # there is one, if nothing failed
+
+    def run() -> None:
+        result: _T | None = None
+        failure: Exception | None = None
+        try:
+            result = work()
+        except Exception as exc:  # noqa: BLE001 - handed to who waits
+            failure = exc
+        try:
+            loop.call_soon_threadsafe(settle, result, failure)
+        except RuntimeError:
+            pass  # the loop has been closed meanwhile
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done

@@ -1,0 +1,46 @@
+"""What SIGHUP reads again of the configuration: the secrets, and nothing else.
+
+Each is read by itself, from the same flags, variables and files as at the start: a missing file of
+one does not keep the other from being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from repltap.config import load_upstream
+from repltap.net.upstream import UpstreamLink
+from repltap.reload import Reloads, Take
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sources:
+    """Where the configuration came from, as for `repltap.config.load`."""
+
+    flags: Mapping[str, object]
+    environ: Mapping[str, str]
+    file: Path | None
+
+
+def add_secrets(reloads: Reloads, sources: Sources, link: UpstreamLink) -> None:
+    """Register the secrets of a relay.
+
+    Args:
+        reloads: Where.
+        sources: What to read again.
+        link: To the master.
+    """
+
+    def read_upstream() -> Take:
+        found = load_upstream(sources.flags, sources.environ, sources.file)
+
+        def take() -> str:
+            if link.take_credentials(found.username, found.password):
+                return "changed; used at the next connection, the present one stays"
+            return "nothing changed"
+
+        return take
+
+    reloads.add("upstream password", read_upstream)

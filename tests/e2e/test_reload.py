@@ -1,0 +1,60 @@
+"""SIGHUP with real servers: secrets are rotated and no link is cut for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.servers.lab import Lab
+from tests.servers.relay import Relay
+from tests.servers.waiting import wait_for
+
+pytestmark = pytest.mark.relay_only
+
+
+def hang_up(relay: Relay, *lines: str) -> None:
+    """Send SIGHUP, and wait until the log has so many such lines as before and one more."""
+    before = [relay.log.count(line) for line in lines]
+    os.kill(relay.pid, signal.SIGHUP)
+    for line, count in zip(lines, before, strict=True):
+        wait_for(f"{line!r} in the log", lambda: relay.log.count(line) > count)  # noqa: B023
+
+
+def upstream(relay: Relay) -> dict[str, Any]:
+    return dict(relay.status()["upstream"])
+
+
+def test_a_rotated_password_of_the_master(lab: Lab) -> None:
+    master = lab.master("redis-7.0", requirepass="old-master-secret")
+    file = lab.directory / "master-password"
+    file.write_text("old-master-secret\n")
+    relay = lab.relay(master, upstream_password_file=str(file))
+    relay.wait_link()
+
+    master.call("CONFIG", "SET", "requirepass", "new-master-secret")
+    file.unlink()
+    hang_up(relay, "upstream password: not reloaded, the old one stays in use")
+    assert upstream(relay)["link_up"]
+    file.write_text("new-master-secret\n")
+    hang_up(relay, "upstream password: reloaded: changed")
+    assert (upstream(relay)["connects"], upstream(relay)["disconnects"]) == (1, 0)
+
+    master.password = "new-master-secret"
+    master.drop_replicas()
+    wait_for("a partial resync", lambda: master.syncs.partial_ok == 1)
+    relay.wait_link()
+    assert master.syncs.full == 1
+    assert "master-secret" not in relay.log
+
+    # Refused with the old one: what is read again is tried at once.
+    master.call("CONFIG", "SET", "requirepass", "third-master-secret")
+    master.password = "third-master-secret"
+    master.drop_replicas()
+    wait_for("a refusal", lambda: "WRONGPASS" in upstream(relay)["last_error"])
+    file.write_text("third-master-secret\n")
+    hang_up(relay, "upstream password: reloaded: changed")
+    relay.wait_link()
+    assert master.syncs.full == 1

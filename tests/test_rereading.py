@@ -1,0 +1,76 @@
+"""What SIGHUP reads again: the secrets of the configuration, as they were given at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from repltap.errors import ConfigError
+from repltap.net.upstream import UpstreamLink
+from repltap.reload import Reloads, Take
+from repltap.rereading import Sources, add_secrets
+
+
+class Gathered(Reloads):
+    """What was registered."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Callable[[], Take]] = {}
+
+    def add(self, part: str, read: Callable[[], Take]) -> None:
+        self.parts[part] = read
+
+
+class FakeLink:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str | None, str | None]] = []
+        self.same = False
+
+    def take_credentials(self, username: str | None, password: str | None) -> bool:
+        self.taken.append((username, password))
+        return not self.same
+
+
+def test_the_master_password_is_read_from_its_file_again(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("first\n")
+    flags = {"upstream": "redis://tap@10.0.0.1:6379", "upstream_password_file": str(file)}
+    reloads, link = Gathered(), FakeLink()
+    add_secrets(reloads, Sources(flags, {}, None), cast(UpstreamLink, link))
+    read = reloads.parts["upstream password"]
+    file.write_text("second\n")
+    take = read()
+    assert link.taken == []  # not before it is put into effect
+    assert "next connection" in take()
+    assert link.taken == [("tap", "second")]
+    link.same = True
+    assert read()() == "nothing changed"
+
+    file.write_text("")
+    with pytest.raises(ConfigError, match="must hold the password"):
+        read()
+    file.unlink()
+    with pytest.raises(ConfigError, match=str(file)):
+        read()
+    assert len(link.taken) == 2
+
+
+def test_the_configuration_file_is_read_again_too(tmp_path: Path) -> None:
+    file = tmp_path / "repltap.toml"
+    file.write_text('[upstream]\nurl = "redis://10.0.0.1"\npassword = "inside"\n')
+    reloads, link = Gathered(), FakeLink()
+    add_secrets(reloads, Sources({}, {}, file), cast(UpstreamLink, link))
+    reloads.parts["upstream password"]()()
+    assert link.taken == [(None, "inside")]
+    file.write_text("no TOML")
+    with pytest.raises(ConfigError, match="not a TOML file"):
+        reloads.parts["upstream password"]()
+
+
+def test_sources_show_nothing_of_themselves() -> None:
+    assert "hunter2" not in repr(Sources({}, {"REPLTAP_UPSTREAM_PASSWORD": "hunter2"}, None))
