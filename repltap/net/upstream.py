@@ -29,6 +29,7 @@ from repltap.net.acknowledge import AckLimit, Acknowledged
 from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
 from repltap.net.linkcounts import LinkCounters
+from repltap.net.room import Room
 from repltap.position import Offset, Position
 from repltap.protocol.events import (
     FullResyncGranted,
@@ -49,11 +50,6 @@ _REMIND_SECONDS = 60.0
 _PROVEN_SECONDS = 2.0
 """A stream that ran this long has worked: its link is tried again at once when it breaks. A master
 that grants and hangs up is met with growing waits."""
-
-_ROOM_POLL_SECONDS = 1.0
-_MAX_PAUSE_SECONDS = 30.0
-"""After writes have failed again and again although the disk claims to have room (no inodes left,
-a quota of the file system's own), reading is tried again this seldom."""
 
 
 def _nobody(history: HistoryStore) -> Iterable[Offset]:  # noqa: ARG001 - as `Acknowledged`
@@ -105,11 +101,9 @@ class UpstreamLink:
         self._attempts = 0
         self._start_afresh = False
         self._resuming = False  # a partial resync has been asked for
-        self._room_wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
+        self._room = Room(feed, self._log)
         self._last_error = ""
         self._logged_at = float("-inf")
-        self._pauses = 0  # times in a row that the disk was full, or no file could be opened
-        self._lacks_files = False  # the last of them was for want of file descriptors
         self._up_at: float | None = None
         self._down_at: float | None = None
         self._next_try_at: float | None = None
@@ -123,7 +117,7 @@ class UpstreamLink:
     @property
     def disk_full(self) -> bool:
         """Reading has stopped for want of room."""
-        return self.state is LinkState.PAUSED and not self._lacks_files
+        return self.state is LinkState.PAUSED and not self._room.lacks_files
 
     async def run(self) -> None:
         """Keep the link up until cancelled.
@@ -135,7 +129,9 @@ class UpstreamLink:
         self._feed.listen(self._acknowledge)
         try:
             while True:
-                await self._wait_for_room()
+                await self._room.wait(
+                    on_pause=self._pause, again=self._again.is_set, pause=self._wait
+                )
                 proven = await self._attempt()
                 await self._back_off(proven)
         finally:
@@ -162,8 +158,8 @@ class UpstreamLink:
             before,
         )
         self._attempts = 0
-        self._room_wanted_bytes = self._pauses = 0
-        self._start_afresh = self._lacks_files = False  # what the other master called for
+        self._room.forget()
+        self._start_afresh = False  # what the other master called for
         self._again.set()
         if self._conversation is not None:
             self._conversation.fail(_RepointedError())
@@ -303,9 +299,7 @@ class UpstreamLink:
         except _RepointedError as repointed:
             self._went_down(repointed)
         except (DiskFullError, OpenFilesError) as failure:
-            self._room_wanted_bytes = self._room_for(self._intake)
-            self._pauses += 1
-            self._lacks_files = isinstance(failure, OpenFilesError)
+            self._room.ran_out(failure, self._intake)
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
             self._start_afresh |= isinstance(failure, RemoteProtocolError)
@@ -344,7 +338,8 @@ class UpstreamLink:
     async def _back_off(self, proven: bool) -> None:
         """Wait before the next attempt; a re-point ends the wait."""
         if proven:
-            self._attempts = self._pauses = 0
+            self._attempts = 0
+            self._room.proven()
             self._logged_at = float("-inf")
             return
         self.state = LinkState.CONNECT
@@ -358,46 +353,8 @@ class UpstreamLink:
         await wait_at_most(self._again, seconds)
         self._next_try_at = None
 
-    async def _wait_for_room(self) -> None:
-        """Leave the master alone while there is no room for what it would send.
-
-        A snapshot that did not fit is not asked for again before it might: each try costs the
-        master a fork and the network its size.
-        """
-        # More than what stops it, so that a disk at the brink does not make the link flap.
-        wanted = max(self._room_wanted_bytes, 2 * self._feed.working_room_bytes)
-        if self._feed.has_room(wanted) and not self._pauses:
-            return
-        await self._feed.drop_broken(wanted)
-        if not self._feed.has_room(wanted) and await self._feed.make_room(wanted):
-            return  # sinks alone were in the way
+    def _pause(self) -> None:
         self.state = LinkState.PAUSED
-        self._log.error(
-            "%s; reading has stopped, what is stored is still served, and reading goes on by "
-            "itself when that has changed",
-            "no more files can be opened"
-            if self._lacks_files
-            else f"no room in {self._feed.data_dir}: {self._feed.free_bytes()} bytes free, "
-            f"{wanted} wanted",
-        )
-        # The disk said it was full: let it be for a moment, whatever it says of its room now.
-        await self._wait(
-            min(_ROOM_POLL_SECONDS * 2 ** max(0, self._pauses - 1), _MAX_PAUSE_SECONDS)
-        )
-        while not self._again.is_set() and not self._feed.has_room(wanted):
-            await self._wait(_ROOM_POLL_SECONDS)
-        if self._again.is_set():
-            return
-        self._room_wanted_bytes = 0
-        self._lacks_files = False
-        self._log.info("reading goes on: there is room in %s", self._feed.data_dir)
-
-    @staticmethod
-    def _room_for(intake: Intake | None) -> int:
-        """Estimate what a snapshot that ran out of room needs: its size, or more than it had."""
-        if intake is None:
-            return 0
-        return intake.size if intake.size is not None else intake.writer.size * 5 // 4
 
     def _came_up(self) -> None:
         self.state = LinkState.CONNECTED

@@ -1,0 +1,100 @@
+"""When reading from the master stops for want of room, and when it goes on.
+
+It never asks the master for what would not fit: each try costs the master a fork and the network
+the size of a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from repltap.errors import OpenFilesError, ReplTapError
+from repltap.feed import Feed
+from repltap.intake import Intake
+from repltap.logs import PeerLogger
+
+_POLL_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 30.0
+"""After writes have failed again and again although the disk claims to have room (no inodes left,
+a quota of the file system's own), reading is tried again this seldom."""
+
+
+class Room:
+    """What the link knows of the room that it needs.
+
+    Args:
+        feed: Whose disk it is.
+        log: The link's.
+
+    Attributes:
+        lacks_files: The last pause was for want of file descriptors, not of room.
+    """
+
+    def __init__(self, feed: Feed, log: PeerLogger) -> None:
+        self._feed = feed
+        self._log = log
+        self._wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
+        self._pauses = 0  # times in a row that the disk was full, or no file could be opened
+        self.lacks_files = False
+
+    def ran_out(self, failure: ReplTapError, intake: Intake | None) -> None:
+        """A write has failed; `intake` is the snapshot that was arriving."""
+        self._wanted_bytes = _room_for(intake)
+        self._pauses += 1
+        self.lacks_files = isinstance(failure, OpenFilesError)
+
+    def proven(self) -> None:
+        """The stream has run for a while: the failures before it are over."""
+        self._pauses = 0
+
+    def forget(self) -> None:
+        """Another master is followed: what the last one's snapshot needed is void."""
+        self._wanted_bytes = self._pauses = 0
+        self.lacks_files = False
+
+    async def wait(
+        self,
+        *,
+        on_pause: Callable[[], None],
+        again: Callable[[], bool],
+        pause: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Leave the master alone while there is no room for what it would send.
+
+        Args:
+            on_pause: Called before the first pause.
+            again: Whether the wait is over whatever the room, as after a re-point.
+            pause: Waits so many seconds, or less when `again` becomes true.
+        """
+        # More than what stops it, so that a disk at the brink does not make the link flap.
+        wanted = max(self._wanted_bytes, 2 * self._feed.working_room_bytes)
+        if self._feed.has_room(wanted) and not self._pauses:
+            return
+        await self._feed.drop_broken(wanted)
+        if not self._feed.has_room(wanted) and await self._feed.make_room(wanted):
+            return  # sinks alone were in the way
+        on_pause()
+        self._log.error(
+            "%s; reading has stopped, what is stored is still served, and reading goes on by "
+            "itself when that has changed",
+            "no more files can be opened"
+            if self.lacks_files
+            else f"no room in {self._feed.data_dir}: {self._feed.free_bytes()} bytes free, "
+            f"{wanted} wanted",
+        )
+        # The disk said it was full: let it be for a moment, whatever it says of its room now.
+        await pause(min(_POLL_SECONDS * 2 ** max(0, self._pauses - 1), _MAX_PAUSE_SECONDS))
+        while not again() and not self._feed.has_room(wanted):
+            await pause(_POLL_SECONDS)
+        if again():
+            return
+        self._wanted_bytes = 0
+        self.lacks_files = False
+        self._log.info("reading goes on: there is room in %s", self._feed.data_dir)
+
+
+def _room_for(intake: Intake | None) -> int:
+    """Estimate what a snapshot that ran out of room needs: its size, or more than it had."""
+    if intake is None:
+        return 0
+    return intake.size if intake.size is not None else intake.writer.size * 5 // 4
