@@ -1,46 +1,36 @@
-"""One peer on the port: a client, or a replica and everything it goes through.
+"""A peer that may be a replica, and everything that a replica goes through.
 
-The session drives `DownstreamProtocol` over a `Connection`. Commands go to the admin package; a
-PSYNC or SYNC goes to `repltap.net.serve`, which decides and calls back `continue_at` or
+A PSYNC or SYNC goes to `repltap.net.serve`, which decides and calls back `continue_at` or
 `send_snapshot`. A session is a `Reader` of the feed from the moment it is granted something; what
 it is sent then is its `Outflow`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-import time
 
-from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
+from repltap.endings import DisconnectReason, Ending
 from repltap.errors import StoreError
 from repltap.intake import Intake
 from repltap.lag import Lag
-from repltap.logs import PeerLogger
 from repltap.net.acknowledge import Acknowledgement
-from repltap.net.admin.context import ClientKind, ClientState
-from repltap.net.admin.dispatch import execute
-from repltap.net.connection import Connection
+from repltap.net.admin.context import ClientKind
 from repltap.net.departures import ending_of
 from repltap.net.outflow import Outflow
 from repltap.net.owner import SessionOwner, SyncWait
+from repltap.net.peer import Peer
 from repltap.position import Offset
-from repltap.protocol.downstream import DownstreamProtocol, InputLimits, Role
+from repltap.protocol.downstream import Role
 from repltap.protocol.events import (
     AckReceived,
-    CommandReceived,
     DownstreamEvent,
     FailoverRefused,
-    PeerFailed,
     SyncRequested,
 )
 from repltap.status.replicas import ReplicaState, ReplicaStatus
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
-
-_TURN_SECONDS = 0.002
-"""How long one client's commands may run before the others have their turn."""
 
 _SPURNED_SECONDS = 10.0
 """Who leaves a transfer so soon has not liked what it saw; later it may be the network."""
@@ -48,8 +38,8 @@ _SPURNED_SECONDS = 10.0
 _MARK_BYTES = 20  # forty hexadecimal characters
 
 
-class Session:
-    """One accepted connection.
+class Session(Peer):
+    """One accepted connection, whatever it turns out to be.
 
     Args:
         owner: The server.
@@ -75,32 +65,15 @@ class Session:
         timeout_seconds: float,
         max_lag_seconds: float | None = None,
     ) -> None:
-        self._owner = owner
-        self._loop = asyncio.get_running_loop()
-        self.id = connection_id
-        self.address = _name(sock.getpeername())
-        self.local_address = _name(sock.getsockname())
-        self.created_at = time.time()
-        self.log = PeerLogger("downstream", peer=self.address)
-        self.state = ClientState(authenticated=not owner.password_required)
+        super().__init__(
+            owner, sock, buffer, connection_id=connection_id, timeout_seconds=timeout_seconds
+        )
         self.wait: SyncWait | None = None
         self._lag = Lag(max_lag_seconds)
-        self._connected_at = self._active_at = self._loop.time()
+        self._connected_at = self._active_at
         self._asked_to_sync = False
-        self._turn_queued = False
         self._granted_full_at: float | None = None  # a snapshot with data in it
         self._snapshot_whole = False
-        self.protocol = DownstreamProtocol(
-            now=self._active_at, limits=InputLimits(), timeout_seconds=timeout_seconds
-        )
-        self.protocol.authenticated = self.state.authenticated
-        self.connection = Connection(
-            sock,
-            buffer,
-            on_data=self._received,
-            on_closed=self._closed,
-            on_drained=self._drained,
-        )
         self.outflow = Outflow(
             owner.feed,
             self,
@@ -112,29 +85,9 @@ class Session:
     # -- what CLIENT LIST and INFO show ----------------------------------------------------------
 
     @property
-    def fd(self) -> int:
-        """Its file descriptor, -1 once it is closed."""
-        return -1 if self.connection.closed else self.connection.fd
-
-    @property
     def kind(self) -> ClientKind:
         """Replica from its accepted PSYNC on."""
         return ClientKind.REPLICA if self._asked_to_sync else ClientKind.NORMAL
-
-    @property
-    def last_active_at(self) -> float:
-        """When a byte last arrived, Unix seconds."""
-        return time.time() - (self._loop.time() - self._active_at)
-
-    @property
-    def input_buffered_bytes(self) -> int:
-        """Received and not parsed yet."""
-        return self.protocol.buffered_bytes
-
-    @property
-    def output_buffered_bytes(self) -> int:
-        """Replies not yet given to the kernel."""
-        return self.connection.unsent_bytes
 
     @property
     def sent_stream_bytes(self) -> int:
@@ -217,10 +170,6 @@ class Session:
     def wake(self) -> None:
         """Bytes it waits for have arrived."""
         self.connection.flush()
-
-    def drop(self, reason: DisconnectReason, detail: str) -> None:
-        """Disconnect it; a replica comes back by itself and asks again."""
-        self.connection.close(Ending(reason, detail))
 
     # -- what the server calls -------------------------------------------------------------------
 
@@ -341,52 +290,8 @@ class Session:
             return self.address
         return f"{replica.ip_address or self.address.rpartition(':')[0]}:{replica.listening_port}"
 
-    def _received(self, data: memoryview) -> None:
-        self._active_at = self._loop.time()
-        self.protocol.receive_data(data, self._active_at)
-        self._handle_events()
-
-    def _drained(self) -> None:
-        self._next_turn()
-
-    def _handle_events(self) -> None:
-        """Handle what has been parsed, while the peer reads its answers, for a turn at most.
-
-        Nothing more is read before all of it is handled: that bounds what is kept in memory.
-        """
-        ends_at = self._loop.time() + _TURN_SECONDS
-        while not self.connection.closed:
-            events = self.protocol.events_received()
-            for event in events:
-                self._handle(event)
-            self._send_protocol()
-            if self.connection.congested:
-                self.connection.pause_reading()  # until it has drained
-                return
-            if not events:
-                break
-            if self._loop.time() >= ends_at:
-                self.connection.pause_reading()
-                self._next_turn()
-                return
-        if self.protocol.has_pending_input:
-            self.connection.pause_reading()  # until its request is granted or refused
-        else:
-            self.connection.resume_reading()
-
-    def _next_turn(self) -> None:
-        if not self._turn_queued:
-            self._turn_queued = True
-            self._loop.call_soon(self._take_turn)
-
-    def _take_turn(self) -> None:
-        self._turn_queued = False
-        self._handle_events()
-
     def _handle(self, event: DownstreamEvent) -> None:
-        if isinstance(event, CommandReceived):
-            self._execute(event.args)
-        elif isinstance(event, AckReceived):
+        if isinstance(event, AckReceived):
             self._acknowledged()
         elif isinstance(event, SyncRequested):
             self._asked_to_sync = True
@@ -396,21 +301,8 @@ class Session:
             self._owner.sync_requested(self)
         elif isinstance(event, FailoverRefused):
             self.log.warning("asked this relay to take over as master; refused")
-        elif isinstance(event, PeerFailed):
-            self._end(Ending(event.reason, event.message))
-
-    def _end(self, ending: Ending) -> None:
-        self.wait = None
-        self._send_protocol()
-        self.connection.close_when_sent(ending)
-
-    def _execute(self, args: list[bytes]) -> None:
-        self._owner.command_executed()
-        reply = execute(self._owner, self, args)
-        self.protocol.authenticated = self.state.authenticated
-        self.protocol.send(reply)
-        if self.state.close_after_reply:
-            self._end(PEER_CLOSED)
+        else:
+            super()._handle(event)
 
     def _acknowledged(self) -> None:
         """Tell the owner; the first ACK after an `$EOF:` transfer opens the stream."""
@@ -418,11 +310,9 @@ class Session:
         if self.outflow.history is not None and self.protocol.stream_open:
             self._stream()
 
-    def _send_protocol(self) -> None:
-        data = self.protocol.data_to_send()
-        if data:
-            self.connection.write(data)
-        self.connection.flush()
+    def _end(self, ending: Ending) -> None:
+        self.wait = None
+        super()._end(ending)
 
     def _closed(self, ending: Ending) -> None:
         self.outflow.close()
@@ -435,11 +325,3 @@ class Session:
             self.log.info("replica disconnected: %s", detail or "closed by the replica")
         elif detail:
             self.log.info("client disconnected: %s", detail)
-
-
-def _name(address: object) -> str:
-    """Render a socket's address as `host:port`."""
-    if isinstance(address, tuple) and len(address) >= 2:
-        host, port = address[0], address[1]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(address) or "unix:0"

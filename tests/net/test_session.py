@@ -14,7 +14,6 @@ from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason
 from repltap.net import downstream as downstream_module
 from repltap.net.admin.context import ClientKind
-from repltap.net.connection import OUTPUT_HIGH_BYTES
 from repltap.position import Offset
 from repltap.status.replicas import ReplicaState
 from tests.net.peers import FakeReplica, ack
@@ -144,81 +143,6 @@ async def test_silence_ends_a_stream(
         assert (gone.reason, gone.acked_offset) == ("ack_timeout", END if acks else None)
 
 
-async def test_half_a_command_and_silence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
-    async with port(path, ListenConfig(port=0, timeout_seconds=0.1)) as it:
-        with await it.replica() as silent, await it.replica() as idle:
-            await silent.send(b"*3\r\n$5\r\nPSYNC\r\n$40")
-            assert await silent.rest() == b""
-            await idle.send(b"PING\r\n")  # a client that says nothing is left alone
-            assert await idle.line() == b"+PONG"
-
-
-async def test_commands_are_answered_in_order(path: Path) -> None:
-    async with port(path) as it:
-        with await it.replica() as client:
-            await client.send(
-                b"PING\r\nECHO one\r\nECHO two\r\nREPLCONF capa eof\r\nECHO three\r\n"
-            )
-            got = [await client.line() for _ in range(8)]
-            assert got == [b"+PONG", b"$3", b"one", b"$3", b"two", b"+OK", b"$5", b"three"]
-            session = it.sessions[0]
-            assert session.input_buffered_bytes == session.output_buffered_bytes == 0
-            assert it.downstream.commands == 4
-            assert session.last_active_at <= time.time()
-
-
-async def test_quit_closes_after_the_reply(path: Path) -> None:
-    async with port(path) as it:
-        with await it.replica() as client:
-            await client.send(b"QUIT\r\n")
-            assert await client.rest() == b"+OK\r\n"
-        assert it.sessions == []
-
-
-async def test_bad_input_is_told_why(path: Path) -> None:
-    async with port(path) as it:
-        with await it.replica() as client:
-            await client.send(b"*1\r\n$99999999999\r\n")
-            assert b"-ERR Protocol error" in await client.rest()
-        assert it.sessions == []
-
-
-async def test_nothing_of_replication_without_the_password(path: Path) -> None:
-    async with port(path, ListenConfig(port=0, password="secret")) as it:
-        with await it.replica() as replica:
-            for line in (b"REPLCONF capa eof", b"PSYNC ? -1", b"SYNC"):
-                await replica.send(line + b"\r\n")
-                assert (await replica.line()).startswith(b"-NOAUTH")
-            await replica.send(b"AUTH wrong\r\n")
-            assert (await replica.line()).startswith(b"-WRONGPASS")
-            assert it.service.full == 0
-            await replica.send(b"AUTH secret\r\n")
-            assert await replica.line() == b"+OK"
-            await replica.ask()
-            assert (await replica.snapshot())[2] == rdb()
-
-
-async def test_a_client_that_never_reads(path: Path) -> None:
-    """It costs the bound and one reply more; then it is answered to the last one."""
-    async with port(path) as it:
-        with await it.replica(receive_bytes=4096) as client, await it.replica() as other:
-            size, count = 50_000, 100
-            request = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (size, b"x" * size)
-            sending = asyncio.get_running_loop().create_task(client.send(request * count))
-            session = it.sessions[0]
-            await until("congestion", lambda: session.connection.congested)
-            await other.send(b"PING\r\n")
-            assert await other.line() == b"+PONG"
-            assert session.output_buffered_bytes <= OUTPUT_HIGH_BYTES + size + 20
-            assert not session.connection._reading
-            answer = b"$%d\r\n%b\r\n" % (size, b"x" * size)
-            for _ in range(count):
-                assert await client.exactly(len(answer)) == answer
-            await sending
-            assert not session.connection.congested
-
-
 async def test_a_replica_that_never_reads_does_not_disturb(path: Path) -> None:
     """What it has not read stays on the disk; the others go on."""
     async with port(path) as it:
@@ -236,24 +160,6 @@ async def test_a_replica_that_never_reads_does_not_disturb(path: Path) -> None:
             for _ in range(100):
                 assert await lazy.exactly(len(block)) == block
             assert not session.behind
-
-
-async def test_a_killed_client_is_logged_with_the_reason(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "repltap.downstream")
-    async with port(path) as it:
-        with await it.replica() as replica, await it.replica() as client:
-            await streaming(it, replica)
-            await client.send(b"PING\r\n")
-            await client.line()
-            for session in it.sessions:
-                session.drop(DisconnectReason.KILLED, "for a reason")
-                session.drop(DisconnectReason.SHUTDOWN, "again")
-        assert "replica disconnected: for a reason" in caplog.text
-        assert "client disconnected: for a reason" in caplog.text
-        assert "again" not in caplog.text
-        assert it.downstream.departures.counts == {"killed": 1}  # clients are not counted
 
 
 @pytest.mark.parametrize("reset", [False, True])
