@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -21,42 +22,74 @@ class Ports:
     http: int
 
 
-def introduction(ports: Ports, binary: ServerBinary, relay_pid: int, directory: Path) -> list[str]:
-    """Write the introduction.
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to tell.
 
-    Args:
+    Attributes:
         ports: Where everyone listens.
         binary: What master and replicas run.
         relay_pid: For the invitation to kill it.
         directory: Where logs and data are.
+        audit: The directory of the audit files.
+    """
+
+    ports: Ports
+    binary: ServerBinary
+    relay_pid: int
+    directory: Path
+    audit: Path
+
+
+def introduction(scene: Scene) -> list[str]:
+    """Write the introduction.
+
+    Args:
+        scene: What there is.
 
     Returns:
         Lines for a terminal of any width; commands can be pasted as they are.
     """
-    first = f"  master :{ports.master}  ──▶  repltap :{ports.relay}  "
-    branches = [f"──▶  replica {number} :{port}" for number, port in enumerate(ports.replicas, 1)]
-    # The first branch goes on the line of the relay, the others hang below it.
-    drawing = [first + "┬" + branches[0]]
-    drawing += [" " * len(first) + "├" + branch for branch in branches[1:-1]]
-    drawing += [" " * len(first) + "└" + branches[-1]]
+    ports = scene.ports
+    page = f"http://{LOCALHOST}:{ports.http}/"
     return [
         "",
-        *drawing,
+        *_drawing(ports),
         "",
-        f"  master and replicas: {binary.name}",
-        f"  status API:          http://{LOCALHOST}:{ports.http}",
-        f"  logs and data:       {directory}",
+        f"  open in a browser:   {page}",
+        *_from_elsewhere(ports.http),
+        f"  master and replicas: {scene.binary.name}",
+        f"  logs and data:       {scene.directory}",
         "",
-        "In another terminal:",
+        "In another terminal, from this directory:",
         "",
-        *(f"  {command:<58} # {why}" for command, why in _commands(ports, relay_pid)),
+        *(f"  {command:<58} # {why}" for command, why in _commands(scene)),
         "",
         "ctrl-C stops everything and compares the datasets.",
         "",
     ]
 
 
-def _commands(ports: Ports, relay_pid: int) -> list[tuple[str, str]]:
+def _drawing(ports: Ports) -> list[str]:
+    first = f"  master :{ports.master}  ──▶  repltap :{ports.relay}  "
+    branches = [f"──▶  replica {number} :{port}" for number, port in enumerate(ports.replicas, 1)]
+    branches.append("──▶  audit file (a sink)")
+    # The first branch goes on the line of the relay, the others hang below it.
+    drawing = [first + "┬" + branches[0]]
+    drawing += [" " * len(first) + "├" + branch for branch in branches[1:-1]]
+    return [*drawing, " " * len(first) + "└" + branches[-1]]
+
+
+def _from_elsewhere(http: int) -> list[str]:
+    """Say how a browser gets there from the machine that the person sits at."""
+    if not os.environ.get("SSH_CONNECTION"):
+        return []
+    host = os.environ["SSH_CONNECTION"].split()[2:3] or ["THIS_HOST"]
+    return [f"    from your own machine, first: ssh -L {http}:{LOCALHOST}:{http} {host[0]}"]
+
+
+def _commands(scene: Scene) -> list[tuple[str, str]]:
+    ports, program = scene.ports, _program()
     rows: list[tuple[str, str]] = []
     client = next((name for name in ("redis-cli", "valkey-cli") if shutil.which(name)), None)
     if client is not None:
@@ -66,10 +99,14 @@ def _commands(ports: Ports, relay_pid: int) -> list[tuple[str, str]]:
             (f"{client} -p {ports.master} SET hello world", "write here ..."),
             (f"{client} -p {ports.replicas[0]} GET hello", "... read there"),
         ]
-    rows.append((f"{_program()} status --http {LOCALHOST}:{ports.http}", "the relay as a table"))
+    rows += [
+        (f"{program} top --http {LOCALHOST}:{ports.http}", "the page in the terminal; q quits"),
+        (f"{program} status --http {LOCALHOST}:{ports.http}", "the relay as a table"),
+        (f"tail -f {shlex.quote(str(scene.audit))}/*", "who ordered what, as JSON lines"),
+    ]
     if shutil.which("curl"):
-        rows.append((f"curl -s http://{LOCALHOST}:{ports.http}/api/status", "the same as JSON"))
-    rows.append((f"kill -9 {relay_pid}", "the relay comes back: partial resyncs only"))
+        rows.append((f"curl -s http://{LOCALHOST}:{ports.http}/metrics", "for Prometheus"))
+    rows.append((f"kill -9 {scene.relay_pid}", "the relay comes back: partial resyncs only"))
     return rows
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from repltap.errors import ReplTapError
 
 LOCALHOST = "127.0.0.1"
-STOP_SECONDS = 10.0  # then a child that does not want to end is killed
+STOP_SECONDS = 20.0  # then a child that does not end is killed; a relay's sinks have ten of them
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -199,3 +199,10 @@ def server_command(binary: ServerBinary, port: int, directory: Path, *extra: str
         # DEBUG DIGEST is the final check; since Redis 7 it has to be allowed.
         command += ["--enable-debug-command", "local"]
     return [*command, *extra]
+
+
+def audit_sink(directory: Path) -> str:
+    """Give the spec of the relay's file sink: the orders alone, in files that stay few."""
+    target = str(directory / "audit.jsonl").replace(",", r"\,")
+    # A demo that is forgotten over a night must not fill the disk: twice 64 MB.
+    return f"file:{target},sink=audit,include_prefix=orders:,rotate_bytes=64mb,keep_files=1"

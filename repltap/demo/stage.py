@@ -20,11 +20,12 @@ from typing import Any
 
 from repltap.client import Connection
 from repltap.demo.observe import Observed, Sample, Verdict, compare, progress_line
-from repltap.demo.scenery import Ports, introduction
+from repltap.demo.scenery import Ports, Scene, introduction
 from repltap.demo.servers import (
     LOCALHOST,
     Child,
     ServerBinary,
+    audit_sink,
     find_server,
     free_port,
     server_command,
@@ -143,6 +144,8 @@ class Stage:
         self._writer: Connection | None = None
         self._writes = 0
         self._restarts = 0
+        self._audit = directory / "audit"
+        self._audit.mkdir(exist_ok=True)
         self._master = self._server("master", self.ports.master)
         self._relay = self._relay_child()
         self._replicas = [
@@ -188,7 +191,9 @@ class Stage:
         self._say(f"all processes stopped{f'; logs and data are in {where}' if where else ''}")
 
     def _set_up(self) -> None:
-        self._say(f"starting {self._binary.name} as master and two replicas, repltap between them")
+        self._say(
+            f"starting {self._binary.name} as master and two replicas, repltap between them ..."
+        )
         self._master.start()
         self._until(self._master, lambda: bool(self._observed[0].info("server")))
         self._write(self._traffic.initial())
@@ -197,7 +202,8 @@ class Stage:
         for child, node in zip(self._replicas, self._observed[2:], strict=True):
             child.start()
             self._until(child, node.linked)
-        for line in introduction(self.ports, self._binary, self._relay.pid, self._directory):
+        scene = Scene(self.ports, self._binary, self._relay.pid, self._directory, self._audit)
+        for line in introduction(scene):
             self._say(line)
 
     def _compare(self) -> Verdict:
@@ -297,4 +303,5 @@ class Stage:
         command += ["--listen", f"{LOCALHOST}:{self.ports.relay}"]
         command += ["--http", f"{LOCALHOST}:{self.ports.http}"]
         command += ["--data-dir", str(directory / "data")]
+        command += ["--sink", audit_sink(self._audit)]
         return Child("relay", command, self.ports.relay, directory / "repltap.log")
