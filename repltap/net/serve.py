@@ -46,6 +46,16 @@ _EMPTY_RDB = b"REDIS0009\xff" + bytes(8)
 
 _NO_MASTER = b"-NOMASTERLINK Can't SYNC while not connected with my master"
 
+_CLUSTER_NODE = (
+    b"-NOMASTERLINK this is repltap, a replication relay and no node of your cluster: it serves "
+    b"standalone replicas only. Does cluster-announce-ip or -port of your master name the relay?"
+)
+"""Any other error would make it fall back to SYNC and forget its offset, which its real master
+would have continued (`replicaTryPartialResynchronization`)."""
+
+_REMIND_SECONDS = 60.0
+"""A replica that is refused asks again each second; the log need not say so each time."""
+
 
 class Upstream(Protocol):
     """What serving needs to know of the link to the master."""
@@ -102,6 +112,7 @@ class SyncService:
         self.partial = 0
         self.denied = 0
         self.denials: Counter[str] = Counter()
+        self._told_at = float("-inf")  # when the log last told of a node of a cluster
 
     def consider(self, session: Session) -> None:
         """Serve the session's request if that is possible now, else hold it."""
@@ -135,6 +146,9 @@ class SyncService:
         if self._feed.shifting:
             session.hold("the history is being given a new replication id")
             return
+        if session.protocol.replica.cluster_node:
+            self._refuse_cluster_node(session)
+            return
         if session.protocol.replica.filter is not None:
             self._serve_empty(session)
             return
@@ -154,6 +168,17 @@ class SyncService:
                 return
             reason, denial = decision.reason, decision.denial
         self._serve_full(session, wait, reason, denial)
+
+    def _refuse_cluster_node(self, session: Session) -> None:
+        """Refuse a node of a cluster: it takes its master for a node, and a relay is none."""
+        now = _now()
+        if now - self._told_at >= _REMIND_SECONDS:
+            self._told_at = now
+            session.log.warning(
+                "refused: it is a node of a cluster, and this relay is none; does its master "
+                "announce the relay's address?"
+            )
+        session.refuse(_CLUSTER_NODE)
 
     def _hold_ahead(self, session: Session, wait: SyncWait) -> bool:
         """Hold a replica that is ahead of the journal; False when it has been long enough."""

@@ -42,6 +42,7 @@ def judge(facts: Facts, config: UpstreamConfig) -> list[Finding]:
     return [
         _server(facts),
         _role(facts),
+        _cluster(facts),
         _dataset(facts),
         _write_rate(facts),
         _backlog(facts),
@@ -89,6 +90,22 @@ def _role(facts: Facts) -> Finding:
             "bring that link up, or follow another server",
         )
     return Finding("role", Level.OK, "a replica of another server, as good as a master")
+
+
+def _cluster(facts: Facts) -> Finding:
+    enabled = (facts.info or {}).get("cluster_enabled")
+    if enabled is None:
+        return _unknown("cluster", facts, INFO)
+    if enabled == "0":
+        return Finding("cluster", Level.OK, "not a node of a cluster")
+    return Finding(
+        "cluster",
+        Level.OK,
+        "a node of a cluster: the relay gets the slots of this shard, and serves standalone "
+        "replicas",
+        "run one relay for each shard, and point it at the shard's new master after a failover "
+        "(REPLICAOF): it does not ask the cluster who that is",
+    )
 
 
 def _dataset(facts: Facts) -> Finding:

@@ -35,6 +35,7 @@ class ReplicaInfo:
     durable: Offset | None = None  # highest FACK
     last_ack_at: float | None = None  # of an ACK or a newline; INFO's lag counts from here
     legacy_sync: bool = False  # came with SYNC: no offsets, no ACK is expected
+    cluster_node: bool = False  # said that it is a node of a cluster (Valkey 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,8 @@ def _no_compress(_replica: ReplicaInfo, value: bytes) -> None:
     parse_integer(value)  # a wish that a stored RDB can't grant; the replica reads either
 
 
-def _cluster_only(_replica: ReplicaInfo, _value: bytes) -> None:
+def _cluster_only(replica: ReplicaInfo, _value: bytes) -> None:
+    replica.cluster_node = True  # it takes the error for a trifle, and asks to sync all the same
     raise RemoteProtocolError("ERR This instance has cluster support disabled")
 
 

@@ -169,6 +169,22 @@ async def test_a_filter_for_everything(path: Path) -> None:
         assert it.service.full == 1
 
 
+@pytest.mark.parametrize("position", [(None, 0), (REPLID, END)], ids=["nothing", "all"])
+async def test_a_node_of_a_cluster_is_refused_and_may_ask_again(
+    path: Path, position: tuple[str | None, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with an error that would make it fall back to SYNC, and forget its offset."""
+    async with port(path) as it:
+        with await it.replica() as replica:
+            await replica.send(b"REPLCONF set-cluster-node-id " + b"a" * 40 + b"\r\n")
+            assert (await replica.line()).startswith(b"-ERR This instance has cluster")
+            for _ in range(3):
+                await replica.ask(*position)
+                assert (await replica.line()).startswith(b"-NOMASTERLINK this is repltap")
+        assert (it.service.full, it.service.partial, it.service.denied) == (0, 0, 0)
+    assert caplog.text.count("it is a node of a cluster") == 1
+
+
 async def test_a_filter_with_nothing_there(tmp_path: Path) -> None:
     async with port(tmp_path) as it:
         with await it.replica() as replica:

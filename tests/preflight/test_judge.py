@@ -25,6 +25,7 @@ SETTINGS = {
 }
 INFOS = {
     "role": "master",
+    "cluster_enabled": "0",
     "connected_slaves": "2",
     "loading": "0",
     "used_memory": str(100 * MIB),
@@ -57,6 +58,13 @@ def told(**info: str) -> Facts:
 
 def writing(mib_per_second: float, facts: Facts = FINE) -> Facts:
     return dataclasses.replace(facts, rate=Rate(mib_per_second * MIB, True))
+
+
+def test_a_node_of_a_cluster_is_told_what_that_means() -> None:
+    found = find("cluster", told(cluster_enabled="1"))
+    assert found.level is Level.OK
+    assert "this shard" in found.found
+    assert "one relay for each shard" in found.advice
 
 
 def test_nothing_is_wrong() -> None:

@@ -77,6 +77,14 @@ def test_options_before_a_refused_one_are_applied() -> None:
     assert replica.capabilities == {"eof"}
 
 
+def test_a_node_of_a_cluster_is_known_from_the_option_that_is_refused() -> None:
+    replica = ReplicaInfo()
+    assert not replica.cluster_node
+    reply = answer(b"set-cluster-node-id", b"a" * 40, replica=replica)
+    assert reply == b"-ERR This instance has cluster support disabled\r\n"
+    assert replica.cluster_node
+
+
 def test_capabilities_are_bounded() -> None:
     replica = ReplicaInfo()
     for index in range(1000):

@@ -24,12 +24,13 @@ def free_port() -> int:
     with _lock:
         while True:
             port = random.SystemRandom().randrange(_first, _first + _SPAN)
-            if port not in _taken and _is_free(port):
+            if port not in _taken and is_free(port):
                 _taken.add(port)
                 return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on a loopback port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
