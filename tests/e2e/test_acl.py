@@ -10,6 +10,7 @@ import pytest
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.relay import Relay
+from tests.servers.secrets import secret
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
@@ -31,8 +32,8 @@ def documented() -> dict[str, list[str]]:
 
 def set_user(master: Server, rule: list[str]) -> None:
     """Make the user as the document says; `>PASSWORD` is what its reader fills in."""
-    words = [">pw" if word == ">PASSWORD" else word for word in rule]
-    assert ">pw" in words
+    assert ">PASSWORD" in rule
+    words = [f">{secret('tap')}" if word == ">PASSWORD" else word for word in rule]
     assert master.call("ACL", "SETUSER", *words) == b"OK"
 
 
@@ -49,7 +50,7 @@ def tap(lab: Lab, master: Server, name: str = "relay") -> Relay:
         master,
         name,
         upstream_username="repltap",
-        upstream_password="pw",
+        upstream_password=secret("tap"),
         upstream_poll_seconds=1,
         snapshot_max_tail_bytes=TAIL_BYTES,
     )
@@ -61,7 +62,7 @@ def refreshes(relay: Relay) -> dict[str, int]:
 
 def guarded(lab: Lab, program: str) -> Server:
     """A master whose default user has a password: all that the relay may do it may as its own."""
-    return lab.master(program, requirepass="boss")
+    return lab.master(program, requirepass=secret("boss"))
 
 
 def test_the_document_has_a_rule_for_each_server() -> None:
@@ -130,7 +131,7 @@ def test_the_user_can_do_nothing_else(lab: Lab, program: str) -> None:
     set_user(master, documented()[program])
     with master.client() as client:
         client.call("SET", "key", "value")
-        client.call("AUTH", "repltap", "pw")
+        client.call("AUTH", "repltap", secret("tap"))
         attempts = (("GET", "key"), ("SET", "key", "other"), ("CONFIG", "GET", "*"))
         refused = [str(reply) for reply in client.pipeline(attempts)]
     assert all(reply.startswith("NOPERM") for reply in refused), refused

@@ -14,6 +14,7 @@ import pytest
 from tests.servers.lab import Lab
 from tests.servers.ports import free_port
 from tests.servers.relay import REPOSITORY
+from tests.servers.secrets import assert_no_secret, secret
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -35,6 +36,7 @@ def check(directory: Path, *words: str, **environ: str) -> tuple[int, dict[str, 
         check=False,
         cwd=directory,
     )
+    assert_no_secret(("check", (done.stdout + done.stderr).encode()))
     assert done.returncode in (0, FAILED), done.stderr
     return done.returncode, {one["check"]: one for one in json.loads(done.stdout)["findings"]}
 
@@ -63,12 +65,11 @@ def test_acl_users(lab: Lab, program: str) -> None:
         "reader": "+psync +replconf +ping +info +config|get",
     }
     for user, rule in rules.items():
-        master.call("ACL", "SETUSER", user, "on", ">secret", *rule.split())
+        master.call("ACL", "SETUSER", user, "on", f">{secret()}", *rule.split())
 
-    def levels(user: str, password: str = "secret") -> tuple[int, dict[str, str]]:
+    def levels(user: str, password: str = secret()) -> tuple[int, dict[str, str]]:
         words = ["-p", str(master.port), "--user", user]
         code, found = check(lab.directory, *words, REPLTAP_UPSTREAM_PASSWORD=password)
-        assert password not in str(found)
         return code, {name: one["level"] for name, one in found.items()}
 
     code, found = levels("least")
@@ -82,12 +83,12 @@ def test_acl_users(lab: Lab, program: str) -> None:
         assert [name for name, level in found.items() if level == "fail"] == [missing]
     code, found = levels("reader")
     assert "unknown" not in found.values()
-    code, found = levels("least", "not-the-word")
+    code, found = levels("least", secret("wrong"))
     assert (code, found["auth"]) == (FAILED, "fail")
     assert master.info("stats")["sync_full"] == "0"
     # What was said of the least user is so.
     relay = lab.relay(
-        master, upstream_username="least", upstream_password="secret", log_level="debug"
+        master, upstream_username="least", upstream_password=secret(), log_level="debug"
     )
     wait_for("the relay to sync", lambda: bool(relay.running and _is_up(relay)))
 

@@ -14,6 +14,7 @@ from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.ports import free_port
 from tests.servers.relay import Relay
+from tests.servers.secrets import secret
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -52,22 +53,22 @@ def _last_error(relay: Relay, *words: str) -> str:
 
 def test_wrong_password(lab: Lab) -> None:
     """Retried and said; no secret in the log; right again after a restart with the right one."""
-    master = lab.master(PROGRAM, requirepass="right")
-    relay = lab.relay(master, upstream_password="wrong-secret")
+    master = lab.master(PROGRAM, requirepass=secret("right"))
+    relay = lab.relay(master, upstream_password=secret("wrong"))
     error = _last_error(relay, "WRONGPASS")
     assert "\n" not in error
     assert relay.is_healthy()
     relay.stop()
-    relay.options["upstream_password"] = "right"
+    relay.options["upstream_password"] = secret("right")
     relay.restart()
     relay.wait_link()
-    assert "wrong-secret" not in relay.log
+    assert secret("wrong") not in relay.log
     assert "Traceback" not in relay.log
 
 
 def test_missing_password(lab: Lab) -> None:
     """The same without any."""
-    master = lab.master(PROGRAM, requirepass="right")
+    master = lab.master(PROGRAM, requirepass=secret("right"))
     relay = lab.relay(master)
     _last_error(relay, "NOAUTH")
     master.call("CONFIG", "SET", "requirepass", "")
@@ -77,8 +78,8 @@ def test_missing_password(lab: Lab) -> None:
 def test_user_without_psync(lab: Lab) -> None:
     """An ACL user that lacks a permission: the line says which ones are needed."""
     master = lab.master(PROGRAM)
-    master.call("ACL", "SETUSER", "tap", "on", ">pw", "+replconf", "+ping")
-    relay = lab.relay(master, upstream_username="tap", upstream_password="pw")
+    master.call("ACL", "SETUSER", "tap", "on", f">{secret()}", "+replconf", "+ping")
+    relay = lab.relay(master, upstream_username="tap", upstream_password=secret())
     _last_error(relay, "NOPERM", "+psync", "+replconf")
     master.call("ACL", "SETUSER", "tap", "+psync")
     relay.wait_link()

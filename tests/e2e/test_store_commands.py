@@ -17,6 +17,7 @@ from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
+from tests.servers.secrets import assert_no_secret, secret
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -34,6 +35,7 @@ def run(*words: str, environ: Mapping[str, str], code: int = 0) -> bytes:
         timeout=60,
         check=False,
     )
+    assert_no_secret((" ".join(words), done.stdout + done.stderr))
     assert done.returncode == code, (done.stdout[-2000:], done.stderr[-2000:])
     return done.stdout
 
@@ -139,21 +141,21 @@ def test_cat_prints_what_a_replica_received(lab: Lab) -> None:
 @pytest.mark.parametrize("program", ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"])
 def test_fetched_snapshots_load(lab: Lab, program: str) -> None:
     """From the master with a password, from the relay, and out of the store: equal datasets."""
-    master = lab.master(program, requirepass="word")
+    master = lab.master(program, requirepass=secret())
     # Nothing that expires: the copies would not agree on when.
     with master.client() as client:
         for number in range(200):
             client.call("RPUSH", f"list:{number % 7}", bytes(range(256)), number)
             client.call("HSET", f"hash:{number % 5}", f"field:{number}", "x" * number)
             client.call("XADD", "stream", "*", "n", number)
-    relay = lab.relay(master, upstream_password="word")
+    relay = lab.relay(master, upstream_password=secret())
     relay.wait_link()
     clean = {key: value for key, value in relay.environ().items() if "UPSTREAM" not in key}
-    secret = {"REPLTAP_UPSTREAM_PASSWORD": "word"}
+    given = {"REPLTAP_UPSTREAM_PASSWORD": secret()}
     before = master.syncs.full
     for number, (words, environ) in enumerate(
         [
-            (("--upstream", f"redis://127.0.0.1:{master.port}"), clean | secret),
+            (("--upstream", f"redis://127.0.0.1:{master.port}"), clean | given),
             (("--upstream", f"redis://127.0.0.1:{relay.port}"), clean),
             (("--data-dir", str(relay.data_dir)), clean),
         ]
@@ -167,7 +169,7 @@ def test_fetched_snapshots_load(lab: Lab, program: str) -> None:
         assert copy.digest() == master.digest(), words
     assert master.syncs.full <= before + 1
     refused = ("--upstream", f"redis://127.0.0.1:{master.port}", "--output", "/dev/null/x")
-    run("snapshot", "fetch", *refused, environ=clean | secret, code=4)
+    run("snapshot", "fetch", *refused, environ=clean | given, code=4)
     wrong = ("--upstream", f"redis://127.0.0.1:{master.port}", "--output", str(lab.directory / "x"))
     run("snapshot", "fetch", *wrong, environ=clean, code=1)
     assert not list(lab.directory.glob("*x*"))

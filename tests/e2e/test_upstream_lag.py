@@ -9,6 +9,7 @@ import pytest
 from tests.servers.lab import Lab
 from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
+from tests.servers.secrets import secret
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -61,11 +62,11 @@ def test_a_stalled_link(lab: Lab) -> None:
 def test_a_user_that_may_not_ask(lab: Lab) -> None:
     """The smallest ACL: the link works, the lag is not known, and that is said once."""
     master = lab.master(PROGRAM)
-    master.call("ACL", "SETUSER", "tap", "on", ">pw", "+psync", "+replconf", "+ping")
+    master.call("ACL", "SETUSER", "tap", "on", f">{secret()}", "+psync", "+replconf", "+ping")
     relay = lab.relay(
         master,
         upstream_username="tap",
-        upstream_password="pw",
+        upstream_password=secret(),
         upstream_poll_seconds=POLL_SECONDS,
     )
     relay.wait_link()

@@ -94,7 +94,13 @@ class Lab:
             yield f"log of {node.name}{where}", node.log_tail
 
     def close(self) -> None:
-        """End everything."""
+        """End everything.
+
+        Raises:
+            AssertionError: A node has shown a secret.
+        """
+        for node in self.nodes:
+            node.search()
         for proxy in self._proxies:
             proxy.close()
         for node in self.nodes:
@@ -107,6 +113,8 @@ class Lab:
             except ProcessLookupError:
                 continue
         wait_for("the end of all workers", lambda: not _running_in(self.directory))
+        found = [leak for node in self.nodes for leak in node.all_leaks()]
+        assert not found, "\n".join(found)
 
     def add(self, node: _N, start: bool = True) -> _N:
         """Take a node that was made elsewhere, so that it ends with the others."""

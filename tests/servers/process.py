@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from tests.servers.secrets import Place, leaks
 
 _LOG_TAIL_BYTES = 6_000
 
@@ -19,11 +22,14 @@ class Process:
     Attributes:
         name: What the tests call it.
         directory: Its working directory.
+        leaks: Where it has shown a secret while it ran.
     """
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
         self.directory = directory
+        self.leaks: list[str] = []
+        self._frozen = False
         directory.mkdir(parents=True, exist_ok=True)
         self._log_path = directory / f"{name}.log"
         self._child: subprocess.Popen[bytes] | None = None
@@ -56,6 +62,7 @@ class Process:
     def spawn(self, argv: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
         """Start the child, which must not be running."""
         assert not self.running, f"{self.name} runs already"
+        self._frozen = False
         with self._log_path.open("ab") as log:
             self._child = subprocess.Popen(
                 list(argv),
@@ -66,8 +73,24 @@ class Process:
                 env=dict(environ) if environ is not None else None,
             )
 
+    def shown(self) -> Iterator[Place]:
+        """Give what it shows to others while it runs: what stands in the process list."""
+        for pid in (self.pid, *(child.pid for child in self.children())):
+            with suppress(OSError):  # it has ended
+                yield f"the command line of {self.name}", Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    def search(self) -> None:
+        """Search what it shows for secrets, if it runs."""
+        if self.running and not self._frozen:
+            self.leaks += leaks(self.shown())
+
+    def all_leaks(self) -> list[str]:
+        """Give where it has shown a secret, its log included, over all its lives."""
+        return self.leaks + leaks([(f"the log of {self.name}", self.log.encode())])
+
     def stop(self, timeout_seconds: float = 20.0) -> int:
         """Ask it to end (SIGTERM) and return its exit code."""
+        self.search()
         return self._end(signal.SIGTERM, timeout_seconds)
 
     def kill(self) -> None:
@@ -77,10 +100,12 @@ class Process:
     def freeze(self) -> None:
         """Stop it in its tracks (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
+        self._frozen = True
 
     def thaw(self) -> None:
         """Let a frozen child go on (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
+        self._frozen = False
 
     def wait(self, timeout_seconds: float = 20.0) -> int:
         """Wait for its own end and return its exit code."""

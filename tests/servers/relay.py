@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from tests.servers.client import Client
 from tests.servers.node import Node
 from tests.servers.ports import free_port
+from tests.servers.secrets import Place, unmarked
+
+_SEARCH_SECONDS = 2
+"""A relay that a test has brought to a halt does not answer, and is not what is looked at."""
+
+_ASKED = (("INFO", "all"), ("CONFIG", "GET", "*"), ("CLIENT", "LIST"), ("ROLE",))
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,6 +55,7 @@ class Relay(Node):
             "upstream_poll_seconds": 0,
             **options,
         }
+        assert not list(unmarked(self.options)), "make it with tests.servers.secrets.secret()"
 
     def command(self) -> list[str]:
         """Return the command line."""
@@ -66,10 +77,47 @@ class Relay(Node):
     def start(self) -> None:
         self.spawn(self.command(), self.environ())
 
+    def get(self, path: str, timeout_seconds: float = 5) -> HTTPResponse:
+        """Ask its HTTP port; close the answer."""
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        answer = urllib.request.urlopen(url, timeout=timeout_seconds)
+        assert isinstance(answer, HTTPResponse)
+        return answer
+
+    def shown(self) -> Iterator[Place]:
+        """Give all that it tells whoever asks; what does not answer is left out."""
+        yield from super().shown()
+        for path in ("/api/status", "/metrics", "/readyz"):
+            with suppress(OSError):
+                yield f"{path} of {self.name}", self._read(path)
+        with suppress(OSError):
+            yield f"/api/events of {self.name}", self.events()
+        with suppress(OSError), self._searching_client() as client:
+            for words, reply in zip(_ASKED, client.pipeline(_ASKED), strict=True):
+                yield f"{' '.join(words)} of {self.name}", repr(reply).encode()
+
+    def events(self) -> bytes:
+        """Return the events that it remembers: they come at once, and nothing for a while then."""
+        with self.get("/api/events", _SEARCH_SECONDS) as stream:
+            told = b""
+            while b"data:" not in told:  # the start is always there
+                told += stream.read1(1 << 20) or b"data:"
+            return told
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with self.get(path, _SEARCH_SECONDS) as answer:
+                return answer.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.read()
+
+    def _searching_client(self) -> Client:
+        return Client(self.port, password=self.password, timeout_seconds=_SEARCH_SECONDS)
+
     def status(self) -> dict[str, Any]:
         """Return what `/api/status` answers."""
-        url = f"http://127.0.0.1:{self.http_port}/api/status"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with self.get("/api/status") as answer:
             found = json.load(answer)
         assert isinstance(found, dict)
         return found
@@ -81,8 +129,7 @@ class Relay(Node):
 
     def is_healthy(self) -> bool:
         """Tell whether `/healthz` answers 200."""
-        url = f"http://127.0.0.1:{self.http_port}/healthz"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with self.get("/healthz") as answer:
             return bool(answer.status == 200)
 
     def snapshots(self) -> list[dict[str, Any]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.servers.find import Flavour
 from tests.servers.node import Node, Upstream
 from tests.servers.ports import free_port
+from tests.servers.secrets import Place, unmarked
 
 # Quick to sync, no files of its own accord, and a backlog that outlives what a test writes.
 _DEFAULTS = {
@@ -45,6 +46,7 @@ class Server(Node):
         super().__init__(
             name, directory, free_port(), password=str(options.get("requirepass") or "")
         )
+        assert not list(unmarked(options)), "make it with tests.servers.secrets.secret()"
         self.flavour = flavour
         self.upstream = upstream
         self.options = dict(_DEFAULTS)
@@ -61,6 +63,10 @@ class Server(Node):
         config = self.directory / "server.conf"
         config.write_text("\n".join(lines) + "\n")
         self.spawn([self.flavour.binary, str(config)])
+
+    def shown(self) -> Iterator[Place]:
+        """Give nothing: it is not ours."""
+        yield from ()
 
     def digest(self) -> str:
         """Return DEBUG DIGEST: equal for equal datasets, whatever the version."""
