@@ -149,7 +149,7 @@ class Relay:
             ReplTapError: A part failed in a way that trying again can't mend.
         """
         self._catch_signals()
-        self._downstream.max_clients = reserve_files(self._config.listen.max_clients)
+        self._downstream.admission.max_clients = reserve_files(self._config.listen.max_clients)
         self._refuse_itself(self._config.upstream.host, self._config.upstream.port)
         await self._downstream.listen()
         port = self._downstream.port
@@ -160,7 +160,7 @@ class Relay:
             acknowledged=self._downstream.acknowledged,
         )
         if self._sources is not None:
-            add_secrets(self._reloads, self._sources, self._link)
+            add_secrets(self._reloads, self._sources, self._link, self._downstream)
         self._poll = MasterPoll(self._feed, self._link)
         self._refresher = SnapshotRefresher(
             self._feed, self._link, self._config.snapshot, listening_port=port
@@ -222,7 +222,7 @@ class Relay:
             cpu_user_seconds=usage.ru_utime,
             cpu_system_seconds=usage.ru_stime,
             clients=len(self._downstream.clients()),
-            max_clients=self._downstream.max_clients,
+            max_clients=self._downstream.admission.max_clients,
             repl_timeout_seconds=round(self._config.listen.timeout_seconds),
             upstream=self._poll.shown(self._link.status()),
             journal=journal,

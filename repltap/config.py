@@ -14,9 +14,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from repltap.config_sources import Given, read_password, read_sources
+from repltap.access import NOBODY, Users
+from repltap.config_sources import Given, read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS
+from repltap.secret_files import read_password
 from repltap.sink_config import SinkConfig
 from repltap.values import (
     DEFAULT_READINESS,
@@ -43,6 +45,7 @@ __all__ = [
     "load_data_dir",
     "load_tap",
     "load_upstream",
+    "load_users",
     "read_password",
 ]
 
@@ -67,6 +70,7 @@ class UpstreamConfig:
         host, port: Where it is. A unix socket is its path, and port 0, as Redis itself writes it.
         name: What the records of sinks and the metrics call it, "" for host and port.
         username, password: ACL user, or None for the default user; None for no AUTH.
+        password_place: Where the password is given, for who has to change it.
         announce_ip, announce_port: What the master shows for us, or None: our socket, our port.
         announce_version: What we say we are, or `none`. Valkey 9 chooses the RDB version by it; a
             replica that can't load that one gets another, fetched for it.
@@ -83,6 +87,7 @@ class UpstreamConfig:
     name: str = ""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_place: str = field(default="", compare=False)
     announce_ip: str | None = None
     announce_port: int | None = None
     announce_version: str = "9.1.2"
@@ -111,7 +116,8 @@ class ListenConfig:
 
     Attributes:
         host, port: Where to listen; port 0 takes a free one.
-        password: What clients and replicas must AUTH with, or None.
+        users: Who may log in, and do what; nobody: everybody may do everything.
+        protected_mode: Without users, only clients on this machine are served.
         max_clients: Connections at once, replicas included.
         timeout_seconds: ACK silence after which a replica is disconnected (`repl-timeout`).
         max_lag_seconds: How old the first byte may be that a replica has not acknowledged, once it
@@ -123,7 +129,8 @@ class ListenConfig:
 
     host: str = DEFAULT_LISTEN.host
     port: int = DEFAULT_LISTEN.port
-    password: str | None = field(default=None, repr=False)
+    users: Users = NOBODY
+    protected_mode: bool = True
     max_clients: int = 1024
     timeout_seconds: float = 60.0
     max_lag_seconds: float | None = None
@@ -247,7 +254,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | N
         ConfigError: A value is missing or wrong, or a file can't be read. The error names the
             flag, the variable, or the file with section and field; never a password.
     """
-    return _build(read_sources(flags, environ, file))
+    return _build(read_sources(flags, environ, file), environ)
 
 
 def load_data_dir(
@@ -288,7 +295,20 @@ def load_tap(
     )
 
 
-def _build(given: Given) -> Config:
+def load_users(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None) -> Users:
+    """Find out who may log in on the port.
+
+    Args and Raises: As for `load`; nothing else needs to be given.
+    """
+    return _users(read_sources(flags, environ, file), environ)
+
+
+def _users(given: Given, environ: Mapping[str, str]) -> Users:
+    named = [user.log_in_with(environ) for user in given.users]
+    return Users.of(given.passwords("listen"), named)
+
+
+def _build(given: Given, environ: Mapping[str, str]) -> Config:
     values = given.values
     http: Endpoint | None = values.get("http")
     listen: Endpoint = values.get("listen") or DEFAULT_LISTEN
@@ -297,7 +317,7 @@ def _build(given: Given) -> Config:
         listen=ListenConfig(
             host=listen.host,
             port=listen.port,
-            password=given.password("listen"),
+            users=_users(given, environ),
             **_plain("listen", values),
         ),
         http=HttpConfig(host=http.host, port=http.port, **_plain("http", values)) if http else None,
@@ -320,7 +340,12 @@ def _upstream(given: Given) -> UpstreamConfig:
             hint="set REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
         )
     made = UpstreamConfig(
-        host=url.host, port=url.port, username=username, password=password, **plain
+        host=url.host,
+        port=url.port,
+        username=username,
+        password=password,
+        password_place=given.password_place("upstream"),
+        **plain,
     )
     if made.backoff_min_seconds > made.backoff_max_seconds:
         raise ConfigError(

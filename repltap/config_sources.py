@@ -15,8 +15,11 @@ from typing import Any, cast
 
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS, SECTIONS, Option
+from repltap.secret_files import read_password, read_passwords
 from repltap.sink_config import SECTION as SINK_SECTION
 from repltap.sink_config import SinkConfig, read_sinks
+from repltap.user_config import SECTION as USER_SECTION
+from repltap.user_config import UserConfig, read_users
 from repltap.values import UpstreamUrl
 
 
@@ -28,11 +31,15 @@ class Given:
         values: What counts, by `Option.key`.
         layers: The same of each source, the strongest first.
         sinks: By name.
+        users: Those that are declared, by name.
+        file: Where the last layer is from, if it is a file's.
     """
 
     values: Mapping[str, Any]  # Any: as the options parse
     layers: tuple[Mapping[str, object], ...]
     sinks: tuple[SinkConfig, ...]
+    users: tuple[UserConfig, ...] = ()
+    file: Path | None = None
 
     def password(self, section: str) -> str | None:
         """Take the password from the first source that gives one, however that source gives it.
@@ -40,20 +47,45 @@ class Given:
         Raises:
             ConfigError: It is given more than once there, or its file can't be read.
         """
-        for layer in self.layers:
-            given: list[str] = []
+        found = self._first(section)
+        if found is None:
+            return None
+        word, file, _ = found
+        return read_password(file) if file is not None else word
+
+    def passwords(self, section: str) -> tuple[str, ...]:
+        """Take them likewise, where a file may hold several of which any will do."""
+        found = self._first(section)
+        if found is None:
+            return ()
+        word, file, _ = found
+        return read_passwords(file) if file is not None else (word,)
+
+    def password_place(self, section: str) -> str:
+        """Say where the password is given, for who has to change it; "" for nowhere."""
+        found = self._first(section)
+        return "" if found is None else found[2]
+
+    def _first(self, section: str) -> tuple[str, Path | None, str] | None:
+        """Find the password, or the file with it, and where that is said."""
+        for at, layer in enumerate(self.layers):
+            given: list[tuple[str, Path | None, str]] = []
             if isinstance(word := layer.get(f"{section}_password"), str):
-                given.append(word)
+                given.append((word, None, self._place(at, section, "password")))
             if isinstance(file := layer.get(f"{section}_password_file"), Path):
-                given.append(read_password(file))
+                given.append(("", file, f"the file {file}"))
             url = layer.get(section)
             if isinstance(url, UpstreamUrl) and url.password is not None:
-                given.append(url.password)
+                given.append((url.password, None, self._place(at, section, "url")))
             if len(given) > 1:
                 raise ConfigError(f"{section}: the password is given more than once")
             if given:
                 return given[0]
         return None
+
+    def _place(self, layer: int, section: str, name: str) -> str:
+        option = next(each for each in OPTIONS if (each.section, each.name) == (section, name))
+        return (option.flag, option.variable, f"{self.file}: [{section}] {name}")[layer]
 
 
 def read_sources(
@@ -71,17 +103,17 @@ def read_sources(
         ConfigError: A value is wrong, or a file can't be read.
     """
     layers = [_from_flags(flags), _from_environment(environ)]
-    table: object = None
+    table = users = None
     if file is not None:
         tree = _parsed(file)
-        table = tree.pop(SINK_SECTION, None)
+        table, users = tree.pop(SINK_SECTION, None), tree.pop(USER_SECTION, None)
         layers.append(_from_tree(tree, file))
     specs = [str(spec) for spec in cast("Iterable[object]", flags.get("sink") or ())]
     sinks = read_sinks(specs, environ, table, file)
     values: dict[str, Any] = {}
     for layer in reversed(layers):
         values.update(layer)
-    return Given(values, tuple(layers), sinks)
+    return Given(values, tuple(layers), sinks, read_users(users, file), file)
 
 
 def _from_flags(flags: Mapping[str, object]) -> dict[str, object]:
@@ -124,7 +156,7 @@ def _from_tree(tree: Mapping[str, object], file: Path) -> dict[str, object]:
         if section not in SECTIONS:
             raise ConfigError(
                 f"{file}: [{section}]: no such section",
-                hint=_near(section, (*SECTIONS, SINK_SECTION)),
+                hint=_near(section, (*SECTIONS, SINK_SECTION, USER_SECTION)),
             )
         if not isinstance(table, dict):
             raise ConfigError(f"{file}: {section}: must be a table", hint=f"write [{section}]")
@@ -149,20 +181,3 @@ def _parse(option: Option, raw: object, origin: str) -> object:
 def _near(word: str, known: tuple[str, ...] | list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else "known: " + ", ".join(known)
-
-
-def read_password(file: Path) -> str:
-    """Read a file that holds a password.
-
-    Raises:
-        ConfigError: It can't be read, or holds something else.
-    """
-    try:
-        word = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-    except OSError as exc:
-        raise ConfigError(f"{file}: password file can't be read: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"{file}: password file is not UTF-8 text") from exc
-    if not word or "\n" in word:
-        raise ConfigError(f"{file}: must hold the password on one line, and nothing else")
-    return word

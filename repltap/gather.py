@@ -53,7 +53,7 @@ def counters(
     seen = link.counters
     return Counters(
         connections_received=downstream.connections,
-        connections_rejected=downstream.rejected,
+        connections_rejected=downstream.admission.rejected,
         commands_processed=downstream.commands,
         sync_full=service.full,
         sync_partial_ok=service.partial,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from repltap.config import load_upstream
+from repltap.config import load_upstream, load_users
+from repltap.net.downstream import Downstream
 from repltap.net.upstream import UpstreamLink
 from repltap.reload import Reloads, Take
 
@@ -24,13 +25,16 @@ class Sources:
     file: Path | None
 
 
-def add_secrets(reloads: Reloads, sources: Sources, link: UpstreamLink) -> None:
+def add_secrets(
+    reloads: Reloads, sources: Sources, link: UpstreamLink, downstream: Downstream
+) -> None:
     """Register the secrets of a relay.
 
     Args:
         reloads: Where.
         sources: What to read again.
         link: To the master.
+        downstream: The port.
     """
 
     def read_upstream() -> Take:
@@ -43,4 +47,18 @@ def add_secrets(reloads: Reloads, sources: Sources, link: UpstreamLink) -> None:
 
         return take
 
+    def read_users() -> Take:
+        found = load_users(sources.flags, sources.environ, sources.file)
+
+        def take() -> str:
+            if found == downstream.users:
+                return "nothing changed"
+            gone = downstream.take_users(found)
+            names = ", ".join(user.name for user in found.all) or "nobody has to log in"
+            ended = f"; {gone} connections ended for want of a right" if gone else ""
+            return f"changed: {names}{ended}"
+
+        return take
+
     reloads.add("upstream password", read_upstream)
+    reloads.add("users of the port", read_users)

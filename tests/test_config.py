@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from repltap.access import Users
 from repltap.config import (
     Config,
     FsyncPolicy,
@@ -112,7 +113,7 @@ def test_everything_from_a_file(tmp_path: Path) -> None:
         listen=ListenConfig(
             host="::",
             port=7001,
-            password="sesame",
+            users=Users.of_default("sesame"),
             max_clients=5,
             max_lag_seconds=600.0,
             max_transfers=4,
@@ -250,9 +251,10 @@ def test_two_passwords_from_one_source_are_refused() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "must hold the password on one line"),
-        (b"\n", "must hold the password on one line"),
-        (b"hunter2\nmore", "must hold the password on one line"),
+        (b"", "must hold a password on each line"),
+        (b"\n", "must hold a password on each line"),
+        (b"hunter2\n\nmore", "must hold a password on each line"),
+        (b"hunter2\n" * 5, "at most 4"),
         (b"\xff", "not UTF-8"),
         (None, "No such file"),
     ],
@@ -271,7 +273,7 @@ def test_a_password_keeps_its_spaces(tmp_path: Path) -> None:
     word = tmp_path / "word"
     word.write_bytes(b" a b \r\n")
     flags: dict[str, Any] = LEAST | {"listen_password_file": str(word)}
-    assert load(flags, {}, None).listen.password == " a b "
+    assert load(flags, {}, None).listen.users == Users.of_default(" a b ")
 
 
 def test_durable_acks_need_an_fsync_policy(tmp_path: Path) -> None:

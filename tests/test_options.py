@@ -30,8 +30,12 @@ def test_fsync_policies_are_those_of_the_configuration() -> None:
 def test_every_option_is_a_field_and_every_field_an_option() -> None:
     """A field that no option fills could never be set; an option without one would crash."""
     sections = {
-        "upstream": (Upstream, {"host", "port"}, {"url", "password_file"}),
-        "listen": (ListenConfig, {"host", "port"}, {"address", "password_file"}),
+        "upstream": (Upstream, {"host", "port", "password_place"}, {"url", "password_file"}),
+        "listen": (
+            ListenConfig,
+            {"host", "port", "users"},
+            {"address", "password", "password_file"},
+        ),
         "http": (HttpConfig, {"host", "port"}, {"address"}),
         "store": (Store, set(), set()),
         "snapshot": (SnapshotConfig, set(), set()),

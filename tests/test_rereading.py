@@ -8,7 +8,9 @@ from typing import cast
 
 import pytest
 
+from repltap.access import Users
 from repltap.errors import ConfigError
+from repltap.net.downstream import Downstream
 from repltap.net.upstream import UpstreamLink
 from repltap.reload import Reloads, Take
 from repltap.rereading import Sources, add_secrets
@@ -41,7 +43,7 @@ def test_the_master_password_is_read_from_its_file_again(tmp_path: Path) -> None
     file.write_text("first\n")
     flags = {"upstream": "redis://tap@10.0.0.1:6379", "upstream_password_file": str(file)}
     reloads, link = Gathered(), FakeLink()
-    add_secrets(reloads, Sources(flags, {}, None), cast(UpstreamLink, link))
+    add_secrets(reloads, Sources(flags, {}, None), cast(UpstreamLink, link), cast(Downstream, None))
     read = reloads.parts["upstream password"]
     file.write_text("second\n")
     take = read()
@@ -64,7 +66,7 @@ def test_the_configuration_file_is_read_again_too(tmp_path: Path) -> None:
     file = tmp_path / "repltap.toml"
     file.write_text('[upstream]\nurl = "redis://10.0.0.1"\npassword = "inside"\n')
     reloads, link = Gathered(), FakeLink()
-    add_secrets(reloads, Sources({}, {}, file), cast(UpstreamLink, link))
+    add_secrets(reloads, Sources({}, {}, file), cast(UpstreamLink, link), cast(Downstream, None))
     reloads.parts["upstream password"]()()
     assert link.taken == [(None, "inside")]
     file.write_text("no TOML")
@@ -74,3 +76,40 @@ def test_the_configuration_file_is_read_again_too(tmp_path: Path) -> None:
 
 def test_sources_show_nothing_of_themselves() -> None:
     assert "hunter2" not in repr(Sources({}, {"REPLTAP_UPSTREAM_PASSWORD": "hunter2"}, None))
+
+
+class FakePort:
+    """Keeps who may log in."""
+
+    def __init__(self) -> None:
+        self.users = Users()
+        self.ended = 0
+
+    def take_users(self, users: Users) -> int:
+        self.users = users
+        return self.ended
+
+
+def test_the_users_of_the_port_are_read_again(tmp_path: Path) -> None:
+    file, word = tmp_path / "repltap.toml", tmp_path / "word"
+    declared = f'[user.replicas]\nrights = ["replicate"]\npassword_file = "{word}"\n'
+    file.write_text(declared)
+    word.write_text("one\n")
+    reloads, port = Gathered(), FakePort()
+    link = cast(UpstreamLink, FakeLink())
+    environ = {"REPLTAP_LISTEN_PASSWORD": "boss"}
+    add_secrets(reloads, Sources({}, environ, file), link, cast(Downstream, port))
+    read = reloads.parts["users of the port"]
+    assert read()() == "changed: default, replicas"
+    assert read()() == "nothing changed"
+
+    word.write_text("two\none\n")
+    port.ended = 2
+    assert read()() == "changed: default, replicas; 2 connections ended for want of a right"
+    assert port.users.check(b"replicas", b"two")
+    assert port.users.check(b"replicas", b"one")
+
+    file.write_text(declared.replace("replicate", "everything"))
+    with pytest.raises(ConfigError, match="'everything' is no right"):
+        read()
+    assert port.users.check(b"replicas", b"two")

@@ -40,7 +40,7 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
     REPLTAP_DATA_DIR=./data repltap config check --upstream redis://127.0.0.1:6379
     """
     made = load_checked(flags, file)
-    warnings = stray_variables(os.environ, made.sinks)
+    warnings = stray_variables(os.environ, made.sinks, made.listen.users)
     if as_json:
         show_json({"valid": True, "warnings": warnings})
         return

@@ -17,6 +17,7 @@ from repltap.delivery.registry import find_sink
 from repltap.options import OPTIONS, SECTIONS, Option
 from repltap.sink_config import SinkConfig
 from repltap.sinkspec import TARGET, sink_variable
+from repltap.user_config import UserConfig
 from repltap.values import Endpoint, UpstreamUrl, words
 
 _HIDDEN = '"***"'
@@ -40,6 +41,7 @@ def effective(given: Given, environ: Mapping[str, str], file: Path | None) -> st
     sections = [
         "\n".join([f"[{section}]", *_section(section, given, file)]) for section in SECTIONS
     ]
+    sections += ["\n".join(_user(user, environ)) for user in given.users]
     sections += ["\n".join(_sink(sink, environ)) for sink in given.sinks]
     return "\n\n".join(sections) + "\n"
 
@@ -92,6 +94,20 @@ def _of_option(option: Option, value: object) -> str:
             if value and value % size == 0:
                 return _toml(f"{value // size}{unit}")
     return _toml(value)
+
+
+def _user(user: UserConfig, environ: Mapping[str, str]) -> Iterator[str]:
+    yield f"[user.{user.name}]  # {user.origin}"
+    yield f"rights = {_toml(sorted(right.value for right in user.rights))}"
+    file = f"{user.variable}_FILE"
+    if environ.get(user.variable):
+        yield f"# password = {_HIDDEN}  # {user.variable}; not shown"
+    elif environ.get(file):
+        yield f"password_file = {_toml(environ[file])}  # {file}"
+    elif user.password is not None:
+        yield f"# password = {_HIDDEN}  # with the user; not shown"
+    else:
+        yield f"password_file = {_toml(user.password_file)}"
 
 
 def _sink(sink: SinkConfig, environ: Mapping[str, str]) -> Iterator[str]:

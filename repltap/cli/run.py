@@ -57,7 +57,7 @@ def run(file: Path | None, print_config: bool, **flags: object) -> int:
     from repltap.cli.strays import stray_variables
     from repltap.rereading import Sources
 
-    for stray in stray_variables(os.environ, config.sinks):
+    for stray in stray_variables(os.environ, config.sinks, config.listen.users):
         log.warning("%s", stray)
 
     return app.run(config, Sources(flags, dict(os.environ), file))

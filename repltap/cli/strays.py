@@ -10,12 +10,14 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 
+from repltap.access import NOBODY, Users
 from repltap.delivery.options import COMMON
 from repltap.delivery.registry import find_sink
 from repltap.options import ENVIRONMENT_PREFIX, OPTIONS
 from repltap.sink_config import VARIABLE as SINK_VARIABLE
 from repltap.sink_config import SinkConfig
 from repltap.sinkspec import sink_variable
+from repltap.user_config import password_variable
 
 _OTHERS = ("REPLTAP_CONFIG", SINK_VARIABLE, "REPLTAP_COMPILE", "REPLTAP_COMPILED")
 _KUBERNETES = re.compile(
@@ -24,12 +26,14 @@ _KUBERNETES = re.compile(
 )
 
 
-def stray_variables(environ: Mapping[str, str], sinks: Sequence[SinkConfig]) -> list[str]:
+def stray_variables(
+    environ: Mapping[str, str], sinks: Sequence[SinkConfig], users: Users = NOBODY
+) -> list[str]:
     """Find variables that look like options and are none.
 
     Args:
         environ: The environment.
-        sinks: Those that are configured.
+        sinks, users: Those that there are.
 
     Returns:
         A sentence for each, in the order of their names; no value is in it.
@@ -41,6 +45,9 @@ def stray_variables(environ: Mapping[str, str], sinks: Sequence[SinkConfig]) -> 
     for sink in sinks:
         for option in (*COMMON, *find_sink(sink.type, sink.origin).options):
             known.add(sink_variable(sink.name, option.name))
+    for user in users.all:
+        variable = password_variable(user.name)
+        known |= {variable, f"{variable}_FILE"}
     strays = sorted(
         name
         for name in environ
@@ -58,4 +65,6 @@ def _said(name: str, known: Sequence[str]) -> str:
         return f"{name} is set and is no option: did you mean {near[0]}?"
     if name.startswith(f"{SINK_VARIABLE}_"):
         return f"{name} is set and is no setting of a configured sink"
+    if name.startswith(f"{ENVIRONMENT_PREFIX}USER_"):
+        return f"{name} is set and is no password of a user that the file declares"
     return f"{name} is set and is no option"

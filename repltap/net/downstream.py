@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import logging
 import socket
 import time
@@ -12,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from repltap.access import Right, Users
 from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason, Ending
 from repltap.errors import ListenError
 from repltap.feed import Feed
 from repltap.net.acknowledge import each_once
-from repltap.net.admin.context import DEFAULT_USER, ClientKind, ClientView
+from repltap.net.admin.context import ClientKind, ClientView
+from repltap.net.admission import Admission
 from repltap.net.departures import Departures
 from repltap.net.serve import SyncService
 from repltap.net.session import Session
@@ -37,7 +38,6 @@ back at once must not be refused."""
 
 _ACCEPTS_A_TURN = 64
 _TICK_SECONDS = 1.0
-_TOO_MANY = b"-ERR max number of clients reached\r\n"
 _DRAIN_SECONDS = 2.0
 
 
@@ -66,7 +66,9 @@ class Downstream:
         relay: The whole, for the admin commands.
 
     Attributes:
-        connections, rejected, commands: What has been counted since the start.
+        users: Who may log in, and do what.
+        admission: Who may connect.
+        connections, commands: What has been counted since the start.
         closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
         departures: The replicas that are gone.
         slots, throttle: How many snapshots are sent at once, and how fast.
@@ -82,12 +84,12 @@ class Downstream:
         self._buffer = bytearray(_RECEIVE_BYTES)
         self._sockets: list[socket.socket] = []
         self._port = config.port
-        self.max_clients = config.max_clients
+        self.admission = Admission(config)
+        self.users = config.users
         self._reconsider_queued = False
         self._filling_queued = False
         self._on_acknowledged: Callable[[], None] | None = None
         self.connections = 0
-        self.rejected = 0
         self.commands = 0
         self.closed_input_bytes = 0
         self.closed_output_bytes = 0
@@ -141,6 +143,7 @@ class Downstream:
             on_acknowledged: Called when a replica has sent an ACK, or one is gone.
         """
         self._service = service
+        self.admission.warn(closed=self.users.required)
         self._on_acknowledged = on_acknowledged
         self.feed.listen(self._reconsider_soon)
         loop = asyncio.get_running_loop()
@@ -206,14 +209,29 @@ class Downstream:
 
     @property
     def password_required(self) -> bool:
-        """The port has a password."""
-        return self._config.password is not None
+        """Who connects has to log in."""
+        return self.users.required
 
     def check_password(self, username: bytes, password: bytes) -> bool:
-        """Compare in constant time; False for any user but `default`."""
-        expected = (self._config.password or "").encode()
-        same = hmac.compare_digest(expected, password)
-        return same and username == DEFAULT_USER.encode() and self.password_required
+        """Compare in constant time; False where there is no such user."""
+        return self.users.check(username, password)
+
+    def may(self, username: str, right: Right) -> bool:
+        """Tell whether a user has a right now."""
+        return self.users.may(username, right)
+
+    def take_users(self, users: Users) -> int:
+        """Let these log in from now on.
+
+        Who is logged in stays, with the rights that its user has now, as in Redis; whose user is
+        gone, or who replicates and may not any more, is disconnected.
+
+        Returns:
+            How many were disconnected.
+        """
+        self.users = users
+        sessions = list(self._sessions.values())
+        return sum(session.users_changed() for session in sessions)
 
     def status(self) -> RelayStatus:
         """Everything that is known now."""
@@ -291,13 +309,9 @@ class Downstream:
 
     def _admit(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        if len(self._sessions) >= self.max_clients:
-            self.rejected += 1
-            with sock:
-                try:
-                    sock.send(_TOO_MANY)
-                except OSError:
-                    pass  # it is being turned away; whether it hears why is its own matter
+        present, closed = len(self._sessions), self.users.required
+        if not self.admission.admits(sock, present, closed=closed, now=time.monotonic()):
+            sock.close()
             return
         try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):

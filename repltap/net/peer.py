@@ -10,6 +10,7 @@ import asyncio
 import socket
 import time
 
+from repltap.access import Right
 from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.logs import PeerLogger
 from repltap.net.admin.context import ClientKind, ClientState
@@ -60,7 +61,7 @@ class Peer:
         self.protocol = DownstreamProtocol(
             now=self._active_at, limits=InputLimits(), timeout_seconds=timeout_seconds
         )
-        self.protocol.authenticated = self.state.authenticated
+        self._note_user()
         self.connection = Connection(
             sock,
             buffer,
@@ -99,6 +100,27 @@ class Peer:
     def drop(self, reason: DisconnectReason, detail: str) -> None:
         """Disconnect it; a replica comes back by itself and asks again."""
         self.connection.close(Ending(reason, detail))
+
+    def users_changed(self) -> bool:
+        """Apply what its user may do now.
+
+        Returns:
+            Whether it had to be disconnected for it.
+        """
+        if not self.state.authenticated:
+            # Nobody may have to log in any more.
+            self.state.authenticated = not self._owner.password_required
+        self._note_user()
+        known = any(self._owner.may(self.state.username, right) for right in Right)
+        if self.state.authenticated and not known:
+            self.drop(DisconnectReason.KILLED, f"there is no user {self.state.username} any more")
+            return True
+        if self.kind is ClientKind.REPLICA and self.protocol.forbidden_to is not None:
+            self.drop(
+                DisconnectReason.KILLED, f"user {self.state.username} may not replicate any more"
+            )
+            return True
+        return False
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -157,10 +179,17 @@ class Peer:
     def _execute(self, args: list[bytes]) -> None:
         self._owner.command_executed()
         reply = execute(self._owner, self, args)
-        self.protocol.authenticated = self.state.authenticated
+        self._note_user()
         self.protocol.send(reply)
         if self.state.close_after_reply:
             self._end(PEER_CLOSED)
+
+    def _note_user(self) -> None:
+        """Let the protocol know what its user may do."""
+        name = self.state.username
+        allowed = self._owner.may(name, Right.REPLICATE)
+        self.protocol.authenticated = self.state.authenticated
+        self.protocol.forbidden_to = None if allowed else name
 
     def _send_protocol(self) -> None:
         data = self.protocol.data_to_send()

@@ -74,6 +74,7 @@ class DownstreamProtocol:
         self.request: PsyncRequest | None = None  # the last PSYNC or SYNC
         self.stream_open = False  # stream bytes may be sent; after `$EOF:` only from an ACK on
         self.timeout_seconds = timeout_seconds
+        self.forbidden_to: str | None = None  # the user's name, if it may not replicate
         self._parser = RespParser(limits)
         self._half_since: float | None = None  # when half a command began; None for none
         self._streaming_since = now
@@ -275,6 +276,10 @@ class DownstreamProtocol:
             self._events.append(CommandReceived(command.args))
         elif not self.authenticated:
             self._out += b"-NOAUTH Authentication required.\r\n"
+        elif self.forbidden_to is not None:
+            # As Redis 7 (`getAclErrorMessage`); a real replica logs it and tries again.
+            text = f"-NOPERM User {self.forbidden_to} has no permissions to run the "
+            self._out += b"%b'%b' command\r\n" % (text.encode(), name)
         elif name == b"replconf":
             self._out += answer_replconf(self.replica, command.args)
         else:

@@ -2,10 +2,12 @@
 
 import pytest
 
+from repltap.access import ALL_RIGHTS, User, Users
 from repltap.cli.strays import stray_variables
 from repltap.sink_config import SinkConfig
 
 SINK = SinkConfig(name="my-sink", type="file", settings={}, origin="here")
+USERS = Users((User("my-replica", ALL_RIGHTS, ()),))
 
 
 @pytest.mark.parametrize(
@@ -16,10 +18,12 @@ SINK = SinkConfig(name="my-sink", type="file", settings={}, origin="here")
         ("REPLTAP_SINK_MY_SINK_PTH", "did you mean REPLTAP_SINK_MY_SINK_PATH?"),
         ("REPLTAP_SINK_OTHER_X", "no setting of a configured sink"),
         ("REPLTAP_FOO", "is no option"),
+        ("REPLTAP_USER_SOMEBODY_ELSE", "no password of a user that the file declares"),
+        ("REPLTAP_USER_MY_REPLICA_PASSWORDS", "mean REPLTAP_USER_MY_REPLICA_PASSWORD?"),
     ],
 )
 def test_strays_are_told_without_their_values(name: str, said: str) -> None:
-    (told,) = stray_variables({name: "hunter2", "PATH": "/bin"}, [SINK])
+    (told,) = stray_variables({name: "hunter2", "PATH": "/bin"}, [SINK], USERS)
     assert told.startswith(f"{name} is set and is no ")
     assert told.endswith(said)
     assert "hunter2" not in told
@@ -31,6 +35,8 @@ def test_strays_are_told_without_their_values(name: str, said: str) -> None:
         "REPLTAP_DATA_DIR",
         "REPLTAP_CONFIG",
         "REPLTAP_SINK",
+        "REPLTAP_USER_MY_REPLICA_PASSWORD",
+        "REPLTAP_USER_MY_REPLICA_PASSWORD_FILE",
         "REPLTAP_SINK_MY_SINK_PATH",
         "REPLTAP_SINK_MY_SINK_REDACT_SECRET",
         # What Kubernetes sets for services repltap and repltap-http.
@@ -44,4 +50,4 @@ def test_strays_are_told_without_their_values(name: str, said: str) -> None:
     ],
 )
 def test_what_is_none(name: str) -> None:
-    assert stray_variables({name: "x"}, [SINK]) == []
+    assert stray_variables({name: "x"}, [SINK], USERS) == []

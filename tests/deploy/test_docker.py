@@ -212,8 +212,12 @@ def test_the_relays_command_is_one_that_repltap_takes() -> None:
     config = configuration(relay["command"], environment())
     assert (config.upstream.host, config.upstream.port) == ("master", 6379)
     assert [sink.type for sink in config.sinks] == ["file", "metrics"]
+    # Reached from other containers, without a password it would serve nobody.
+    password = relay["environment"]["REPLTAP_LISTEN_PASSWORD"]
     for name in ("replica-1", "replica-2"):
-        assert services[name]["command"][-3:] == ["--replicaof", "relay", str(config.listen.port)]
+        command = services[name]["command"]
+        assert command[-5:-2] == ["--replicaof", "relay", str(config.listen.port)]
+        assert command[-2:] == ["--masterauth", password]
     assert config.http is not None
     scraped = yaml.safe_load((DOCKER / "prometheus.yaml").read_text(encoding="utf-8"))
     (job,) = scraped["scrape_configs"]

@@ -136,13 +136,15 @@ class FakeReplica:
         self._buffer = bytearray()
 
     @classmethod
-    async def connect(cls, port: int, *, receive_bytes: int = 0) -> FakeReplica:
+    async def connect(
+        cls, port: int, *, receive_bytes: int = 0, host: str = "127.0.0.1"
+    ) -> FakeReplica:
         """Connect; a small receive buffer makes not reading felt soon."""
         sock = socket.socket()
         sock.setblocking(False)
         if receive_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
         return cls(sock)
 
     def __enter__(self) -> FakeReplica:

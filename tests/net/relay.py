@@ -107,9 +107,11 @@ class Port:
         """The sessions, by id."""
         return list(self.downstream._sessions.values())
 
-    async def replica(self, *, receive_bytes: int = 0) -> FakeReplica:
+    async def replica(self, *, receive_bytes: int = 0, host: str = "127.0.0.1") -> FakeReplica:
         """Connect to it."""
-        return await FakeReplica.connect(self.downstream.port, receive_bytes=receive_bytes)
+        return await FakeReplica.connect(
+            self.downstream.port, receive_bytes=receive_bytes, host=host
+        )
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.access import Users
 from repltap.config import ListenConfig
 from repltap.errors import ListenError
 from repltap.feed import Feed
@@ -95,7 +96,7 @@ async def test_one_too_many(path: Path) -> None:
         assert await second.line() == b"+PONG"
         with await it.replica() as third:
             assert await third.rest() == b"-ERR max number of clients reached\r\n"
-        assert (it.downstream.connections, it.downstream.rejected) == (3, 1)
+        assert (it.downstream.connections, it.downstream.admission.rejected) == (3, 1)
         first.sock.close()
         await until("a free place", lambda: len(it.sessions) == 1)
         with await it.replica() as fourth:
@@ -182,7 +183,7 @@ async def test_killing(path: Path) -> None:
 async def test_passwords(tmp_path: Path) -> None:
     feed = open_feed(tmp_path)
     open_port = Downstream(ListenConfig(port=0), feed, Whole())
-    closed = Downstream(ListenConfig(port=0, password="pässword"), feed, Whole())
+    closed = Downstream(ListenConfig(port=0, users=Users.of_default("pässword")), feed, Whole())
     assert not open_port.password_required
     assert not open_port.check_password(b"default", b"")
     assert closed.password_required

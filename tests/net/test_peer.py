@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.access import Right, User, Users, digest
 from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason
 from repltap.net import downstream as downstream_module
@@ -68,7 +69,7 @@ async def test_bad_input_is_told_why(path: Path) -> None:
 
 
 async def test_nothing_of_replication_without_the_password(path: Path) -> None:
-    async with port(path, ListenConfig(port=0, password="secret")) as it:
+    async with port(path, ListenConfig(port=0, users=Users.of_default("secret"))) as it:
         with await it.replica() as replica:
             for line in (b"REPLCONF capa eof", b"PSYNC ? -1", b"SYNC"):
                 await replica.send(line + b"\r\n")
@@ -119,3 +120,63 @@ async def test_a_killed_client_is_logged_with_the_reason(
         assert "client disconnected: for a reason" in caplog.text
         assert "again" not in caplog.text
         assert it.downstream.departures.counts == {"killed": 1}  # clients are not counted
+
+
+async def test_a_user_may_replicate_or_not(path: Path) -> None:
+    named = [
+        User("tap", frozenset({Right.REPLICATE}), (digest("t"),)),
+        User("watch", frozenset({Right.STATUS}), (digest("w"),)),
+    ]
+    async with port(path, ListenConfig(port=0, users=Users.of((), named))) as it:
+        with await it.replica() as watch, await it.replica() as tap:
+            await watch.send(b"AUTH watch w\r\nINFO\r\nREPLCONF capa eof\r\nPSYNC ? -1\r\nSYNC\r\n")
+            assert await watch.line() == b"+OK"
+            size = int((await watch.line())[1:])
+            await watch.exactly(size + 2)
+            for name in (b"replconf", b"psync", b"sync"):
+                refused = b"-NOPERM User watch has no permissions to run the '%b' command"
+                assert await watch.line() == refused % name
+
+            await tap.send(b"AUTH tap t\r\nROLE\r\nCLIENT SETNAME me\r\n")
+            answers = [await tap.line() for _ in range(3)]
+            assert answers[1:] == [
+                b"-NOPERM User tap has no permissions to run the 'role' command",
+                b"+OK",
+            ]
+            await tap.ask(REPLID, END)
+            assert await tap.line() == b"+CONTINUE"
+            assert it.sessions[1].state.username == "tap"
+
+
+async def test_rights_and_users_that_change_below_a_connection(path: Path) -> None:
+    both = frozenset({Right.REPLICATE, Right.STATUS})
+    word = (digest("t"),)
+    before = Users.of(("boss",), [User("tap", both, word), User("gone", both, word)])
+    async with port(path, ListenConfig(port=0, users=before)) as it:
+        with (
+            await it.replica() as replica,
+            await it.replica() as client,
+            await it.replica() as other,
+            await it.replica() as boss,
+        ):
+            for peer, user in ((replica, b"tap"), (client, b"tap"), (other, b"gone")):
+                await peer.send(b"AUTH %b t\r\n" % user)
+                assert await peer.line() == b"+OK"
+            await boss.send(b"AUTH boss\r\n")
+            assert await boss.line() == b"+OK"
+            await replica.ask(REPLID, END)
+            assert await replica.line() == b"+CONTINUE"
+
+            # Another password: who is here stays.
+            rotated = (digest("new"),)
+            changed = Users.of(("other",), [User("tap", both, rotated), User("gone", both, word)])
+            assert it.downstream.take_users(changed) == 0
+            await boss.send(b"PING\r\n")
+            assert await boss.line() == b"+PONG"
+
+            status = frozenset({Right.STATUS})
+            assert it.downstream.take_users(Users.of((), [User("tap", status, word)])) == 3
+            assert await replica.rest() == await other.rest() == await boss.rest() == b""
+            await client.send(b"PSYNC ? -1\r\n")
+            assert (await client.line()).startswith(b"-NOPERM User tap")
+            assert it.downstream.departures.counts == {"killed": 1}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.access import Users
 from repltap.config import (
     Config,
     FsyncPolicy,
@@ -22,7 +23,11 @@ def config(fsync: FsyncPolicy = FsyncPolicy.EVERYSEC) -> Config:
     return Config(
         upstream=UPSTREAM,
         listen=ListenConfig(
-            host="::1", port=0, password="listen-secret", max_clients=7, timeout_seconds=12.5
+            host="::1",
+            port=0,
+            users=Users.of_default("listen-secret"),
+            max_clients=7,
+            timeout_seconds=12.5,
         ),
         http=None,
         store=StoreConfig(data_dir=Path("/data"), retain_bytes=12345, fsync=fsync),

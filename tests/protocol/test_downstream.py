@@ -141,6 +141,19 @@ def test_replication_needs_authentication(wire: bytes) -> None:
     assert b"NOAUTH" not in protocol.data_to_send()
 
 
+@pytest.mark.parametrize(("wire", "name"), [(FIRST, b"psync"), (b"SYNC\r\n", b"sync")])
+def test_a_user_that_may_not_replicate(wire: bytes, name: bytes) -> None:
+    protocol = client()
+    protocol.forbidden_to = "watch"
+    assert talk(protocol, wire) == []
+    refusal = b"-NOPERM User watch has no permissions to run the '%b' command\r\n"
+    assert protocol.data_to_send() == refusal % name
+    assert protocol.role is Role.CLIENT
+    protocol.forbidden_to = None
+    talk(protocol, wire)
+    assert protocol.role is Role.WAITING
+
+
 def test_unauthenticated_limits_apply() -> None:
     protocol = client()
     protocol.authenticated = False

@@ -38,3 +38,14 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not loopback, "" where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent: it only chooses a route
+        except OSError:
+            return ""
+        host = str(probe.getsockname()[0])
+    return "" if host.startswith("127.") else host

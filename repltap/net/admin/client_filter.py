@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from repltap.access import DEFAULT_USER
 from repltap.net.admin.command import SYNTAX_ERROR, Call, RefusedError, parse_integer
-from repltap.net.admin.context import DEFAULT_USER, ClientKind, ClientView
+from repltap.net.admin.context import ClientKind, ClientView
 
 _KINDS = {
     b"normal": (ClientKind.NORMAL,),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from repltap.access import DEFAULT_USER
 from repltap.net.admin.client import set_name
 from repltap.net.admin.command import SYNTAX_ERROR, Call, Command, RefusedError, parse_integer
-from repltap.net.admin.context import DEFAULT_USER
 from repltap.protocol import reply
 from repltap.protocol.info import REDIS_VERSION
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from repltap.access import DEFAULT_USER, Right
 from repltap.status.relay import RelayStatus
-
-DEFAULT_USER = "default"
-"""The only user there is; Redis's name for it."""
 
 
 class ClientKind(Enum):
@@ -31,7 +29,7 @@ class ClientState:
     """What a client's own commands have set on its connection.
 
     Attributes:
-        authenticated: It gave the password, or none is required. The server also lets this decide
+        authenticated: It gave its password, or none is required. The server also lets this decide
             about PSYNC, SYNC and REPLCONF.
         username: Whom it authenticated as.
         name: From CLIENT SETNAME or HELLO SETNAME, b"" for none.
@@ -107,10 +105,13 @@ class AdminContext(Protocol):
 
     @property
     def password_required(self) -> bool:
-        """The port has a password."""
+        """Who connects has to log in."""
 
     def check_password(self, username: bytes, password: bytes) -> bool:
-        """Compare in constant time; False for any user but `default`."""
+        """Compare in constant time; False where there is no such user."""
+
+    def may(self, username: str, right: Right) -> bool:
+        """Tell whether a user has a right now: it may be taken away while it is connected."""
 
     def status(self) -> RelayStatus:
         """Everything that is known now."""

@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from repltap.errors import LocalProtocolError, ReplTapError
-from repltap.net.admin import client, command_table, config, connection, replication, server
+from repltap.net.admin import acl, client, command_table, config, connection, replication, server
 from repltap.net.admin.command import Call, Command, RefusedError
 from repltap.net.admin.context import AdminContext, ClientSession
 from repltap.net.admin.data_commands import known, refuse
+from repltap.net.admin.rights import right_of
 from repltap.protocol import reply
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         each.name: each
-        for group in (connection, client, server, replication, config, command_table)
+        for group in (connection, client, acl, server, replication, config, command_table)
         for each in group.COMMANDS
     }
 )
@@ -73,6 +74,7 @@ def _run(call: Call) -> bytes:
             b"ERR wrong number of arguments for '%b' command" % command.name.encode()
         )
     _check_authenticated(call, command)
+    _check_right(call, command)
     call.state.last_command = command.name
     return command.handler(call)
 
@@ -89,6 +91,17 @@ def _run_foreign(call: Call, name: str) -> bytes:
 def _check_authenticated(call: Call, command: Command) -> None:
     if not call.state.authenticated and "no_auth" not in command.flags:
         raise RefusedError(_NOT_AUTHENTICATED)
+
+
+def _check_right(call: Call, command: Command) -> None:
+    right = right_of(command)
+    if right is not None and not call.context.may(call.state.username, right):
+        raise RefusedError(no_permission(call.state.username, command.name))
+
+
+def no_permission(username: str, command: str) -> bytes:
+    """Say that a user may not use a command, as Redis 7 does (`getAclErrorMessage`)."""
+    return f"NOPERM User {username} has no permissions to run the '{command}' command".encode()
 
 
 def _no_subcommand(call: Call, command: Command) -> Command:

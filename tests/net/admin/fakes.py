@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from repltap.access import ALL_RIGHTS, Right
 from repltap.errors import UpstreamError
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
@@ -146,6 +147,7 @@ class FakeContext:
     repointed: list[tuple[str, int]] = field(default_factory=list)
     shutdowns: list[bool] = field(default_factory=list)
     repoint_fails: bool = False
+    rights: frozenset[Right] = ALL_RIGHTS
 
     @property
     def password_required(self) -> bool:
@@ -153,6 +155,9 @@ class FakeContext:
 
     def check_password(self, username: bytes, password: bytes) -> bool:
         return username == b"default" and hmac.compare_digest(password, self.password)
+
+    def may(self, username: str, right: Right) -> bool:
+        return right in self.rights
 
     def status(self) -> RelayStatus:
         return self.shown
