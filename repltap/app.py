@@ -14,7 +14,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -30,6 +30,7 @@ from repltap.files import reserve_files
 from repltap.gather import counters, journal_status
 from repltap.metrics import RelayCollector
 from repltap.net.downstream import Downstream
+from repltap.net.followed import FollowedMaster
 from repltap.net.master_offset import MasterPoll
 from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
@@ -129,6 +130,7 @@ class Relay:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._feed = Feed(store, config.store)
+        self._followed = FollowedMaster(config.store.data_dir, config.upstream)
         self._downstream = Downstream(config.listen, self._feed, self)
         self._sinks = SinkSupervisor(
             _starts(config), self._feed, self._feed.holds, self._want_snapshot
@@ -150,12 +152,13 @@ class Relay:
         """
         self._catch_signals()
         self._downstream.admission.max_clients = reserve_files(self._config.listen.max_clients)
-        self._refuse_itself(self._config.upstream.host, self._config.upstream.port)
+        upstream = self._followed.start()
+        self._refuse_itself(upstream.host, upstream.port)
         await self._downstream.listen()
         port = self._downstream.port
         self._link = UpstreamLink(
             self._feed,
-            self._config.upstream,
+            upstream,
             listening_port=port,
             acknowledged=self._downstream.acknowledged,
         )
@@ -183,6 +186,7 @@ class Relay:
             self._part("sinks", self._sinks.run()),
             self._part("poll", self._poll.run()),
         ]
+        keeping = self._part("keep", self._followed.run())
         reloading = self._part("reload", self._reloads.run())
         # Not among them: signs of life go on until the shutdown is done.
         notifying = self._part("notify", self._notifier.run(self.status))
@@ -190,6 +194,7 @@ class Relay:
         await _end(reloading)
         self._notifier.stopping()
         await self._shut_down(parts, web)
+        await _end(keeping)
         await _end(notifying)
         if self._failure is not None:
             raise self._failure
@@ -224,7 +229,7 @@ class Relay:
             clients=len(self._downstream.clients()),
             max_clients=self._downstream.admission.max_clients,
             repl_timeout_seconds=round(self._config.listen.timeout_seconds),
-            upstream=self._poll.shown(self._link.status()),
+            upstream=self._followed.shown(self._poll.shown(self._link.status())),
             journal=journal,
             refresh=self._refresher.status(),
             refresh_failure=self._refresher.failure,
@@ -251,6 +256,14 @@ class Relay:
         if self._link.repoint(host, port):
             return "OK"
         return "OK Already connected to specified master"
+
+    def keep_master(self) -> None:
+        """Follow the master of now after a restart too, as CONFIG REWRITE asks."""
+        self._followed.keep(self._link)
+
+    def master_addresses(self) -> Collection[tuple[str, int]]:
+        """Where the master is that is followed now."""
+        return self._link.addresses()
 
     def request_shutdown(self, *, now: bool) -> None:
         """Begin an ordered shutdown; `now` skips waiting for replicas."""

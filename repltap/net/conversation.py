@@ -120,6 +120,12 @@ class Conversation(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def remote(self) -> tuple[str, int] | None:
+        """The other end's address, None for a unix socket or when it is closed."""
+        name = self._transport.get_extra_info("peername") if self._transport else None
+        return (name[0], name[1]) if isinstance(name, tuple) and len(name) >= 2 else None
+
     def fail(self, failure: ReplTapError) -> None:
         """End the conversation with this error."""
         if self._failure is None:

@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -20,10 +20,12 @@ from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import ClientKind, ClientView
 from repltap.net.admission import Admission
 from repltap.net.departures import Departures
+from repltap.net.publish import publish
 from repltap.net.serve import SyncService
 from repltap.net.session import Session
 from repltap.net.transfers import Throttle, TransferSlots
 from repltap.position import Offset
+from repltap.protocol.hello import Address, HelloRules
 from repltap.reasons import os_reason
 from repltap.status.relay import RelayStatus
 from repltap.status.replicas import ReplicaStatus
@@ -52,6 +54,12 @@ class Relay(Protocol):
 
     def repoint(self, host: str, port: int) -> str:
         """Follow another master."""
+
+    def keep_master(self) -> None:
+        """Follow the master of now after a restart too."""
+
+    def master_addresses(self) -> Collection[Address]:
+        """Where the master is that is followed now, as configured and as connected to."""
 
     def request_shutdown(self, *, now: bool) -> None:
         """Begin an ordered shutdown."""
@@ -95,6 +103,7 @@ class Downstream:
         self.closed_output_bytes = 0
         self.closed_replication_bytes = 0
         self.departures = Departures()
+        self._hellos = HelloRules()
         self.slots: TransferSlots[Session] = TransferSlots(config.max_transfers, self._fill_soon)
         self.throttle = Throttle(
             config.transfer_rate_bytes, config.total_rate_bytes, time.monotonic, _call_later
@@ -244,6 +253,16 @@ class Downstream:
     def repoint(self, host: str, port: int) -> str:
         """Follow another master."""
         return self._relay.repoint(host, port)
+
+    def keep_master(self) -> None:
+        """Follow the master of now after a restart too."""
+        self._relay.keep_master()
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        """Tell the subscribers that may hear it; returns how many."""
+        return publish(
+            channel, payload, self._sessions.values(), self._hellos, self._relay.master_addresses()
+        )
 
     def request_shutdown(self, *, now: bool) -> None:
         """Begin an ordered shutdown."""

@@ -87,7 +87,8 @@ class Session(Peer):
     @property
     def kind(self) -> ClientKind:
         """Replica from its accepted PSYNC on."""
-        return ClientKind.REPLICA if self._asked_to_sync else ClientKind.NORMAL
+        other = ClientKind.PUBSUB if self.state.subscribed else ClientKind.NORMAL
+        return ClientKind.REPLICA if self._asked_to_sync else other
 
     @property
     def sent_stream_bytes(self) -> int:
@@ -201,6 +202,12 @@ class Session(Peer):
                 return
         if not self.connection.congested:
             self._handle_events()
+
+    def tell(self, data: bytes) -> None:
+        """Send it a message, unless it has become a replica."""
+        if self.protocol.role is Role.CLIENT:
+            self.protocol.push(data)
+            self._send_protocol()
 
     def hold(self, reason: str) -> None:
         """Keep the replica waiting, with a newline each second; `reason` is for the log."""

@@ -153,8 +153,7 @@ class UpstreamLink:
         before, self._log.peer = self._log.peer, self.peer
         self._last_io_at = None
         self._log.info(
-            "followed until the next start instead of %s, as REPLICAOF asked; "
-            "change --upstream to keep it",
+            "followed instead of %s, as REPLICAOF asked; until the next start, or CONFIG REWRITE",
             before,
         )
         self._attempts = 0
@@ -172,6 +171,13 @@ class UpstreamLink:
         self.config = replace(self.config, username=username, password=password)
         self._again.set()  # who was refused with the old ones need not wait
         return True
+
+    def addresses(self) -> set[tuple[str, int]]:
+        """Tell where the master is: as configured, and as connected to; hosts in lower case."""
+        found = {(self.config.host.lower(), self.config.port)}
+        if self._conversation is not None and (remote := self._conversation.remote) is not None:
+            found.add(remote)
+        return found
 
     def status(self) -> UpstreamStatus:
         """Show the link as it is now."""

@@ -63,6 +63,11 @@ def array(items: Iterable[bytes]) -> bytes:
     return _aggregate(b"*", list(items))
 
 
+def push(items: Iterable[bytes], resp: int) -> bytes:
+    """Encode what is sent without being asked for: an array before RESP3."""
+    return _aggregate(b">" if resp >= 3 else b"*", list(items))
+
+
 def set_of(items: Iterable[bytes], resp: int) -> bytes:
     """Encode a set of encoded replies: an array before RESP3."""
     return _aggregate(b"~" if resp >= 3 else b"*", list(items))

@@ -46,6 +46,8 @@ class UpstreamStatus:
     Attributes:
         host, port: Where it is.
         source: What sinks and metrics call it, "" for host and port.
+        configured: The configured master, where REPLICAOF has put another in its place, else "".
+        kept: That one is followed after a restart too (CONFIG REWRITE).
         state: Where the link stands.
         last_error: Why the last attempt or link ended, "" when it never failed since it was up.
         last_io_at: When a byte last arrived, or None.
@@ -80,6 +82,8 @@ class UpstreamStatus:
     attempts: int = 0
     next_try_at: float | None = None
     source: str = ""
+    configured: str = ""
+    kept: bool = False
     master_offset: Offset | None = None
     lag_bytes: int | None = None
     lag_seconds: float | None = None

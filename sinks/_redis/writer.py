@@ -28,7 +28,10 @@ _NOT_DATA = frozenset({"CLUSTER"})
 _FLUSH_BYTES = 64 << 10  # of commands that are encoded before they are sent
 _FLUSH = pack((b"FLUSHALL", b"ASYNC"))
 _FLUSH_FUNCTIONS = pack((b"FUNCTION", b"FLUSH", b"ASYNC"))
-_SPECIAL = _NOT_DATA | CHANGES.keys() | {"FLUSHALL", "SWAPDB"}
+_SPECIAL = _NOT_DATA | CHANGES.keys() | {"FLUSHALL", "PUBLISH", "SWAPDB"}
+_HELLO = b"__sentinel__:hello"
+"""What sentinels say of the source's master. Those of the target would take it for news of their
+own, if both call their master the same (Redis `sentinelProcessHelloMessage`)."""
 
 
 class Writer:
@@ -153,7 +156,7 @@ class Writer:
 
     def _special(self, group: Group, record: Record) -> list[bytes] | None:
         """Return what is sent instead of a command, None for nothing."""
-        if record.cmd in _NOT_DATA:
+        if record.cmd in _NOT_DATA or (record.cmd == "PUBLISH" and record.words[1:2] == [_HELLO]):
             self._context.discarded(1, intentional=True)
             return None
         if record.cmd == "FLUSHALL":

@@ -55,6 +55,12 @@ class Whole:
         self.repointed.append((host, port))
         return "OK"
 
+    def keep_master(self) -> None:
+        pass
+
+    def master_addresses(self) -> set[tuple[str, int]]:
+        return {("10.0.0.1", 6379)}
+
     def request_shutdown(self, *, now: bool) -> None:
         self.shutdowns.append(now)
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.servers.node import Node, Upstream
 from tests.servers.process import Process
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.relay import Relay
+from tests.servers.sentinel import Sentinel
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
@@ -64,6 +65,25 @@ class Lab:
         node = self.add(Server(kind, self.directory / name, name, options), True)
         node.wait_ready()
         return node
+
+    def sentinels(
+        self, program: str | Flavour, master: Upstream, count: int = 3, **options: Any
+    ) -> list[Sentinel]:
+        """Start sentinels that watch a master, and wait until they know each other."""
+        kind = flavour(program) if isinstance(program, str) else program
+        name = str(options.get("master_name", "sentinel"))
+        made = [
+            Sentinel(kind, self.directory / f"{name}-{n}", f"{name}-{n}", master.port, **options)
+            for n in range(count)
+        ]
+        for sentinel in made:
+            self.add(sentinel).wait_ready()
+        for sentinel in made:
+            wait_for(
+                "the sentinels know each other",
+                lambda s=sentinel: len(s.others()) == count - 1,  # type: ignore[misc]
+            )
+        return made
 
     def relay(
         self, upstream: Upstream, name: str = "relay", *, start: bool = True, **options: str | int

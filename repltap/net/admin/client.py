@@ -32,7 +32,7 @@ def set_name(state: ClientState, name: bytes) -> None:
 def client_line(client: ClientView, now: float) -> str:
     """Describe a connection as Redis 7.2 `catClientInfoString` does.
 
-    What only Redis has (subscriptions, MULTI, its own buffers' sizes) is 0, as for a client there
+    What only Redis has (its own buffers' sizes) is 0, as for a client there
     that uses none of it. `omem` is what waits in this process; stream bytes never do.
     """
     state = client.state
@@ -47,10 +47,10 @@ def client_line(client: ClientView, now: float) -> str:
         ("idle", max(0, int(now - client.last_active_at))),
         ("flags", _flags(client)),
         ("db", 0),
-        ("sub", 0),
-        ("psub", 0),
+        ("sub", len(state.channels)),
+        ("psub", len(state.patterns)),
         ("ssub", 0),
-        ("multi", -1),
+        ("multi", -1 if state.queue is None else len(state.queue.commands)),
         ("qbuf", client.input_buffered_bytes),
         ("qbuf-free", 0),
         ("argv-mem", 0),
@@ -75,6 +75,7 @@ def client_line(client: ClientView, now: float) -> str:
 def _flags(client: ClientView) -> str:
     state = client.state
     flags = {ClientKind.REPLICA: "S", ClientKind.PUBSUB: "P"}.get(client.kind, "")
+    flags += "x" if state.queue is not None else ""
     flags += "c" if state.close_after_reply else ""
     flags += "e" if state.no_evict else ""
     flags += "T" if state.no_touch else ""

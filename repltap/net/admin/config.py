@@ -1,4 +1,4 @@
-"""CONFIG: settings can be read here and are changed where they come from."""
+"""CONFIG: settings can be read here; whom the relay follows can be kept."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def _get(call: Call) -> bytes:
 
 def _read_only(_call: Call) -> bytes:
     raise RefusedError(_READ_ONLY)
+
+
+def _rewrite(call: Call) -> bytes:
+    # Of all that CONFIG REWRITE stores, a relay has one thing that a command has changed: whom it
+    # follows. Sentinel sends it with every SLAVEOF.
+    call.context.keep_master()
+    return reply.OK
 
 
 def _reset_statistics(_call: Call) -> bytes:
@@ -65,8 +72,8 @@ COMMANDS = (
             Command(
                 name="config|rewrite",
                 arity=2,
-                handler=_read_only,
-                summary="Refused: settings come from the configuration",
+                handler=_rewrite,
+                summary="Follow the master of now after a restart too",
                 since="2.8.0",
                 group="server",
                 flags=_FLAGS,

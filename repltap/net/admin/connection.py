@@ -23,6 +23,10 @@ _HELLO_FIRST = (
 def _ping(call: Call) -> bytes:
     if len(call.args) > 2:
         raise RefusedError(b"ERR wrong number of arguments for 'ping' command")
+    if call.state.subscribed and call.resp < 3:
+        # In the form of a message (Redis `pingCommand`).
+        text = call.args[1] if len(call.args) == 2 else b""
+        return reply.array((reply.bulk("pong"), reply.bulk(text)))
     return reply.bulk(call.args[1]) if len(call.args) == 2 else reply.status("PONG")
 
 
@@ -121,6 +125,9 @@ def _reset(call: Call) -> bytes:
     state.name = b""
     state.resp = 2
     state.no_evict = state.no_touch = False
+    state.channels.clear()
+    state.patterns.clear()
+    state.queue = None
     return reply.status("RESET")
 
 

@@ -8,7 +8,7 @@ never writes to it. Nothing here opens, waits or reads a clock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -25,6 +25,19 @@ class ClientKind(Enum):
 
 
 @dataclass(slots=True)
+class Transaction:
+    """What a client has queued since its MULTI.
+
+    Attributes:
+        commands: Names with arguments, in order.
+        spoilt: One of them was refused: EXEC will refuse all.
+    """
+
+    commands: list[list[bytes]] = field(default_factory=list)
+    spoilt: bool = False
+
+
+@dataclass(slots=True)
 class ClientState:
     """What a client's own commands have set on its connection.
 
@@ -36,6 +49,8 @@ class ClientState:
         lib_name, lib_ver: From CLIENT SETINFO, b"" for none.
         resp: The protocol version its replies are in, 2 or 3.
         no_evict, no_touch: CLIENT NO-EVICT and NO-TOUCH; shown in CLIENT LIST, without effect.
+        channels, patterns: What it is subscribed to.
+        queue: The transaction that it is in, None outside.
         last_command: As CLIENT LIST shows it: lower case, `client|list`; "NULL" before the first.
         close_after_reply: The server closes the connection once the reply is written.
     """
@@ -48,8 +63,16 @@ class ClientState:
     resp: int = 2
     no_evict: bool = False
     no_touch: bool = False
+    channels: set[bytes] = field(default_factory=set)
+    patterns: set[bytes] = field(default_factory=set)
+    queue: Transaction | None = None
     last_command: str = "NULL"
     close_after_reply: bool = False
+
+    @property
+    def subscribed(self) -> bool:
+        """It listens to something."""
+        return bool(self.channels or self.patterns)
 
 
 class ClientView(Protocol):
@@ -135,6 +158,12 @@ class AdminContext(Protocol):
         Raises:
             ReplTapError: It can't be done; the message is answered.
         """
+
+    def keep_master(self) -> None:
+        """Follow the master of now after a restart too, as Redis's CONFIG REWRITE makes it."""
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        """Tell subscribers; returns how many."""
 
     def request_shutdown(self, *, now: bool) -> None:
         """Begin an ordered shutdown after this call; `now` skips waiting for replicas."""

@@ -39,7 +39,7 @@ DATA_COMMANDS = _words(
     pfadd pfcount pfdebug pfmerge pfselftest
     vadd vcard vdim vemb vgetattr vinfo vismember vlinks vrandmember vrange vrem vsetattr vsim
     eval eval_ro evalsha evalsha_ro fcall fcall_ro function script
-    dbsize flushall flushdb swapdb watch unwatch multi exec discard
+    dbsize flushall flushdb swapdb watch unwatch
     """
 )
 """Everything that reads or writes keys, in Redis up to 8.6 and Valkey up to 9.1."""
@@ -49,7 +49,7 @@ CLUSTER_COMMANDS = _words("asking cluster clusterscan readonly readwrite")
 UNSUPPORTED_COMMANDS = _words(
     """
     bgrewriteaof bgsave commandlog debug hotkeys lolwut module monitor save
-    psubscribe publish pubsub punsubscribe spublish ssubscribe subscribe sunsubscribe unsubscribe
+    spublish ssubscribe sunsubscribe
     """
 )
 

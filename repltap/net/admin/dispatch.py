@@ -1,7 +1,8 @@
 """One command in, one reply out.
 
 This module owns the order of the checks (Redis 7.0 `processCommand`): does the command exist, does
-it have the right number of arguments, may this client use it. It holds no state and never waits.
+it have the right number of arguments, may this client use it, now or at EXEC. It holds no state
+and never waits.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from repltap.errors import LocalProtocolError, ReplTapError
-from repltap.net.admin import acl, client, command_table, config, connection, replication, server
+from repltap.net.admin import (
+    acl,
+    client,
+    command_table,
+    config,
+    connection,
+    pubsub,
+    replication,
+    server,
+    transaction,
+)
 from repltap.net.admin.command import Call, Command, RefusedError
 from repltap.net.admin.context import AdminContext, ClientSession
 from repltap.net.admin.data_commands import known, refuse
 from repltap.net.admin.rights import right_of
 from repltap.protocol import reply
 
-COMMANDS: Mapping[str, Command] = MappingProxyType(
-    {
-        each.name: each
-        for group in (connection, client, acl, server, replication, config, command_table)
-        for each in group.COMMANDS
-    }
+_WHEN_SUBSCRIBED = frozenset(
+    {"subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ping", "quit", "reset"}
 )
-"""All that can be called, by lower-case name."""
 
 _ECHO_BYTES = 128
 """How much of what a client sent goes into an error (Redis `commandCheckExistence`)."""
@@ -51,6 +57,8 @@ def execute(context: AdminContext, session: ClientSession, args: list[bytes]) ->
     try:
         return _run(call)
     except RefusedError as refusal:
+        if session.state.queue is not None:
+            session.state.queue.spoilt = True  # Redis `rejectCommand`
         return reply.error(refusal.text)
     except LocalProtocolError:
         raise
@@ -75,8 +83,21 @@ def _run(call: Call) -> bytes:
         )
     _check_authenticated(call, command)
     _check_right(call, command)
+    if call.state.subscribed and call.resp < 3 and command.name not in _WHEN_SUBSCRIBED:
+        raise RefusedError(
+            b"ERR Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+            b"RESET are allowed in this context" % command.name.encode()
+        )
+    if call.state.queue is not None and command.name not in transaction.IMMEDIATE:
+        return transaction.enqueue(call, command)
     call.state.last_command = command.name
     return command.handler(call)
+
+
+def _exec(call: Call) -> bytes:
+    return reply.array(
+        [execute(call.context, call.session, args) for args in transaction.take(call)]
+    )
 
 
 def _run_foreign(call: Call, name: str) -> bytes:
@@ -132,3 +153,35 @@ def _help(command: Command) -> bytes:
         lines += [f"{each.short_name.upper()} {each.usage}".rstrip(), f"    {each.summary}."]
     lines += ["HELP", "    Print this help."]
     return reply.array(map(reply.status, lines))
+
+
+_EXEC = Command(
+    name="exec",
+    arity=1,
+    handler=_exec,
+    summary="Execute what was queued since MULTI",
+    since="1.2.0",
+    group="transactions",
+    flags=("noscript", "loading", "stale"),
+    categories=("slow", "transaction"),
+)
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        each.name: each
+        for commands in (
+            connection.COMMANDS,
+            client.COMMANDS,
+            acl.COMMANDS,
+            server.COMMANDS,
+            replication.COMMANDS,
+            config.COMMANDS,
+            command_table.COMMANDS,
+            pubsub.COMMANDS,
+            transaction.COMMANDS,
+            (_EXEC,),
+        )
+        for each in commands
+    }
+)
+"""All that can be called, by lower-case name."""

@@ -16,11 +16,13 @@ _OWN = """
     client|id client|info client|getname client|setname client|setinfo
     client|no-evict client|no-touch client|reply
     command command|count command|info command|docs command|list command|getkeys
+    multi exec discard
 """
 _STATUS = """
     info role lastsave client|list config|get wait waitaof
     slowlog|get slowlog|len latency|latest latency|history latency|histogram
     memory|stats memory|usage
+    subscribe unsubscribe psubscribe punsubscribe pubsub|channels pubsub|numsub pubsub|numpat
 """
 _REPLICATE = "psync sync replconf monitor"
 

@@ -145,6 +145,8 @@ class FakeContext:
     )
     killed: list[int] = field(default_factory=list)
     repointed: list[tuple[str, int]] = field(default_factory=list)
+    kept: int = 0
+    published: list[bytes] = field(default_factory=list)
     shutdowns: list[bool] = field(default_factory=list)
     repoint_fails: bool = False
     rights: frozenset[Right] = ALL_RIGHTS
@@ -176,6 +178,13 @@ class FakeContext:
         if (host, port) == (self.shown.upstream.host, self.shown.upstream.port):
             return "OK Already connected to specified master"
         return "OK"
+
+    def keep_master(self) -> None:
+        self.kept += 1
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        self.published.append(payload)
+        return 3
 
     def request_shutdown(self, *, now: bool) -> None:
         self.shutdowns.append(now)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.net.admin.fakes import FakeClient, ask
+from tests.net.admin.fakes import FakeClient, FakeContext, ask
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,16 @@ def test_get(line: str, names: list[str]) -> None:
     assert ask(line, client) == b"%%%d\r\n" % len(names) + answer.split(b"\r\n", 1)[1]
 
 
-@pytest.mark.parametrize("line", ["CONFIG SET port 1", "CONFIG REWRITE"])
-def test_settings_are_changed_elsewhere(line: str) -> None:
-    assert ask(line).startswith(b"-ERR repltap's settings come from its configuration")
+def test_settings_are_changed_elsewhere() -> None:
+    assert ask("CONFIG SET port 1").startswith(
+        b"-ERR repltap's settings come from its configuration"
+    )
+
+
+def test_rewrite_keeps_whom_the_relay_follows() -> None:
+    context = FakeContext()
+    assert ask("CONFIG REWRITE", None, context) == b"+OK\r\n"
+    assert context.kept == 1
 
 
 def test_counters_are_not_reset() -> None:

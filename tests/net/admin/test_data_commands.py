@@ -11,7 +11,7 @@ from repltap.net.admin.dispatch import COMMANDS
 from tests.net.admin.fakes import ask
 
 
-@pytest.mark.parametrize("line", ["GET a", "set a 1", "DBSIZE", "EVAL x 0", "HSETEX k", "MULTI"])
+@pytest.mark.parametrize("line", ["GET a", "set a 1", "DBSIZE", "EVAL x 0", "HSETEX k", "WATCH k"])
 def test_data_is_elsewhere(line: str) -> None:
     assert ask(line) == (
         b"-ERR this is repltap, a replication relay: it holds no keys. "

@@ -84,6 +84,30 @@ def test_what_is_said_to_a_cluster_is_left_out(server: Server, sink: RedisSink) 
     assert context.left_out == 1
 
 
+def test_hellos_of_the_sources_sentinels_are_left_out(server: Server, sink: RedisSink) -> None:
+    """They are in the stream; sentinels of the target may call their master the same."""
+    stream = Stream()
+    context = StubContext()
+    with server.client() as listener:
+        listener.call(
+            "SUBSCRIBE",
+            "__sentinel__:hello",
+        )
+        run(
+            sink,
+            [
+                stream.command(b"PUBLISH", b"__sentinel__:hello", b"of the source"),
+                stream.command(b"PUBLISH", b"news", b"x"),
+                stream.command(b"SET", b"k", b"v"),
+            ],
+            context=context,
+        )
+        server.call("PUBLISH", "__sentinel__:hello", "of the target")
+        assert listener.call("PING") == [b"message", b"__sentinel__:hello", b"of the target"]
+    assert context.left_out == 1
+    assert data_of(server)[(0, b"k")]
+
+
 def test_relative_times_count_from_when_they_came_in(server: Server, sink: RedisSink) -> None:
     # Of 2023: over since long.
     run(sink, [Stream().command(b"SET", b"k", b"v", b"PX", b"5000")])

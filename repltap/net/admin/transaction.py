@@ -1,0 +1,89 @@
+"""MULTI, EXEC and DISCARD: how Sentinel wraps what re-points a replica.
+
+Sentinel sends MULTI, SLAVEOF, CONFIG REWRITE, two CLIENT KILL and EXEC (Redis
+`sentinelSendSlaveOf`). Any command of this port may be queued; nothing is ever watched.
+"""
+
+from __future__ import annotations
+
+from repltap.net.admin.command import Call, Command, RefusedError
+from repltap.net.admin.context import Transaction
+from repltap.protocol import reply
+
+MAX_QUEUED = 64
+"""Sentinel queues four. What a thousand clients can make us hold is bounded by the bytes below."""
+
+MAX_QUEUED_BYTES = 64 << 10
+
+IMMEDIATE = frozenset({"multi", "exec", "discard", "quit", "reset"})
+"""Executed at once also inside a transaction (Redis `processCommand`)."""
+
+
+def enqueue(call: Call, command: Command) -> bytes:
+    """Put a command into the transaction that its connection is in.
+
+    Raises:
+        RefusedError: It can't be part of one, or there are too many; EXEC will refuse then.
+    """
+    queue = call.state.queue
+    assert queue is not None
+    held = sum(len(arg) for args in queue.commands for arg in args)
+    if "no_multi" in command.flags:
+        queue.spoilt = True
+        raise RefusedError(b"ERR Command not allowed inside a transaction")
+    if len(queue.commands) >= MAX_QUEUED or held + sum(map(len, call.args)) > MAX_QUEUED_BYTES:
+        queue.spoilt = True
+        raise RefusedError(b"ERR too many commands in one transaction")
+    queue.commands.append(call.args)
+    return reply.status("QUEUED")
+
+
+def begin(call: Call) -> bytes:
+    """MULTI."""
+    if call.state.queue is not None:
+        raise RefusedError(b"ERR MULTI calls can not be nested")
+    call.state.queue = Transaction()
+    return reply.OK
+
+
+def discard(call: Call) -> bytes:
+    """DISCARD."""
+    if call.state.queue is None:
+        raise RefusedError(b"ERR DISCARD without MULTI")
+    call.state.queue = None
+    return reply.OK
+
+
+def take(call: Call) -> list[list[bytes]]:
+    """End the transaction, for EXEC.
+
+    Returns:
+        The commands to execute now.
+
+    Raises:
+        RefusedError: There is none, or a command in it was refused.
+    """
+    queue, call.state.queue = call.state.queue, None
+    if queue is None:
+        raise RefusedError(b"ERR EXEC without MULTI")
+    if queue.spoilt:
+        raise RefusedError(b"EXECABORT Transaction discarded because of previous errors.")
+    return queue.commands
+
+
+COMMANDS = tuple(
+    Command(
+        name=name,
+        arity=1,
+        handler=handler,
+        summary=summary,
+        since=since,
+        group="transactions",
+        flags=("noscript", "loading", "stale", "fast"),
+        categories=("fast", "transaction"),
+    )
+    for name, handler, summary, since in (
+        ("multi", begin, "Queue the commands that follow", "1.2.0"),
+        ("discard", discard, "Forget what was queued", "2.0.0"),
+    )
+)

@@ -1,0 +1,111 @@
+"""Whom the relay follows at its start, and what CONFIG REWRITE keeps of a re-point."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from repltap.config import UpstreamConfig
+from repltap.errors import StoreError
+from repltap.status.link import UpstreamStatus
+from repltap.store.followed import Followed, load_followed, save_followed
+
+log = logging.getLogger("repltap.upstream")
+
+
+class _Link(Protocol):
+    config: UpstreamConfig
+
+
+class FollowedMaster:
+    """The master of the configuration, and the one that took its place.
+
+    Args:
+        data_dir: Where it is kept.
+        configured: As the process was started.
+    """
+
+    def __init__(self, data_dir: Path, configured: UpstreamConfig) -> None:
+        self._data_dir = data_dir
+        self._configured = configured
+        self._kept: Followed | None = None  # what is in the file
+        self._wanted: Followed | None = None  # what should be
+        self._asked = asyncio.Event()
+
+    def start(self) -> UpstreamConfig:
+        """Say whom to follow; blocking, but for one small file.
+
+        Raises:
+            StoreError: What is kept can't be read.
+        """
+        kept = load_followed(self._data_dir)
+        config = self._configured
+        if kept is None:
+            return config
+        self._kept = self._wanted = kept
+        if kept.configured != _address(config):
+            log.warning(
+                "%s:%d, followed until now, gives way to %s: the configuration has changed",
+                kept.host,
+                kept.port,
+                _address(config),
+            )
+            self._want(None)
+            return config
+        log.warning(
+            "%s:%d is followed instead of %s: a re-point was kept at %s; REPLICAOF %s and CONFIG "
+            "REWRITE take it back",
+            kept.host,
+            kept.port,
+            _address(config),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(kept.at)) + " UTC",
+            _address(config).replace(":", " "),
+        )
+        return replace(config, host=kept.host, port=kept.port)
+
+    def keep(self, link: _Link) -> None:
+        """Follow the link's master after a restart too; written soon."""
+        now = link.config
+        if (now.host, now.port) == (self._configured.host, self._configured.port):
+            self._want(None)
+        elif self._wanted is None or (self._wanted.host, self._wanted.port) != (now.host, now.port):
+            self._want(Followed(_address(self._configured), now.host, now.port, time.time()))
+
+    def shown(self, status: UpstreamStatus) -> UpstreamStatus:
+        """Add to the link's status what was configured, where that is another master."""
+        if (status.host, status.port) == (self._configured.host, self._configured.port):
+            return status
+        kept = self._kept is not None and (self._kept.host, self._kept.port) == (
+            status.host,
+            status.port,
+        )
+        return replace(status, configured=_address(self._configured), kept=kept)
+
+    async def run(self) -> None:
+        """Write what is wanted until cancelled. A failure is told, and costs nothing but this."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            wanted = self._wanted
+            if wanted == self._kept:
+                continue
+            try:
+                await asyncio.to_thread(save_followed, self._data_dir, wanted)
+            except StoreError as failure:
+                log.error("the next start will not know whom to follow: %s", failure)
+            else:
+                self._kept = wanted
+                if wanted is not None:
+                    log.info("%s:%d is followed after a restart too", wanted.host, wanted.port)
+
+    def _want(self, wanted: Followed | None) -> None:
+        self._wanted = wanted
+        self._asked.set()
+
+
+def _address(config: UpstreamConfig) -> str:
+    return f"{config.host}:{config.port}"

@@ -1,0 +1,72 @@
+"""A relay below a master that real sentinels watch."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.servers.dataset import wait_same
+from tests.servers.lab import Lab
+from tests.servers.load import Load
+from tests.servers.relay import Relay
+from tests.servers.sentinel import Sentinel, failover
+from tests.servers.server import Server
+from tests.servers.waiting import wait_for
+
+pytestmark = pytest.mark.relay_only
+
+# The versions that the test of ten failovers does not have.
+PROGRAMS = ("redis-6.2", "redis-8.2", "valkey-8.1")
+
+
+def _listed(sentinel: Sentinel, port: int) -> dict[str, str]:
+    return next((each for each in sentinel.replicas() if int(each["port"]) == port), {})
+
+
+def _follows(relay: Relay, master: Server) -> None:
+    wait_for(
+        f"the relay follows {master.name}",
+        lambda: relay.link_up and relay.status()["upstream"]["port"] == master.port,
+        30,
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_relay_is_a_replica_that_is_re_pointed_and_never_promoted(lab: Lab, program: str) -> None:
+    """A master that is killed, a restart of the relay, and a failover that was asked for."""
+    first = lab.master(program, "first")
+    second = lab.server(program, "second", upstream=first)
+    relay = lab.relay(first)
+    below = lab.server(program, "below", upstream=relay)
+    for node in (second, relay, below):
+        node.wait_link()
+    sentinels = lab.sentinels(program, first)
+    for sentinel in sentinels:
+        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port))  # type: ignore[misc]
+    load = Load(first, features=first.flavour.features)
+    load.write(200)
+    wait_same(first, second, below)
+    first.kill()
+    _follows(relay, second)
+    wait_same(second, below)
+    assert (second.syncs.full, below.full_syncs_received) == (0, 1)
+    wait_for("it is kept", lambda: relay.status()["upstream"]["kept"])
+    relay.stop()
+    relay.restart()
+    _follows(relay, second)
+    assert relay.status()["upstream"]["configured"] == f"127.0.0.1:{first.port}"
+    first.restart()
+    wait_for("the old master is a replica", lambda: first.link_up, 40)
+    with Load(second, features=second.flavour.features):
+        failover(sentinels[0], second)
+        _follows(relay, first)
+    wait_for("the other is a replica", lambda: second.link_up, 40)
+    wait_same(first, below, second)
+    # What Redis's own replicas do: who has taken more of the old master's stream than the promoted
+    # one had can't go on from there.
+    assert below.full_syncs_received - 1 <= first.log.count("but I can reply up to")
+    wait_for("nothing is kept", lambda: not (relay.data_dir / "followed.json").exists())
+    assert not relay.status()["upstream"]["configured"]
+    for sentinel in sentinels:
+        shown = _listed(sentinel, relay.port)
+        assert shown["slave-priority"] == "0"
+        assert shown["flags"] == "slave"

@@ -1,0 +1,84 @@
+"""Whom the relay follows at its start, and what is kept of a re-point."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from repltap.config import UpstreamConfig
+from repltap.errors import DataDirError
+from repltap.net import followed as module
+from repltap.net.followed import FollowedMaster
+from repltap.store.followed import Followed, load_followed, save_followed
+from tests.net.admin.fakes import upstream
+from tests.stored import until
+
+CONFIGURED = UpstreamConfig(host="10.0.0.1", port=6379)
+OTHER = replace(CONFIGURED, host="10.0.0.2", port=6380)
+
+
+@dataclass
+class FakeLink:
+    config: UpstreamConfig
+
+
+@asynccontextmanager
+async def running(master: FollowedMaster) -> AsyncIterator[None]:
+    task = asyncio.get_running_loop().create_task(master.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_re_point_that_is_kept(tmp_path: Path) -> None:
+    master = FollowedMaster(tmp_path, CONFIGURED)
+    assert master.start() == CONFIGURED
+    shown = upstream(host=OTHER.host, port=OTHER.port)
+    async with running(master):
+        assert master.shown(shown).configured == "10.0.0.1:6379"
+        assert not master.shown(shown).kept
+        master.keep(FakeLink(OTHER))
+        await until("the file", lambda: master.shown(shown).kept)
+        again = FollowedMaster(tmp_path, CONFIGURED)
+        assert again.start() == OTHER
+        assert again.shown(shown).kept
+        # The configured one again: nothing is kept of it.
+        master.keep(FakeLink(CONFIGURED))
+        await until("no file", lambda: load_followed(tmp_path) is None)
+        back = upstream(host=CONFIGURED.host, port=CONFIGURED.port)
+        assert master.shown(back) == back
+    assert FollowedMaster(tmp_path, CONFIGURED).start() == CONFIGURED
+
+
+async def test_a_changed_configuration_has_the_last_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_followed(tmp_path, Followed("10.0.0.1:6379", "10.0.0.2", 6380, 1.0))
+    changed = replace(CONFIGURED, host="10.0.0.3")
+    master = FollowedMaster(tmp_path, changed)
+    assert master.start() == changed
+    assert "the configuration has changed" in caplog.text
+    async with running(master):
+        await until("no file", lambda: load_followed(tmp_path) is None)
+
+
+async def test_a_disk_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(data_dir: Path, wanted: Followed | None) -> None:
+        raise DataDirError("input/output error", path=data_dir)
+
+    master = FollowedMaster(tmp_path, CONFIGURED)
+    async with running(master):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "save_followed", fails)
+            master.keep(FakeLink(OTHER))
+            await until("the log", lambda: "will not know whom to follow" in caplog.text)
+        assert not master.shown(upstream(host=OTHER.host, port=OTHER.port)).kept

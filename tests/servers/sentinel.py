@@ -1,0 +1,98 @@
+"""A real redis-sentinel, or a Valkey one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.servers.client import Client
+from tests.servers.find import Flavour
+from tests.servers.node import Node
+from tests.servers.ports import free_port
+from tests.servers.waiting import wait_for
+
+MASTER_NAME = "mymaster"
+
+
+class Sentinel(Node):
+    """One sentinel: a server program in its other mode.
+
+    Args:
+        master_port: Whom it watches at first.
+        quorum: How many must take the master for dead.
+        down_ms: Silence after which it takes a server for dead; real deployments have seconds.
+        lines: Further lines of its configuration.
+    """
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        directory: Path,
+        name: str,
+        master_port: int,
+        *,
+        quorum: int = 2,
+        down_ms: int = 600,
+        failover_ms: int = 6000,
+        master_name: str = MASTER_NAME,
+        password: str = "",
+        lines: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(name, directory, free_port(), password=password)
+        self.flavour = flavour
+        self.master_name = master_name
+        self._lines = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            "protected-mode no",
+            f"dir {directory}",
+            f"sentinel monitor {master_name} 127.0.0.1 {master_port} {quorum}",
+            f"sentinel down-after-milliseconds {master_name} {down_ms}",
+            f"sentinel failover-timeout {master_name} {failover_ms}",
+            f"sentinel parallel-syncs {master_name} 8",
+            *lines,
+        ]
+
+    def start(self) -> None:
+        # It rewrites its file: what it has learnt outlives it.
+        config = self.directory / "sentinel.conf"
+        if not config.exists():
+            config.write_text("\n".join(self._lines) + "\n")
+        self.spawn([self.flavour.binary, str(config), "--sentinel"])
+
+    def master_port(self) -> int:
+        """Return where it says that the master is."""
+        return int(self.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)[1])
+
+    def _table(self, what: str) -> list[dict[str, str]]:
+        rows = self.call("SENTINEL", what, self.master_name)
+        return [
+            {k.decode(): v.decode() for k, v in zip(row[::2], row[1::2], strict=True)}
+            for row in rows
+        ]
+
+    def replicas(self) -> list[dict[str, str]]:
+        """Return what it knows of the replicas."""
+        return self._table("SLAVES")
+
+    def others(self) -> list[dict[str, str]]:
+        """Return what it knows of the other sentinels."""
+        return self._table("SENTINELS")
+
+    def listen(self) -> Client:
+        """Subscribe to all that it says."""
+        client = self.client()
+        client.call("PSUBSCRIBE", "*")
+        return client
+
+
+def failover(sentinel: Sentinel, old: Node) -> None:
+    """Ask for a failover and wait until it names another master."""
+
+    def begun() -> bool:
+        # -INPROG and -NOGOODSLAVE come while it has not seen enough yet.
+        with sentinel.client() as client:
+            command = ("SENTINEL", "FAILOVER", sentinel.master_name)
+            return bool(client.pipeline([command])[0] == b"OK")
+
+    wait_for("a failover begins", begun)
+    wait_for("another master", lambda: sentinel.master_port() != old.port)
