@@ -219,6 +219,7 @@ class Relay:
             data_dir=str(self._config.store.data_dir),
             disk_free_bytes=self._feed.free_bytes(),
             quota_bytes=self._config.store.quota_bytes,
+            quota_usable_bytes=self._feed.usable_bytes,
             file_system_free_bytes=self._store.file_system_free_bytes(),
             stored_bytes=self._store.disk_bytes(),
             disk_full=self._link.disk_full,

@@ -314,6 +314,11 @@ class Feed:
         """With less room than this there is no point in reading from the master."""
         return self._retention.working_room_bytes
 
+    @property
+    def usable_bytes(self) -> int | None:
+        """What may be stored before consumers lose journal; None without a quota."""
+        return self._retention.usable_bytes
+
     def has_room(self, wanted_bytes: int) -> bool:
         """Tell whether this much more may be stored, so that reading on makes sense."""
         return self._store.has_room(wanted_bytes, self._config.min_free_bytes)

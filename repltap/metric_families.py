@@ -17,6 +17,13 @@ from prometheus_client.core import (
 )
 
 PREFIX = "repltap_"
+_UNITS = ("bytes", "seconds")
+
+
+def unit_of(name: str) -> str:
+    """Tell the unit that a name ends in, as OpenMetrics shows it (`# UNIT`); "" for a count."""
+    last = name.rpartition("_")[2]
+    return last if last in _UNITS else ""
 
 
 def info(name: str, text: str, labels: Mapping[str, str]) -> Metric:
@@ -26,19 +33,19 @@ def info(name: str, text: str, labels: Mapping[str, str]) -> Metric:
 
 def gauge(name: str, text: str, value: float) -> Metric:
     """Make a gauge with one value."""
-    return GaugeMetricFamily(PREFIX + name, text, value=value)
+    return GaugeMetricFamily(PREFIX + name, text, value=value, unit=unit_of(name))
 
 
 def labelled(name: str, text: str, label: str) -> GaugeMetricFamily:
     """Make a gauge with a label; its samples are added."""
-    return GaugeMetricFamily(PREFIX + name, text, labels=(label,))
+    return GaugeMetricFamily(PREFIX + name, text, labels=(label,), unit=unit_of(name))
 
 
 def counter(
     name: str, text: str, value: float | None = None, *, labels: tuple[str, ...] | None = None
 ) -> CounterMetricFamily:
     """Make a counter; `_total` is added to its name when it is written."""
-    return CounterMetricFamily(PREFIX + name, text, value=value, labels=labels)
+    return CounterMetricFamily(PREFIX + name, text, value=value, labels=labels, unit=unit_of(name))
 
 
 def one_hot(name: str, text: str, states: type[Enum], now: Enum) -> Metric:

@@ -62,8 +62,8 @@ class RelayCollector(Collector):
         yield from _disk(status)
         if status.journal is not None:
             yield from _journal(status.journal)
-        if status.sinks:
-            yield from sink_metrics(status.sinks)
+        if status.sinks or status.hand_sinks:
+            yield from sink_metrics(status.sinks, status.hand_sinks)
 
 
 def _upstream(status: RelayStatus) -> Iterator[Metric]:
@@ -247,8 +247,16 @@ def _disk(status: RelayStatus) -> Iterator[Metric]:
     )
     if status.quota_bytes is not None:
         yield gauge("quota_bytes", "The limit on all that is stored.", status.quota_bytes)
+    if status.quota_usable_bytes is not None:
+        yield gauge(
+            "quota_usable_bytes",
+            "What of the quota may be stored before consumers lose journal that they need.",
+            status.quota_usable_bytes,
+        )
     fsyncs = SummaryMetricFamily(
-        f"{PREFIX}journal_fsync_seconds", "How many fsyncs the journal took, and how long."
+        f"{PREFIX}journal_fsync_seconds",
+        "How many fsyncs the journal took, and how long.",
+        unit="seconds",
     )
     fsyncs.add_metric([], status.counters.journal_fsyncs, status.counters.journal_fsync_seconds)
     yield fsyncs

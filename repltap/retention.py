@@ -193,6 +193,14 @@ class Retention:
             log.warning("%s; the next start tries again", failure)
 
     @property
+    def usable_bytes(self) -> int | None:
+        """What of the quota may be stored before consumers lose journal; None without a quota."""
+        quota_bytes = self._config.quota_bytes
+        if quota_bytes is None:
+            return None
+        return max(self._store.options.segment_bytes, quota_bytes - self._spare_bytes)
+
+    @property
     def _spare_bytes(self) -> int:
         """What sinks leave free: enough that others are never in want of it."""
         return 2 * self._store.options.segment_bytes + 2 * self.working_room_bytes

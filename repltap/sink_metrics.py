@@ -7,7 +7,7 @@ in (`delivery.context`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,7 +18,7 @@ from prometheus_client.core import (
 
 from repltap.metric_families import PREFIX, counter, labelled
 from repltap.sink import Sample, SinkErrorKind
-from repltap.status.sinks import SinkState, SinkStatus
+from repltap.status.sinks import HandSinkStatus, SinkState, SinkStatus
 
 _SINK_UP = (SinkState.SNAPSHOT, SinkState.STREAMING, SinkState.WAITING)
 
@@ -31,7 +31,14 @@ _SINK_GAUGES: tuple[tuple[str, str, Callable[[SinkStatus], float | None]], ...] 
     ),
     ("lag_bytes", "Stream bytes that are not committed.", lambda s: s.lag_bytes),
     ("lag_seconds", "Age of the first byte that is not committed.", lambda s: s.lag_seconds),
+)
+
+# What is known of those that are run by hand too: somebody who forgot one finds it here.
+_STORED_GAUGES: tuple[tuple[str, str, Callable[[SinkStatus | HandSinkStatus], float]], ...] = (
     ("pinned_bytes", "What the store keeps for it.", lambda s: s.pinned_bytes),
+)
+_STORED_COUNTERS: tuple[tuple[str, str, Callable[[SinkStatus | HandSinkStatus], float]], ...] = (
+    ("lost_bytes", "Journal let go before it was delivered.", lambda s: s.lost_bytes),
 )
 
 _SINK_COUNTERS: tuple[tuple[str, str, Callable[[SinkStatus], float]], ...] = (
@@ -39,12 +46,34 @@ _SINK_COUNTERS: tuple[tuple[str, str, Callable[[SinkStatus], float]], ...] = (
     ("bytes", "Bytes put out.", lambda s: s.sent_bytes),
     ("retries", "Times that its target was opened again.", lambda s: s.retries),
     ("restarts", "Times that its process was started again.", lambda s: s.restarts),
-    ("lost_bytes", "Journal let go before it was delivered.", lambda s: s.lost_bytes),
 )
 
 
-def sink_metrics(sinks: Iterable[SinkStatus]) -> Iterator[Metric]:
-    """Make the metrics of all configured sinks."""
+def sink_metrics(
+    sinks: Sequence[SinkStatus], by_hand: Sequence[HandSinkStatus] = ()
+) -> Iterator[Metric]:
+    """Make the metrics of the sinks that are configured, and what is stored for the others.
+
+    Args:
+        sinks: Those that are configured.
+        by_hand: Those that have a checkpoint here, and are run by hand or forgotten.
+    """
+    everybody: tuple[SinkStatus | HandSinkStatus, ...] = (*sinks, *by_hand)
+    for name, text, stored in _STORED_GAUGES:
+        family = labelled(f"sink_{name}", text, "sink")
+        for each in everybody:
+            family.add_metric([each.name], stored(each))
+        yield family
+    for name, text, stored in _STORED_COUNTERS:
+        total = counter(f"sink_{name}", text, labels=("sink",))
+        for each in everybody:
+            total.add_metric([each.name], stored(each))
+        yield total
+    if sinks:
+        yield from _delivery(sinks)
+
+
+def _delivery(sinks: Sequence[SinkStatus]) -> Iterator[Metric]:
     for name, text, value in _SINK_GAUGES:
         family = labelled(f"sink_{name}", text, "sink")
         for sink in sinks:
@@ -64,6 +93,7 @@ def sink_metrics(sinks: Iterable[SinkStatus]) -> Iterator[Metric]:
         f"{PREFIX}sink_delivery_seconds",
         "Commits, and the time from the first write to the end of each.",
         labels=("sink",),
+        unit="seconds",
     )
     for sink in sinks:
         for kind in SinkErrorKind:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from repltap.metric_families import by_reason, counter, gauge, info, one_hot
+from repltap.metric_families import by_reason, counter, gauge, info, one_hot, unit_of
 
 
 class Why(Enum):
@@ -36,6 +36,15 @@ def test_names() -> None:
     assert written(counter("connects", "Times.", 2)) == ["repltap_connects_total 2.0"]
     assert written(info("build", "Which.", {"version": "1"})) == [
         'repltap_build_info{version="1"} 1.0'
+    ]
+
+
+def test_units() -> None:
+    assert [unit_of(name) for name in ("lag_bytes", "age_seconds", "connects", "bytes")] == [
+        "bytes",
+        "seconds",
+        "",
+        "bytes",
     ]
 
 

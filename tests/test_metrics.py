@@ -77,6 +77,7 @@ def test_a_relay_at_work() -> None:
             quota_bytes=1 << 30,
             file_system_free_bytes=7 << 30,
             stored_bytes=9000,
+            quota_usable_bytes=1 << 29,
         )
     )
     assert one(found, "build_info", version="0.1.0") == 1
@@ -101,6 +102,7 @@ def test_a_relay_at_work() -> None:
         "store_damaged_total": 2,
         "journal_retain_bytes": 1 << 20,
         "quota_bytes": 1 << 30,
+        "quota_usable_bytes": 1 << 29,
     }
     assert {name: one(found, name) for name in expected} == expected
     assert one(found, "upstream_received_bytes_total", phase="snapshot") == 400
@@ -179,6 +181,7 @@ def test_what_is_not_known_is_absent() -> None:
             "snapshot_bytes",
             "snapshot_age_seconds",
             "quota_bytes",
+            "quota_usable_bytes",
             "disk_free_bytes",
         }
         & found
@@ -206,6 +209,8 @@ def test_openmetrics_is_well_formed(status: RelayStatus) -> None:
     families = list(parse_openmetrics(text))
     assert len({family.name for family in families}) == len(families)
     assert all(family.name.startswith("repltap_") for family in families)
+    assert {f.unit for f in families if f.name.endswith("_bytes")} == {"bytes"}
+    assert {f.unit for f in families if f.name.endswith("_seconds")} == {"seconds"}
     shown = {s.labels["replica"] for f in families for s in f.samples if "replica" in s.labels}
     assert shown == {each.name for each in status.replicas}
 

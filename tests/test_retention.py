@@ -303,6 +303,10 @@ async def test_with_a_quota_the_oldest_is_let_go_first(
             new.journal.append(bytes(10_000), 3)
             await retention.apply(new, list, list)
             assert store.has_room(retention.working_room_bytes, 0)
+            # What an operator is warned of before it is reached.
+            assert retention.usable_bytes is not None
+            assert store.disk_bytes() <= retention.usable_bytes
+        assert store.disk_bytes() > 0.85 * (retention.usable_bytes or 0)
         assert START < new.journal.start < START + 90_000
         lost = new.journal.start - START
         assert holds.lost_bytes["stuck"] == 30_000 + lost

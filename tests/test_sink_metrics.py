@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import (
 
 from repltap.metrics import RelayCollector
 from repltap.sink import Sample
-from repltap.status.sinks import SinkState, SinkStatus
+from repltap.status.sinks import HandSinkStatus, SinkState, SinkStatus
 from tests.net.admin.fakes import relay_status
 from tests.test_metrics import names, one, read, scrape
 
@@ -62,6 +62,19 @@ def test_sinks() -> None:
     assert one(found, "sink_delivery_seconds_sum", sink="a") == 2
     assert one(found, "sink_pinned_bytes", sink="a") == 9
     assert one(found, "sink_lost_bytes_total", sink="a") == 11
+
+
+def test_one_that_is_run_by_hand() -> None:
+    """Or forgotten: what it holds of the disk is seen."""
+    hand = HandSinkStatus(
+        name="old", history_number=1, offset=7, saved_at=1.0, pinned_bytes=5, lost_bytes=6
+    )
+    for sinks in ((), (sink("a"),)):
+        found = scrape(relay_status(sinks=sinks, hand_sinks=(hand,)))
+        assert one(found, "sink_pinned_bytes", sink="old") == 5
+        assert one(found, "sink_lost_bytes_total", sink="old") == 6
+        assert one(found, "sink_up", sink="old") is None
+        assert ("sink_up" in names(found)) is bool(sinks)
 
 
 def test_without_sinks_there_are_no_metrics_of_them() -> None:

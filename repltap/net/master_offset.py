@@ -44,6 +44,7 @@ class Followed(Protocol):
 
     config: UpstreamConfig
     state: LinkState
+    streaming_since: float | None
 
 
 class _RefusedError(UpstreamError):
@@ -111,16 +112,21 @@ class MasterPoll:
         return config is self._refuser and asyncio.get_running_loop().time() < self._not_before
 
     async def _converse(self, config: UpstreamConfig) -> None:
-        """Ask over one connection for as long as this master is followed.
+        """Ask over one connection for as long as the link keeps its own.
+
+        A link that is connected again may have found another server behind the same name.
 
         Raises:
             UpstreamError: It can't be reached, fell silent, or refused.
             RemoteProtocolError: Its answer is none.
         """
         query = MasterOffsetQuery(settings_of(config, 0, announce_version=None))
+        since = self._link.streaming_since
         reader, writer = await _open(config)
         try:
-            while self._link.config is config and self._wanted:
+            while (self._link.config, self._link.streaming_since) == (config, since):
+                if not self._wanted:
+                    return
                 await self._ask(query, reader, writer)
                 await asyncio.sleep(self._interval)
         finally:

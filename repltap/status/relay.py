@@ -31,6 +31,8 @@ class RelayStatus:
         file_system_free_bytes: What the file system has left, whatever the quota.
         stored_bytes: What journals and snapshots take: what the quota limits.
         quota_bytes: The limit on what is stored, None for no limit.
+        quota_usable_bytes: What of it may be stored before consumers lose journal that they need:
+            the rest is left free, so that the stream from the master has room. None for no limit.
         disk_full: Reading from the master has stopped for want of room.
         rss_bytes, peak_rss_bytes: Resident memory of this process.
         cpu_user_seconds, cpu_system_seconds: Used so far.
@@ -68,6 +70,7 @@ class RelayStatus:
     replicas: tuple[ReplicaStatus, ...] = ()
     counters: Counters = field(default_factory=Counters)
     quota_bytes: int | None = None
+    quota_usable_bytes: int | None = None
     file_system_free_bytes: int | None = None
     stored_bytes: int = 0
     recent_disconnects: tuple[DisconnectStatus, ...] = ()

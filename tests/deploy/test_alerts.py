@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
 
+import click
 import pytest
 
+from repltap.cli.main import cli
+from repltap.options import OPTIONS
 from tests.servers.lab import laboratory
 from tests.servers.waiting import wait_for
 
@@ -51,6 +55,30 @@ def test_the_runbook_has_each_alert_and_no_other() -> None:
     assert links == [heading.lower() for heading in headings]
 
 
+def test_what_the_runbook_says_exists() -> None:
+    """Commands and their options, the relay's options, metrics, files, other alerts."""
+    text = (DEPLOY / "runbook.md").read_text()
+    plain = " ".join(text.split())
+    commands = set(re.findall(r"`(repltap [^`]*)`", plain))
+    commands |= {line.split("#")[0] for line in text.splitlines() if line.startswith("repltap ")}
+    assert len(commands) > 8
+    for line in commands:
+        command: click.Command = cli
+        words = shlex.split(line)[1:]
+        while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None, line
+            command = found
+        known = {name for option in command.params for name in option.opts} | {"--help"}
+        assert {word for word in words if word.startswith("-")} <= known, line
+    options = {f"{option.section}.{option.name}" for option in OPTIONS}
+    assert set(re.findall(r"`((?:upstream|listen|http|store|snapshot)\.\w+)`", plain)) <= options
+    assert set(re.findall(r"`(Repltap\w+)`", plain)) <= set(NAMES.findall(RULES.read_text()))
+    files = re.findall(r"`([\w/.]+\.(?:md|yml|py))`", plain)
+    assert files
+    assert all((DEPLOY / name).exists() or (DEPLOY.parent / name).exists() for name in files)
+
+
 def test_the_expressions_of_the_dashboard_parse(tmp_path: Path) -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     found = [target["expr"] for panel in panels for target in panel["targets"]]
@@ -66,7 +94,8 @@ def test_the_expressions_of_the_dashboard_parse(tmp_path: Path) -> None:
 
 def test_every_metric_is_one_that_a_relay_has() -> None:
     """With a replica and a sink; promtool has nothing to say against them either."""
-    used = set(re.findall(r"\brepltap_\w+", RULES.read_text() + DASHBOARD.read_text()))
+    texts = [path.read_text() for path in (RULES, DASHBOARD, DEPLOY / "runbook.md")]
+    used = set(re.findall(r"\brepltap_\w+", "".join(texts)))
     assert len(used) > 10
     with laboratory() as lab:
         master = lab.master("redis-7.0")
@@ -85,8 +114,8 @@ def test_every_metric_is_one_that_a_relay_has() -> None:
             url = f"http://127.0.0.1:{relay.http_port}/metrics"
             with urllib.request.urlopen(url, timeout=5) as answer:
                 text: str = answer.read().decode()
-            missing = used - set(re.findall(r"^(repltap_\w+)[{ ]", text, re.MULTILINE))
-            return "" if missing else text
+            known = re.findall(r"^(?:# TYPE )?(repltap_\w+)[{ ]", text, re.MULTILINE)
+            return "" if used - set(known) else text
 
         text = wait_for("every metric that rules and dashboard use", scraped)
     assert promtool("check", "metrics", stdin=text) == ""

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.relay_only
 PROGRAM = "redis-7.0"
 
 
-def _write(master: Server, megabytes: int, keys: int = 32) -> None:
+def write(master: Server, megabytes: int, keys: int = 32) -> None:
     """Write so much, in values of 64 KiB that don't compress, over and over to the same keys."""
     with master.client() as client:
         for number in range(megabytes * 16):
@@ -48,7 +48,7 @@ def test_quota_smaller_than_what_passes_through(lab: Lab) -> None:
     wait_same(master, replica)
     highest = 0
     for _ in range(12):
-        _write(master, 10)
+        write(master, 10)
         highest = max(highest, relay.status()["journal"]["disk_bytes"])
     wait_same(master, replica, timeout_seconds=8)
     assert highest <= (40 << 20) + 4096  # index records, 24 bytes each, may pass the limit
@@ -63,7 +63,7 @@ def test_quota_smaller_than_what_passes_through(lab: Lab) -> None:
 def test_snapshot_larger_than_the_quota(lab: Lab) -> None:
     """It can't be stored: said, retried seldom (each try is a fork), right with a larger quota."""
     master = lab.master(PROGRAM, rdbcompression="no")
-    _write(master, 30, keys=480)
+    write(master, 30, keys=480)
     relay = lab.relay(
         master, store_quota_bytes="24mb", store_segment_bytes="1mb", store_min_free_bytes=0
     )
@@ -85,7 +85,7 @@ def test_snapshot_larger_than_the_quota(lab: Lab) -> None:
 def test_a_refresh_that_would_not_fit_is_not_asked_for(lab: Lab) -> None:
     """Two snapshots are more than the quota: the first is kept, and the stream goes on."""
     master = lab.master(PROGRAM, rdbcompression="no")
-    _write(master, 10, keys=160)
+    write(master, 10, keys=160)
     relay = lab.relay(
         master,
         store_quota_bytes="18mb",
@@ -95,9 +95,9 @@ def test_a_refresh_that_would_not_fit_is_not_asked_for(lab: Lab) -> None:
     )
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
-    _write(master, 1, keys=160)  # a snapshot that nothing follows is not fetched again
+    write(master, 1, keys=160)  # a snapshot that nothing follows is not fetched again
     time.sleep(2)  # real time: the schedule asks for one each second
-    _write(master, 1, keys=160)
+    write(master, 1, keys=160)
     wait_same(master, replica)
     assert len(relay.snapshots()) == 1
     assert _stored_bytes(relay) <= (18 << 20) + 4096
@@ -121,13 +121,13 @@ def _stored_bytes(relay: Relay) -> int:
 def test_small_file_system(lab: Lab) -> None:
     """On a file system that fills up it pauses, and goes on by itself when there is room."""
     master = lab.master(PROGRAM)
-    relay = _on_tmpfs(lab, master, "size=40m")
+    relay = on_tmpfs(lab, master, "size=40m")
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
     wait_same(master, replica)
     filler = Path(f"/proc/{relay.pid}/root{relay.data_dir.parent}/filler")
     filler.write_bytes(bytes(20 << 20))
-    _write(master, 20)
+    write(master, 20)
     wait_for("the relay says that it is full", lambda: _is_full(relay))
     assert relay.is_healthy()
     filler.unlink()
@@ -142,7 +142,7 @@ def test_small_file_system(lab: Lab) -> None:
 def test_no_more_files(lab: Lab) -> None:
     """Room is left, but not a single inode: the same, though the disk says that it has room."""
     master = lab.master(PROGRAM)
-    relay = _on_tmpfs(lab, master, "size=40m,nr_inodes=60")
+    relay = on_tmpfs(lab, master, "size=40m,nr_inodes=60")
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
     wait_same(master, replica)
@@ -153,7 +153,7 @@ def test_no_more_files(lab: Lab) -> None:
             (place / f"filler{number}").touch()
             fillers.append(place / f"filler{number}")
     assert 10 < len(fillers) < 60
-    _write(master, 4)
+    write(master, 4)
     wait_for("the relay says that it is full", lambda: _is_full(relay))
     assert relay.is_healthy()
     for filler in fillers:
@@ -165,7 +165,7 @@ def test_no_more_files(lab: Lab) -> None:
     assert "Traceback" not in relay.log
 
 
-def _on_tmpfs(lab: Lab, master: Server, options: str) -> _RelayOnTmpfs:
+def on_tmpfs(lab: Lab, master: Server, options: str) -> _RelayOnTmpfs:
     """Start a relay on a tmpfs of its own, or skip the test."""
     unshare = shutil.which("unshare")
     if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:

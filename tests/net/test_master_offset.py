@@ -31,6 +31,7 @@ class Followed:
     def __init__(self, config: UpstreamConfig) -> None:
         self.config = config
         self.state = LinkState.CONNECTED
+        self.streaming_since: float | None = 1.0
 
 
 class World:
@@ -138,6 +139,20 @@ async def test_nobody_is_asked_while_the_link_is_down(tmp_path: Path) -> None:
         assert master.accepted == 1
         it.link.state = LinkState.PAUSED
         await master.link()
+
+
+async def test_a_link_that_is_connected_again_is_asked_about_again(tmp_path: Path) -> None:
+    """Another server may answer at the same address: the one before knows nothing of it."""
+    async with FakeMaster() as master, world(tmp_path, master.port) as it:
+        link = await master.link()
+        await link.command()
+        it.link.streaming_since = 2.0
+        link.say(info(100))
+        await link.gone()
+        link = await master.link()
+        await link.command()
+        link.say(info(400))
+        await until("it is known", lambda: it.shown.lag_bytes == 300)
 
 
 async def test_turned_off(tmp_path: Path) -> None:

@@ -1,0 +1,417 @@
+"""Every alert that ships, in its true fault: a real Prometheus sees it fire, and clear afterwards.
+
+The rules are those of `deploy/prometheus`, with every duration divided by `FACTOR`; what is a
+number in an expression and would take too long is replaced as `HASTE` says. What an expression
+means is never changed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.test_disk_full import on_tmpfs, write
+from tests.servers.jotter import TYPE
+from tests.servers.lab import Lab
+from tests.servers.prometheus import Prometheus, quicken, substitute
+from tests.servers.proxy import Action, Direction, Fault
+from tests.servers.relay import Relay
+from tests.servers.server import Server
+from tests.servers.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.relay_only]
+
+PROGRAM = "redis-7.0"
+RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "repltap.rules.yml"
+FACTOR = 120
+_PATIENCE_SECONDS = 45.0
+
+HASTE: dict[str, dict[str, str]] = {
+    # The masters here send a PING each second, not each ten.
+    "RepltapUpstreamSilent": {"> 35": "> 3.5"},
+    # Lag in seconds is as long as it is.
+    "RepltapUpstreamLag": {"> 10": "> 1"},
+    "RepltapReplicaLagSeconds": {"> 10": "> 1"},
+    "RepltapSinkLag": {"> 60": "> 2"},
+    # As much as is quickly written, and what a small tmpfs has.
+    "RepltapReplicaLagBytes": {"> 104857600": "> 4000000"},
+    "RepltapDiskLow": {"< 1073741824": "< 20971520"},
+    "RepltapDiskFilling": {"4 * 3600": "4 * 3600 / 120"},
+    # A process starts no quicker, and waits between its starts are as long as they are.
+    "RepltapRestarting": {"[15m]": "[40m]"},
+    "RepltapSinkRestarting": {"[10m]": "[40m]"},
+    # Only what it takes to clear.
+    "RepltapStoreDamaged": {"1h": "10m"},
+}
+
+# Which test sees which alerts fire; `test_no_alert_is_left_out` compares it with the rules.
+PROCESS = {"RepltapDown", "RepltapRestarting"}
+LINK = {
+    "RepltapUpstreamDown",
+    "RepltapUpstreamSilent",
+    "RepltapUpstreamLag",
+    "RepltapLinkFlapping",
+    "RepltapFullResyncs",
+    "RepltapPartialResyncDenied",
+}
+REPLICAS = {
+    "RepltapReplicaLost",
+    "RepltapReplicaLagBytes",
+    "RepltapReplicaLagSeconds",
+    "RepltapConsumerNearRetention",
+    "RepltapFullResyncsServed",
+    "RepltapPartialResyncDenied",
+}
+TARGET = {
+    "RepltapSinkLag",
+    "RepltapSinkDown",
+    "RepltapSinkDiscards",
+    "RepltapCheckpointStale",
+}
+WORKER = {"RepltapSinkRestarting", "RepltapConsumerNearRetention"}
+DISK = {"RepltapDiskLow", "RepltapDiskFilling", "RepltapUpstreamDown"}
+QUOTA = {"RepltapQuotaNear", "RepltapSinkDiscards"}
+STORED = {"RepltapSnapshotOld", "RepltapStoreDamaged"}
+
+
+class Watch:
+    """A Prometheus that looks at one relay, and what it has been seen to fire.
+
+    Args:
+        lab: Of the test.
+        relay: Running, and well.
+        alerts: What is going to fire.
+        haste: More of `HASTE`.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        relay: Relay,
+        alerts: set[str],
+        haste: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        text = quicken(substitute(RULES.read_text(), HASTE | dict(haste or {})), FACTOR)
+        self._left = set(alerts)
+        self._prometheus = Prometheus(lab.directory / "prometheus", [relay.http_port], text)
+        lab.add(self._prometheus)
+        self._prometheus.wait_ready()
+
+    def all_is_well(self) -> None:
+        """Nothing fires, and would have by now."""
+        enough = "count_over_time(repltap_upstream_up[5s]) > 10"
+        wait_for("some scrapes", lambda: self._prometheus.query(enough))
+        assert self._prometheus.firing() == set()
+
+    def fires(self, alert: str) -> bool:
+        """Tell whether one fires."""
+        return alert in self._prometheus.firing()
+
+    def wait_fires(self, *alerts: str) -> None:
+        """Wait until all of these have fired."""
+        for alert in alerts:
+            wait_for(f"{alert} fires", lambda name=alert: self.fires(name), _PATIENCE_SECONDS)
+            self._left.discard(alert)
+
+    def wait_clear(self) -> None:
+        """Wait until nothing fires."""
+        wait_for("all is well", lambda: not self._prometheus.firing(), _PATIENCE_SECONDS)
+
+    def provoke(self, alert: str, again: Callable[[], object]) -> None:
+        """Do something again and again, until an alert fires."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while not self.fires(alert):
+            assert time.monotonic() < until, f"{alert} does not fire"
+            again()
+        self._left.discard(alert)
+
+    def done(self) -> None:
+        """Everything has cleared, and nothing was left out."""
+        self.wait_clear()
+        assert not self._left
+
+
+def _master(lab: Lab) -> Server:
+    return lab.master(PROGRAM, repl_ping_replica_period=1)
+
+
+def test_durations_are_divided_and_nothing_else() -> None:
+    rule = """
+      - alert: One
+        expr: 'increase(x_total[10m] offset 1h) > 60 or y{z="5m"} > 7 * 86400'
+        for: 1m
+      - alert: Two
+        expr: 'x > 60'
+        for: 0s
+"""
+    assert quicken(rule, 60) == (
+        rule.replace("[10m]", "[10000ms]")
+        .replace("offset 1h", "offset 60000ms")
+        .replace("for: 1m", "for: 1000ms")
+        .replace("for: 0s", "for: 0ms")
+    )
+    assert "for: 400ms" in quicken(rule, 1000)  # two scrapes
+    changed = substitute(rule, {"Two": {"> 60": "> 1"}})
+    assert changed == rule.replace("'x > 60'", "'x > 1'")
+    with pytest.raises(AssertionError):
+        substitute(rule, {"One": {"> 61": "> 1"}})
+
+
+def test_no_alert_is_left_out() -> None:
+    names = re.findall(r"- alert: (\w+)", RULES.read_text())
+    seen = PROCESS | LINK | REPLICAS | TARGET | WORKER | DISK | QUOTA | STORED
+    assert set(names) == seen
+    assert len(names) > 20
+
+
+def test_the_link(lab: Lab) -> None:
+    """Stalled, cut, cut again and again, and without the master's history."""
+    master = _master(lab)
+    stall = Fault(direction=Direction.TO_CLIENT, action=Action.STALL, at=b"stall-here")
+    proxy = lab.proxy(master, stall)
+    relay = lab.relay(proxy, upstream_poll_seconds=0.25)
+    relay.wait_link()
+    watch = Watch(lab, relay, LINK)
+    watch.all_is_well()
+
+    master.call("SET", "key", "stall-here")
+    master.call("SET", "key", "behind it")
+    watch.wait_fires("RepltapUpstreamLag", "RepltapUpstreamSilent")
+    proxy.cut()
+    watch.wait_clear()
+
+    proxy.weather.refusing = True
+    proxy.cut()
+    watch.wait_fires("RepltapUpstreamDown")
+    proxy.weather.refusing = False
+    watch.wait_clear()
+
+    def interrupt() -> None:
+        before = relay.status()["upstream"]["connects"]
+        proxy.cut()
+        wait_for("another link", lambda: relay.status()["upstream"]["connects"] > before)
+
+    watch.provoke("RepltapLinkFlapping", interrupt)
+    watch.wait_clear()
+
+    def forget() -> None:
+        master.call("DEBUG", "CHANGE-REPL-ID")
+        interrupt()
+
+    watch.provoke("RepltapFullResyncs", forget)
+    watch.wait_fires("RepltapPartialResyncDenied")
+    watch.done()
+
+
+def test_the_process(lab: Lab) -> None:
+    """Gone, and ending again and again."""
+    master = _master(lab)
+    relay = lab.relay(master)
+    relay.wait_link()
+    watch = Watch(lab, relay, PROCESS)
+    watch.all_is_well()
+    relay.kill()
+    watch.wait_fires("RepltapDown")
+    relay.restart()
+
+    def crash() -> None:
+        relay.kill()
+        relay.restart()
+
+    watch.provoke("RepltapRestarting", crash)
+    watch.done()
+
+
+def test_the_replicas(lab: Lab) -> None:
+    """One that is frozen, gone, and one that has to be given everything again and again."""
+    master = _master(lab)
+    relay = lab.relay(master, store_retain_bytes="8mb", store_segment_bytes="1mb")
+    relay.wait_link()
+    replica = lab.server(PROGRAM, "replica", upstream=relay)
+    replica.wait_ready()
+    replica.wait_link()
+    watch = Watch(lab, relay, REPLICAS)
+    watch.all_is_well()
+
+    replica.freeze()
+    write(master, 16)
+    watch.wait_fires(
+        "RepltapReplicaLagBytes", "RepltapReplicaLagSeconds", "RepltapConsumerNearRetention"
+    )
+    replica.thaw()
+    watch.wait_clear()
+
+    replica.kill()
+    watch.wait_fires("RepltapReplicaLost")
+    replica.restart()
+    replica.wait_link()
+    watch.wait_clear()
+
+    def promote() -> None:
+        """It gets a history of its own, and can't be continued."""
+        replica.call("REPLICAOF", "NO", "ONE")
+        replica.follow(relay)
+        replica.wait_link()
+
+    watch.provoke("RepltapFullResyncsServed", promote)
+    watch.wait_fires("RepltapPartialResyncDenied")
+    watch.done()
+
+
+def test_the_target(lab: Lab) -> None:
+    """Of a sink: it hangs, is away, and refuses what does not fit to what others wrote there."""
+    master = _master(lab)
+    target = lab.master(PROGRAM, "target", appendonly="yes", appendfsync="always")
+    url = f"redis://127.0.0.1:{target.port}"
+    relay = lab.relay(master, sink=f"redis:{url},sink=mirror,on_error=log")
+    relay.wait_link()
+    master.call("SET", "key", "value")
+    wait_for("the sink", lambda: target.call("GET", "key"))
+    watch = Watch(lab, relay, TARGET)
+    watch.all_is_well()
+
+    target.freeze()
+    master.call("SET", "key", "blocked")
+    watch.wait_fires("RepltapSinkLag", "RepltapCheckpointStale")
+    target.thaw()
+    watch.wait_clear()
+
+    target.kill()
+    master.call("SET", "key", "away")
+    watch.wait_fires("RepltapSinkDown")
+    target.restart()
+    watch.wait_clear()
+
+    target.call("SET", "list", "somebody else's")
+    master.call("RPUSH", "list", "value")
+    watch.wait_fires("RepltapSinkDiscards")
+    watch.done()
+
+
+def test_the_worker(lab: Lab) -> None:
+    """Of a sink: it crashes at each start, and is frozen."""
+    notes = lab.directory / "notes.jsonl"
+    master = _master(lab)
+    relay = lab.relay(
+        master,
+        sink=f"{TYPE}:{notes},sink=notes",
+        store_retain_bytes="8mb",
+        store_segment_bytes="1mb",
+    )
+    relay.wait_link()
+    master.call("SET", "key", "value")
+    wait_for("the sink", notes.exists)
+    watch = Watch(lab, relay, WORKER)
+    watch.all_is_well()
+
+    fault = notes.with_suffix(".jsonl.fault")
+    fault.write_text("exit")
+    master.call("SET", "key", "crash")
+    watch.wait_fires("RepltapSinkRestarting")
+    fault.unlink()
+    worker = psutil.Process(_pid(relay, "notes"))
+    worker.suspend()
+    write(master, 16)
+    watch.wait_fires("RepltapConsumerNearRetention")
+    worker.resume()
+    watch.done()
+
+
+def _pid(relay: Relay, sink: str) -> int:
+    """Of the process of a sink."""
+
+    def found() -> int:
+        return next(s["pid"] for s in relay.status()["sinks"] if s["name"] == sink) or 0
+
+    return wait_for(f"the process of {sink}", found)
+
+
+def test_the_disk(lab: Lab) -> None:
+    """It fills up, and is full."""
+    master = _master(lab)
+    relay = on_tmpfs(lab, master, "size=100m")
+    relay.wait_link()
+    watch = Watch(lab, relay, DISK)
+    watch.all_is_well()
+    filler = Path(f"/proc/{relay.pid}/root{relay.data_dir.parent}/filler")
+
+    def fill() -> None:
+        with filler.open("ab") as file:
+            file.write(bytes(1 << 20))
+        time.sleep(0.2)  # real time: what is predicted is how it goes on
+
+    watch.provoke("RepltapDiskFilling", fill)
+    with filler.open("ab") as file:
+        file.write(bytes(_room(filler) - (10 << 20)))
+    watch.wait_fires("RepltapDiskLow")
+    write(master, 20)
+    watch.wait_fires("RepltapUpstreamDown")
+    filler.unlink()
+    watch.done()
+
+
+def _room(path: Path) -> int:
+    """What the file system has left."""
+    return psutil.disk_usage(str(path)).free
+
+
+def test_the_quota(lab: Lab) -> None:
+    """A sink that hangs has the store keep more and more for it, and then lose it."""
+    notes = lab.directory / "notes.jsonl"
+    master = _master(lab)
+    relay = lab.relay(
+        master,
+        sink=f"{TYPE}:{notes},sink=notes",
+        store_quota_bytes="16mb",
+        store_retain_bytes="1mb",
+        store_min_free_bytes=0,
+    )
+    relay.wait_link()
+    master.call("SET", "key", "value")
+    wait_for("the sink", notes.exists)
+    watch = Watch(lab, relay, QUOTA)
+    watch.all_is_well()
+    fault = notes.with_suffix(".jsonl.fault")
+    fault.write_text("hang")
+    write(master, 9)
+    watch.wait_fires("RepltapQuotaNear")
+    assert not watch.fires("RepltapSinkDiscards")  # there is still time
+    write(master, 9)
+    watch.wait_fires("RepltapSinkDiscards")
+    fault.unlink()
+    psutil.Process(_pid(relay, "notes")).kill()
+    watch.done()
+
+
+def test_what_is_stored(lab: Lab) -> None:
+    """A snapshot that gets old, and one that is damaged."""
+    master = _master(lab)
+    write(master, 1)
+    relay = lab.relay(master)
+    relay.wait_link()
+    watch = Watch(lab, relay, STORED, {"RepltapSnapshotOld": {"> 7 * 86400": "> 8"}})
+    watch.all_is_well()
+    watch.wait_fires("RepltapSnapshotOld")
+    relay.stop()
+    for snapshot in _snapshots(relay):
+        data = bytearray(snapshot.read_bytes())
+        data[len(data) // 2] ^= 1
+        snapshot.write_bytes(data)
+    relay.restart()
+    watch.wait_fires("RepltapStoreDamaged")
+    relay.stop()
+    relay.options["snapshot_refresh_seconds"] = 1
+    relay.restart()
+    relay.wait_link()
+    write(master, 1)
+    wait_for("another snapshot", relay.snapshots)
+    wait_for("it clears", lambda: not watch.fires("RepltapSnapshotOld"), _PATIENCE_SECONDS)
+
+
+def _snapshots(relay: Relay) -> Iterator[Path]:
+    yield from relay.data_dir.glob("histories/*/snapshots/*.rdb")
