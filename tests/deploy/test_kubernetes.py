@@ -108,7 +108,7 @@ def test_the_configuration_is_one_that_repltap_takes(tmp_path: Path) -> None:
 
     assert config.upstream.username == "repltap"
     assert config.upstream.password is not None
-    assert config.listen.password is not None
+    assert config.listen.users.all
     assert config.listen.host == "0.0.0.0"
     assert mounts["data"] in map(str, config.store.data_dir.parents)
     size = re.fullmatch(r"(\d+)Gi", _claimed())
