@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from repltap.config import Config, StoreConfig
 from repltap.delivery.messages import Start
+from repltap.delivery.monitor.process import MonitorProcess
 from repltap.delivery.registry import find_sink
 from repltap.delivery.settings import read_settings
 from repltap.delivery.supervisor import SinkSupervisor
@@ -32,6 +33,7 @@ from repltap.metrics import RelayCollector
 from repltap.net.downstream import Downstream
 from repltap.net.followed import FollowedMaster
 from repltap.net.master_offset import MasterPoll
+from repltap.net.monitors import Monitors, Place
 from repltap.net.refresh import SnapshotRefresher
 from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
@@ -131,7 +133,10 @@ class Relay:
         self._hurry = asyncio.Event()
         self._feed = Feed(store, config.store)
         self._followed = FollowedMaster(config.store.data_dir, config.upstream)
-        self._downstream = Downstream(config.listen, self._feed, self)
+        self._monitors = Monitors(
+            self._feed, self._launch_monitor, lambda: self._link.shown_address
+        )
+        self._downstream = Downstream(config.listen, self._feed, self, self._monitors)
         self._sinks = SinkSupervisor(
             _starts(config), self._feed, self._feed.holds, self._want_snapshot
         )
@@ -185,6 +190,7 @@ class Relay:
             self._part("refresh", self._refresher.run()),
             self._part("sinks", self._sinks.run()),
             self._part("poll", self._poll.run()),
+            self._part("monitors", self._monitors.run()),
         ]
         keeping = self._part("keep", self._followed.run())
         reloading = self._part("reload", self._reloads.run())
@@ -323,9 +329,9 @@ class Relay:
         return await start_web(app, http.host, http.port)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
-        store, port, upstream, refresh, sinks, poll = parts
+        store, port, upstream, refresh, sinks, poll, monitors = parts
         self._downstream.stop_listening()
-        for part in (poll, refresh, upstream):
+        for part in (monitors, poll, refresh, upstream):
             await _end(part)
         if not self._hurry.is_set():
             await _first(self._drain(), self._hurry.wait())
@@ -344,6 +350,10 @@ class Relay:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._downstream.drain())
             group.create_task(self._sinks.stop())
+
+    async def _launch_monitor(self, hearer: Monitors, place: Place | None) -> MonitorProcess:
+        config = self._config
+        return await MonitorProcess.start(hearer, config.store.data_dir, place, config.log.level)
 
     def _want_snapshot(self, sink: int) -> None:
         self._refresher.want_for_sink(sink)

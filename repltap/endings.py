@@ -27,6 +27,8 @@ class DisconnectReason(enum.Enum):
     DAMAGED = "damaged"  # the journal or the snapshot, where it reads
     STORE_ERROR = "store_error"  # the disk failed, or no more files can be opened
     KILLED = "killed"  # by CLIENT KILL
+    OUTPUT_LIMIT = "output_limit"  # a monitoring client that does not read
+    MONITOR_FAILED = "monitor_failed"  # what a monitoring client was to be shown can't be
     PROTOCOL_ERROR = "protocol_error"
     SHUTDOWN = "shutdown"  # of repltap
     INTERNAL_ERROR = "internal_error"

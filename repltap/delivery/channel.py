@@ -40,7 +40,15 @@ class Hearer(Protocol):
         """It says what no worker says: it is to be ended."""
 
 
-class WorkerChannel(asyncio.Protocol):
+class LineEnd(asyncio.BaseProtocol):
+    """This process's end of the line to a child."""
+
+    def close(self) -> None:
+        """End the line."""
+        raise NotImplementedError
+
+
+class WorkerChannel(asyncio.Protocol, LineEnd):
     """One worker's line.
 
     Args:

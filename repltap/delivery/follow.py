@@ -10,7 +10,7 @@ before a change is read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from repltap.delivery.commands import CommandTable
 from repltap.delivery.names import is_named, successor, valid_until
@@ -31,6 +31,26 @@ _DOUBTS = 40
 written: it is believed when it is seen again so often, which at 50 ms each is two seconds."""
 
 Accepts = Callable[[Record], bool]
+
+
+class Decoding(Protocol):
+    """What is made of the bytes of a stream; `RecordStream` says more of each."""
+
+    @property
+    def window(self) -> tuple[bytes, int]:
+        """What the last piece was decoded from, and the offset where that begins."""
+
+    def take(self, data: bytes, replid: str, time_ns: int) -> list[Record]:
+        """Decode a piece that came in at a time, Unix nanoseconds."""
+
+    def state(self) -> StreamState:
+        """Tell where to begin for what has not been given out yet."""
+
+    def abandon(self) -> int:
+        """Drop an open transaction; returns how many records it had."""
+
+
+Decode = Callable[[StreamState], Decoding]
 
 
 class Found(NamedTuple):
@@ -91,6 +111,7 @@ class StreamFollower:
         limits: What decoding may take of memory.
         given_until: Up to where `place.replid`'s records may have been given out before.
         pulse: Called now and then within long work; may raise to end that.
+        decode: Begins to decode somewhere; None for records.
 
     Attributes:
         at_end: The last look at the journal has shown nothing more.
@@ -111,6 +132,7 @@ class StreamFollower:
         limits: StreamLimits | None = None,
         given_until: int = 0,
         pulse: Callable[[], None] = lambda: None,
+        decode: Decode | None = None,
     ) -> None:
         self.at_end = False
         self._history = history
@@ -124,7 +146,7 @@ class StreamFollower:
         self._names: History = history.metadata.history
         self._stamp: tuple[int, ...] = ()
         self._replid = place.replid
-        self._stream = self._decode_from(place.stream_state)
+        self._stream = (decode or self._decode_from)(place.stream_state)
         self._position = place.offset
         self._blocks: Iterator[Block] = iter(())
         self._last: Segment
@@ -214,7 +236,7 @@ class StreamFollower:
         until = valid_until(self._names, self._replid)
         data = block.data[: max(until - block.offset, 0)]
         self._position = Offset(block.offset + len(data))
-        records = self._stream.feed(data, self._replid, block.time_ns // 1_000_000)
+        records = self._stream.take(data, self._replid, block.time_ns)
         if len(data) < len(block.data):
             self._blocks = iter(())
         return Found(records, self.place, *self._stream.window, len(data))

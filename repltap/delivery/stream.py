@@ -125,6 +125,10 @@ class RecordStream:
         """
         return self._tracker.track(self._decoder.feed(data), replid, ts_ms)
 
+    def take(self, data: bytes, replid: str, time_ns: int) -> list[Record]:
+        """Decode a piece that came in at a time in Unix nanoseconds; else as `feed`."""
+        return self.feed(data, replid, time_ns // 1_000_000)
+
     def state(self) -> StreamState:
         """Tell where to begin for what has not been given out yet."""
         offset, db, tx_id, tx_index = self._tracker.resume_point(self._decoder.offset)

@@ -13,11 +13,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Generic, Self, TypeVar
 
 import orjson
 
-from repltap.delivery.channel import Hearer, WorkerChannel
+from repltap.delivery.channel import Hearer, LineEnd, WorkerChannel
 from repltap.delivery.messages import Start
 from repltap.delivery.priority import lower_priority
 from repltap.options import ENVIRONMENT_PREFIX
@@ -36,7 +37,10 @@ _MAX_LINES = 50
 """A second: more is nothing that anybody reads, and each costs the relay time."""
 
 
-class WorkerProcess:
+_C = TypeVar("_C", bound=LineEnd)
+
+
+class ChildProcess(Generic[_C]):
     """A process that runs. Use `start`; somebody has to await `ended`.
 
     Attributes:
@@ -45,22 +49,32 @@ class WorkerProcess:
     """
 
     def __init__(
-        self, name: str, process: asyncio.subprocess.Process, channel: WorkerChannel, stderr: _Pipe
+        self, log: logging.Logger, process: asyncio.subprocess.Process, channel: _C, stderr: _Pipe
     ) -> None:
         self.channel = channel
         self.pid = process.pid
         self._process = process
         self._stderr = stderr
         self._ended = False
-        self._printed = _Printed(name)
+        self._printed = _Printed(log)
 
     @classmethod
-    async def start(cls, start: Start, hearer: Hearer) -> WorkerProcess:
-        """Start a worker and tell it what to do.
+    async def launch(
+        cls,
+        module: str,
+        arguments: tuple[str, ...],
+        environ: Mapping[str, str],
+        channel: Callable[[], _C],
+        log: logging.Logger,
+    ) -> Self:
+        """Start a module as a process, with the number of its end of the line as last argument.
 
         Args:
-            start: What.
-            hearer: Told of what it says.
+            module: Which.
+            arguments: What comes before; everybody can see them.
+            environ: Its environment.
+            channel: Makes this end of the line.
+            log: Where what it prints goes.
 
         Raises:
             OSError: It can't be started.
@@ -72,19 +86,17 @@ class WorkerProcess:
             with theirs:
                 stderr = await _Pipe.open()
                 process = await asyncio.create_subprocess_exec(
-                    *_command(start.sink.name, theirs.fileno()),
+                    *_command(module, *arguments, str(theirs.fileno())),
                     stdin=asyncio.subprocess.DEVNULL,
                     stderr=stderr.end,
                     pass_fds=(theirs.fileno(),),
-                    env=_environment(start.sink.name, os.environ),
+                    env=environ,
                     # Ctrl-C on the terminal is for the relay, which stops its workers in order.
                     start_new_session=True,
                 )
             stderr.given()
             lower_priority(process.pid)
-            _, channel = await loop.create_connection(
-                lambda: WorkerChannel(hearer, loop.time), sock=ours
-            )
+            _, made = await loop.create_connection(channel, sock=ours)
         except BaseException:
             ours.close()
             if stderr is not None:
@@ -93,8 +105,7 @@ class WorkerProcess:
                 process.kill()
                 await process.wait()
             raise
-        channel.start(start)
-        return cls(start.sink.name, process, channel, stderr)
+        return cls(log, process, made, stderr)
 
     async def ended(self) -> str:
         """Wait for its end, and end what it has left behind; cancelling kills it.
@@ -146,6 +157,33 @@ class WorkerProcess:
             pass  # nobody is left, or only who has become another user
 
 
+class WorkerProcess(ChildProcess[WorkerChannel]):
+    """The process of a sink."""
+
+    @classmethod
+    async def start(cls, start: Start, hearer: Hearer) -> WorkerProcess:
+        """Start a worker and tell it what to do.
+
+        Args:
+            start: What.
+            hearer: Told of what it says.
+
+        Raises:
+            OSError: It can't be started.
+        """
+        name = start.sink.name
+        loop = asyncio.get_running_loop()
+        process = await cls.launch(
+            MODULE,
+            (name,),
+            environment(os.environ, sink_variable(name, "")),
+            lambda: WorkerChannel(hearer, loop.time),
+            logging.getLogger(f"repltap.sink.{name}"),
+        )
+        process.channel.start(start)
+        return process
+
+
 class _Pipe:
     """What a worker prints, for as long as this process wants to hear it. Use `open`.
 
@@ -192,8 +230,8 @@ class _Pipe:
 class _Printed:
     """What a worker prints on stderr, line by line to the log."""
 
-    def __init__(self, name: str) -> None:
-        self._log = logging.getLogger(f"repltap.sink.{name}")
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
         self._rest = b""
         self._second = 0.0
         self._lines = 0
@@ -239,19 +277,19 @@ class _Printed:
             self._log.log(number, "%s", each)
 
 
-def _command(name: str, fd: int) -> list[str]:
-    """Make the command line: what `ps` shows is the sink's name."""
+def _command(module: str, *arguments: str) -> list[str]:
+    """Make the command line: what `ps` shows is what runs, and for which sink."""
     found = [sys.executable]
     # Not from the working directory, unless this process is run from there too.
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - as it stands there
         found.append("-P")
-    return [*found, "-m", MODULE, name, str(fd)]
+    return [*found, "-m", module, *arguments]
 
 
-def _environment(name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    own = sink_variable(name, "")
+def environment(environ: Mapping[str, str], own: str | None = None) -> dict[str, str]:
+    """Leave out of an environment what is repltap's, but for what begins with `own`."""
     return {
         variable: value
         for variable, value in environ.items()
-        if variable.startswith(own) or not variable.startswith(ENVIRONMENT_PREFIX)
+        if (own and variable.startswith(own)) or not variable.startswith(ENVIRONMENT_PREFIX)
     }

@@ -20,6 +20,7 @@ from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import ClientKind, ClientView
 from repltap.net.admission import Admission
 from repltap.net.departures import Departures
+from repltap.net.monitors import MAX_MONITORS, Monitors
 from repltap.net.publish import publish
 from repltap.net.serve import SyncService
 from repltap.net.session import Session
@@ -72,6 +73,7 @@ class Downstream:
         config: Address, password and limits.
         feed: The histories.
         relay: The whole, for the admin commands.
+        monitors: Those that monitor; run by the caller.
 
     Attributes:
         users: Who may log in, and do what.
@@ -82,10 +84,13 @@ class Downstream:
         slots, throttle: How many snapshots are sent at once, and how fast.
     """
 
-    def __init__(self, config: ListenConfig, feed: Feed, relay: Relay) -> None:
+    def __init__(
+        self, config: ListenConfig, feed: Feed, relay: Relay, monitors: Monitors | None = None
+    ) -> None:
         self.feed = feed
         self._config = config
         self._relay = relay
+        self._monitors = monitors or Monitors(feed)
         self._service: SyncService | None = None
         self._sessions: dict[int, Session] = {}
         self._next_id = 1
@@ -283,14 +288,27 @@ class Downstream:
         )
         return True
 
+    def monitor(self, connection_id: int) -> bool:
+        """Show a connection the master's writes from now on; False where too many are shown."""
+        if self._monitors.count >= MAX_MONITORS:
+            return False
+        self._monitors.begin(self._sessions[connection_id])
+        return True
+
+    def stop_monitor(self, connection_id: int) -> None:
+        """Show it nothing more."""
+        self._monitors.end(self._sessions[connection_id])
+
     def sync_requested(self, session: Session) -> None:
         """Decide about its PSYNC or SYNC."""
+        self._monitors.end(session)  # a line would end up in its stream
         assert self._service is not None
         self._service.consider(session)
 
     def session_closed(self, session: Session, ending: Ending) -> None:
         """Forget it."""
         self.slots.leave(session)
+        self._monitors.end(session)
         if self._sessions.pop(session.id, None) is not None:
             if session.kind is ClientKind.REPLICA:
                 self.departures.note(session.name, ending, session.protocol.replica.acked)

@@ -115,6 +115,12 @@ class UpstreamLink:
         return f"{self.config.host}:{self.config.port}"
 
     @property
+    def shown_address(self) -> str:
+        """The master as MONITOR shows a client (Redis `replicationFeedMonitors`)."""
+        path = self.config.socket_path
+        return self.peer if path is None else f"unix:{path}"
+
+    @property
     def disk_full(self) -> bool:
         """Reading has stopped for want of room."""
         return self.state is LinkState.PAUSED and not self._room.lacks_files

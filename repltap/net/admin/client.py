@@ -76,6 +76,7 @@ def _flags(client: ClientView) -> str:
     state = client.state
     flags = {ClientKind.REPLICA: "S", ClientKind.PUBSUB: "P"}.get(client.kind, "")
     flags += "x" if state.queue is not None else ""
+    flags += "O" if state.monitoring else ""
     flags += "c" if state.close_after_reply else ""
     flags += "e" if state.no_evict else ""
     flags += "T" if state.no_touch else ""

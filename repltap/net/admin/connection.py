@@ -128,6 +128,9 @@ def _reset(call: Call) -> bytes:
     state.channels.clear()
     state.patterns.clear()
     state.queue = None
+    if state.monitoring:
+        state.monitoring = False
+        call.context.stop_monitor(call.session.id)
     return reply.status("RESET")
 
 

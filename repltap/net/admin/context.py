@@ -52,6 +52,7 @@ class ClientState:
         channels, patterns: What it is subscribed to.
         queue: The transaction that it is in, None outside.
         last_command: As CLIENT LIST shows it: lower case, `client|list`; "NULL" before the first.
+        monitoring: It is in the mode that MONITOR begins, and RESET ends.
         close_after_reply: The server closes the connection once the reply is written.
     """
 
@@ -67,6 +68,7 @@ class ClientState:
     patterns: set[bytes] = field(default_factory=set)
     queue: Transaction | None = None
     last_command: str = "NULL"
+    monitoring: bool = False
     close_after_reply: bool = False
 
     @property
@@ -144,6 +146,12 @@ class AdminContext(Protocol):
 
     def kill(self, connection_id: int) -> bool:
         """Close a connection; False when there is none with this id."""
+
+    def monitor(self, connection_id: int) -> bool:
+        """Show a connection the master's writes from now on; False where too many are shown."""
+
+    def stop_monitor(self, connection_id: int) -> None:
+        """Show it nothing more."""
 
     def repoint(self, host: str, port: int) -> str:
         """Follow another master from now on.

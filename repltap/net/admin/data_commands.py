@@ -48,7 +48,7 @@ CLUSTER_COMMANDS = _words("asking cluster clusterscan readonly readwrite")
 
 UNSUPPORTED_COMMANDS = _words(
     """
-    bgrewriteaof bgsave commandlog debug hotkeys lolwut module monitor save
+    bgrewriteaof bgsave commandlog debug hotkeys lolwut module save
     spublish ssubscribe sunsubscribe
     """
 )

@@ -45,6 +45,15 @@ def _shutdown(call: Call) -> bytes:
     return b""
 
 
+def _monitor(call: Call) -> bytes:
+    if call.state.monitoring:
+        return b""  # Redis `monitorCommand`: it is ignored
+    if not call.context.monitor(call.session.id):
+        raise RefusedError(b"ERR max number of monitoring clients reached")
+    call.state.monitoring = True
+    return reply.OK
+
+
 def _nothing(_call: Call) -> bytes:
     return reply.array(())
 
@@ -126,6 +135,16 @@ COMMANDS = (
         since="1.0.0",
         group="server",
         flags=("admin", "noscript", "loading", "stale", "no_multi", "allow_busy"),
+        categories=_WATCH_CATEGORIES,
+    ),
+    Command(
+        name="monitor",
+        arity=1,
+        handler=_monitor,
+        summary="Show the master's writes as they come in",
+        since="1.0.0",
+        group="server",
+        flags=("admin", "noscript", "loading", "stale"),
         categories=_WATCH_CATEGORIES,
     ),
     Command(

@@ -150,6 +150,8 @@ class FakeContext:
     shutdowns: list[bool] = field(default_factory=list)
     repoint_fails: bool = False
     rights: frozenset[Right] = ALL_RIGHTS
+    monitors: list[int] = field(default_factory=list)
+    most_monitors: int = 1
 
     @property
     def password_required(self) -> bool:
@@ -170,6 +172,15 @@ class FakeContext:
     def kill(self, connection_id: int) -> bool:
         self.killed.append(connection_id)
         return any(client.id == connection_id for client in self.connected)
+
+    def monitor(self, connection_id: int) -> bool:
+        if len(self.monitors) >= self.most_monitors:
+            return False
+        self.monitors.append(connection_id)
+        return True
+
+    def stop_monitor(self, connection_id: int) -> None:
+        self.monitors.remove(connection_id)
 
     def repoint(self, host: str, port: int) -> str:
         if self.repoint_fails:

@@ -25,8 +25,8 @@ def test_no_cluster(line: str) -> None:
 
 
 def test_known_and_not_supported() -> None:
-    assert ask("MONITOR") == (
-        b"-ERR this is repltap, a replication relay: it does not support 'monitor'\r\n"
+    assert ask("LOLWUT") == (
+        b"-ERR this is repltap, a replication relay: it does not support 'lolwut'\r\n"
     )
 
 

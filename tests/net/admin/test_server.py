@@ -76,3 +76,21 @@ def test_a_shutdown_that_is_refused(line: str, wire: bytes) -> None:
     context = FakeContext()
     assert ask(line, None, context) == wire
     assert context.shutdowns == []
+
+
+def test_monitor_is_a_mode() -> None:
+    client = FakeClient()
+    context = FakeContext(connected=[client])
+    assert ask("MONITOR", client, context) == b"+OK\r\n"
+    assert context.monitors == [7]
+    assert b"flags=O " in ask("CLIENT INFO", client, context)
+    # Redis says nothing the second time.
+    assert ask("MONITOR", client, context) == b""
+    other = FakeClient(id=8)
+    assert ask("MONITOR", other, context) == (b"-ERR max number of monitoring clients reached\r\n")
+    assert not other.state.monitoring
+    assert ask("RESET", client, context) == b"+RESET\r\n"
+    assert context.monitors == []
+    assert b"flags=N " in ask("CLIENT INFO", client, context)
+    assert ask("RESET", client, context) == b"+RESET\r\n"
+    assert ask("MONITOR x") == b"-ERR wrong number of arguments for 'monitor' command\r\n"

@@ -1,0 +1,1 @@
+"""MONITOR on the relay's port: the process that makes its lines, and the line to that process."""
