@@ -181,17 +181,8 @@ class Relay:
             raise
         self._log_repairs()
         self._log_start(port)
-        acknowledged = self._link.replica_acknowledged
         self._sinks.look()  # before the store begins to delete
-        parts = [
-            self._part("store", self._feed.run()),
-            self._part("port", self._downstream.run(self._service, acknowledged)),
-            self._part("upstream", self._link.run()),
-            self._part("refresh", self._refresher.run()),
-            self._part("sinks", self._sinks.run()),
-            self._part("poll", self._poll.run()),
-            self._part("monitors", self._monitors.run()),
-        ]
+        parts = self._start_parts()
         keeping = self._part("keep", self._followed.run())
         reloading = self._part("reload", self._reloads.run())
         # Not among them: signs of life go on until the shutdown is done.
@@ -306,6 +297,19 @@ class Relay:
     def _hung_up(self) -> None:
         log.info("SIGHUP received: reading secrets again, and going on")
         self._reloads.ask()
+
+    def _start_parts(self) -> list[asyncio.Task[None]]:
+        """Start what a shutdown ends in its own order."""
+        acknowledged = self._link.replica_acknowledged
+        return [
+            self._part("store", self._feed.run()),
+            self._part("port", self._downstream.run(self._service, acknowledged)),
+            self._part("upstream", self._link.run()),
+            self._part("refresh", self._refresher.run()),
+            self._part("sinks", self._sinks.run()),
+            self._part("poll", self._poll.run()),
+            self._part("monitors", self._monitors.run()),
+        ]
 
     def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)

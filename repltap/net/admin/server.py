@@ -144,7 +144,8 @@ COMMANDS = (
         summary="Show the master's writes as they come in",
         since="1.0.0",
         group="server",
-        flags=("admin", "noscript", "loading", "stale"),
+        # Redis refuses it within EXEC (`monitorCommand`, "DENY BLOCKING"), here it is not queued.
+        flags=("admin", "noscript", "loading", "stale", "no_multi"),
         categories=_WATCH_CATEGORIES,
     ),
     Command(

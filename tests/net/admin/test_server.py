@@ -94,3 +94,12 @@ def test_monitor_is_a_mode() -> None:
     assert b"flags=N " in ask("CLIENT INFO", client, context)
     assert ask("RESET", client, context) == b"+RESET\r\n"
     assert ask("MONITOR x") == b"-ERR wrong number of arguments for 'monitor' command\r\n"
+
+
+def test_no_transaction_monitors() -> None:
+    client = FakeClient()
+    context = FakeContext(connected=[client])
+    assert ask("MULTI", client, context) == b"+OK\r\n"
+    assert ask("MONITOR", client, context).startswith(b"-ERR Command not allowed inside a trans")
+    assert ask("EXEC", client, context).startswith(b"-EXECABORT")
+    assert context.monitors == []
