@@ -2,7 +2,7 @@
 
 Old is not wrong: it joins the journal, and is sent where no other can be fetched. But a replica
 that gets it must apply the whole tail of journal after it, and with Redis 7.4 to 8.2 above, a
-replica that lags by more than a hash field's TTL may lose that field (`README`, Limits).
+replica that lags by more than a hash field's TTL may lose that field (docs/limits.md).
 """
 
 from __future__ import annotations

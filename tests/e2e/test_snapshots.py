@@ -48,7 +48,7 @@ def _slow_snapshots(master: Server, keys: int = 1_500) -> None:
 def _stocked(lab: Lab, program: str, **options: str | int) -> tuple[Server, Relay, Load]:
     """Start a master with all kinds of data, and a relay that has its snapshot."""
     master = lab.master(program)
-    # A replica of Redis 7.4 to 8.2 that lags loses hash fields (README, Limits): an old snapshot,
+    # A replica of Redis 7.4 to 8.2 that lags loses hash fields (docs/limits.md): an old snapshot,
     # which these tests are about, is such a lag.
     load = Load(master, features=master.flavour.features - {Feature.HASH_TTL}, seed=31)
     load.write(150)
