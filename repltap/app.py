@@ -238,6 +238,8 @@ class Relay:
             recent_disconnects=self._downstream.departures.recent,
             sinks=self._sinks.status(),
             hand_sinks=self._sinks.by_hand(),
+            login_failure=self._downstream.logins.latest,
+            reloads=self._reloads.latest,
         )
 
     def settings(self) -> Mapping[str, str]:

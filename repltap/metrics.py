@@ -60,6 +60,7 @@ class RelayCollector(Collector):
         yield from _snapshots(status)
         yield from _downstream(status)
         yield from _disk(status)
+        yield from _access(status.counters)
         if status.journal is not None:
             yield from _journal(status.journal)
         if status.sinks or status.hand_sinks:
@@ -231,6 +232,20 @@ def _named(replicas: Iterable[ReplicaStatus]) -> dict[str, ReplicaStatus]:
     """
     newest_last = sorted(replicas, key=lambda replica: replica.connection_id)
     return {replica.name: replica for replica in newest_last}
+
+
+def _access(counters: Counters) -> Iterator[Metric]:
+    yield counter(
+        "login_failures",
+        "Wrong passwords and tokens, at the port and over HTTP.",
+        counters.login_failures,
+    )
+    yield counter(
+        "connections_rejected",
+        "Connections turned away: there were too many, or nobody has to log in and they came from "
+        "another machine.",
+        counters.connections_rejected,
+    )
 
 
 def _disk(status: RelayStatus) -> Iterator[Metric]:

@@ -12,10 +12,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from repltap.errors import ReplTapError
+from repltap.status.access import ReloadStatus
 
 log = logging.getLogger("repltap.app")
 
@@ -34,23 +34,6 @@ Raises:
 """
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReloadStatus:
-    """How the last reload of a part went.
-
-    Attributes:
-        part: What was read again.
-        at: When, Unix seconds.
-        result: What has changed, "" when it failed.
-        error: Why the old one stays in use, "" when it was read.
-    """
-
-    part: str
-    at: float
-    result: str = ""
-    error: str = ""
 
 
 class Reloads:

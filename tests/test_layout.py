@@ -36,6 +36,7 @@ WITHOUT_TEST = {
     "repltap/errors.py",
     "repltap/gather.py",
     "repltap/net/owner.py",
+    "repltap/status/access.py",
     "repltap/status/counters.py",
     "repltap/status/link.py",
     "repltap/status/refresh.py",

@@ -29,6 +29,8 @@ class EventKind(Enum):
     REPLICA = "replica"  # one came, or went on to its next state
     DISCONNECT = "disconnect"  # a replica went
     SINK = "sink"  # one changed its state, or lost something
+    ACCESS = "access"  # logins failed
+    RELOAD = "reload"  # secrets were read again, or could not be
     DISK = "disk"  # there is no more room, or room again; something stored is damaged
 
 
@@ -117,6 +119,7 @@ def changes(before: RelayStatus, after: RelayStatus) -> tuple[Event, ...]:
         *_replicas(before, after),
         *_sinks(before, after),
         *_disk(before, after),
+        *_access(before, after),
     )
 
 
@@ -277,6 +280,23 @@ def _disk(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
     if damaged > 0:
         text = f"{damaged} stored files are damaged and are not served"
         yield _event(after, EventKind.DISK, EventLevel.ERROR, "relay", text, {"damaged": damaged})
+
+
+def _access(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
+    failure = after.login_failure
+    if failure is not None and failure != before.login_failure:
+        text = f"{failure.count} logins failed, the last from {failure.address}"
+        found: dict[str, str | int | None] = {"address": failure.address, "count": failure.count}
+        yield _event(after, EventKind.ACCESS, EventLevel.WARNING, "relay", text, found)
+    for reload in after.reloads:
+        if reload in before.reloads:
+            continue
+        level = EventLevel.ERROR if reload.error else EventLevel.INFO
+        text = f"{reload.part}: " + (
+            f"not reloaded: {reload.error}" if reload.error else f"reloaded: {reload.result}"
+        )
+        found = {"part": reload.part, "done": int(not reload.error)}
+        yield _event(after, EventKind.RELOAD, level, "relay", text, found)
 
 
 def _damaged(status: RelayStatus) -> int:

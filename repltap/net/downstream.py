@@ -20,6 +20,7 @@ from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import ClientKind, ClientView
 from repltap.net.admission import Admission
 from repltap.net.departures import Departures
+from repltap.net.login_watch import LoginWatch
 from repltap.net.monitors import MAX_MONITORS, Monitors
 from repltap.net.publish import publish
 from repltap.net.serve import SyncService
@@ -77,7 +78,7 @@ class Downstream:
 
     Attributes:
         users: Who may log in, and do what.
-        admission: Who may connect.
+        admission, logins: Who may connect, and who fails to log in.
         connections, commands: What has been counted since the start.
         closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
         departures: The replicas that are gone.
@@ -98,6 +99,7 @@ class Downstream:
         self._sockets: list[socket.socket] = []
         self._port = config.port
         self.admission = Admission(config)
+        self.logins = LoginWatch()
         self.users = config.users
         self._reconsider_queued = False
         self._filling_queued = False

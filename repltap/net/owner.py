@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from repltap.endings import Ending
 from repltap.feed import Feed
 from repltap.net.admin.context import AdminContext
+from repltap.net.login_watch import LoginWatch
 from repltap.net.transfers import Throttle, TransferSlots
 from repltap.protocol.psync import PsyncRequest
 
@@ -29,6 +30,10 @@ class SessionOwner(AdminContext, Protocol):
     @property
     def throttle(self) -> Throttle:
         """How fast snapshots are sent."""
+
+    @property
+    def logins(self) -> LoginWatch:
+        """Who failed to log in, and has to wait."""
 
     def sync_requested(self, session: Session) -> None:
         """Decide about its PSYNC or SYNC, now or later."""

@@ -23,6 +23,8 @@ from repltap.protocol.events import CommandReceived, DownstreamEvent, PeerFailed
 _TURN_SECONDS = 0.002
 """How long one client's commands may run before the others have their turn."""
 
+_TOO_MANY_FAILED = b"-ERR too many failed logins from this address: wait a moment and try again\r\n"
+
 
 class Peer:
     """One accepted connection, as far as every client goes.
@@ -52,6 +54,7 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self.id = connection_id
         self.address = _name(sock.getpeername())
+        self.host = self.address.rpartition(":")[0].strip("[]")
         self.local_address = _name(sock.getsockname())
         self.created_at = time.time()
         self.log = PeerLogger("downstream", peer=self.address)
@@ -168,7 +171,7 @@ class Peer:
 
     def _handle(self, event: DownstreamEvent) -> None:
         if isinstance(event, CommandReceived):
-            self._execute(event.args)
+            self._take(event.args)
         elif isinstance(event, PeerFailed):
             self._end(Ending(event.reason, event.message))
 
@@ -176,9 +179,28 @@ class Peer:
         self._send_protocol()
         self.connection.close_when_sent(ending)
 
+    def _take(self, args: list[bytes]) -> None:
+        """Execute a command: now, or in its turn if it is a login after failed ones."""
+        wait = self._owner.logins.wait_seconds(self.host) if _logs_in(args) else 0.0
+        if wait is None:
+            self.protocol.send(_TOO_MANY_FAILED)
+            self._end(PEER_CLOSED)
+        elif wait > 0:
+            self._loop.call_later(wait, self._execute_late, args)
+        else:
+            self._execute(args)
+
+    def _execute_late(self, args: list[bytes]) -> None:
+        if not self.connection.closed:
+            self._execute(args)
+            self._handle_events()
+
     def _execute(self, args: list[bytes]) -> None:
         self._owner.command_executed()
+        failed = self.state.failed_logins
         reply = execute(self._owner, self, args)
+        if self.state.failed_logins > failed:
+            self._owner.logins.failed(self.host, "the port")
         self._note_user()
         self.protocol.send(reply)
         if self.state.close_after_reply:
@@ -199,6 +221,11 @@ class Peer:
 
     def _closed(self, ending: Ending) -> None:
         raise NotImplementedError
+
+
+def _logs_in(args: list[bytes]) -> bool:
+    name = args[0].lower()
+    return name == b"auth" or (name == b"hello" and b"auth" in map(bytes.lower, args[1:]))
 
 
 def _name(address: object) -> str:

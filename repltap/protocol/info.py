@@ -183,6 +183,7 @@ def _stats(status: RelayStatus) -> _Fields:
         "slave_expires_tracked_keys",
     ):
         yield nothing_of, 0
+    yield "acl_access_denied_auth", counters.login_failures  # the last, since Redis 7.2
 
 
 def _replication(status: RelayStatus) -> _Fields:

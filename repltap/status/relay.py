@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from repltap.position import NO_REPLID, Offset, ReplId
+from repltap.status.access import LoginFailureStatus, ReloadStatus
 from repltap.status.counters import Counters
 from repltap.status.link import UpstreamStatus
 from repltap.status.refresh import RefreshFailureStatus, RefreshStatus
@@ -44,6 +45,8 @@ class RelayStatus:
         refresh_failure: The last try to get one, if it failed.
         sinks: Those that are configured, by name.
         hand_sinks: Others that have a checkpoint.
+        login_failure: Logins that failed lately, None if none has since the start.
+        reloads: How the last reload of each part went; none before the first SIGHUP.
     """
 
     version: str
@@ -76,6 +79,8 @@ class RelayStatus:
     recent_disconnects: tuple[DisconnectStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
     hand_sinks: tuple[HandSinkStatus, ...] = ()
+    login_failure: LoginFailureStatus | None = None
+    reloads: tuple[ReloadStatus, ...] = ()
 
     @property
     def replid(self) -> ReplId:

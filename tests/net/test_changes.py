@@ -9,6 +9,7 @@ import pytest
 
 from repltap.net.changes import EventKind, EventLevel, changes, started
 from repltap.position import ReplId
+from repltap.status.access import LoginFailureStatus, ReloadStatus
 from repltap.status.counters import Counters
 from repltap.status.link import LinkState
 from repltap.status.refresh import RefreshReason, RefreshStatus
@@ -185,3 +186,21 @@ def test_the_disk() -> None:
     check = CheckStatus(checked_bytes=10, total_bytes=10, damaged=2)
     found = told({}, {"journal": journal(check=check)})
     assert found[0][3] == "2 stored files are damaged and are not served"
+
+
+def test_failed_logins() -> None:
+    failure = LoginFailureStatus(at=NOW, address="10.0.0.7", count=12)
+    (found,) = told({}, {"login_failure": failure})
+    assert found == ("access", "warning", "relay", "12 logins failed, the last from 10.0.0.7")
+    assert told({"login_failure": failure}, {"login_failure": failure}) == []
+
+
+def test_reloads() -> None:
+    old = ReloadStatus(part="users", at=NOW - 9, result="nothing changed")
+    good = ReloadStatus(part="users", at=NOW, result="changed: default")
+    bad = ReloadStatus(part="token", at=NOW, error="/f: can't be read")
+    assert told({"reloads": (old,)}, {"reloads": (good, bad)}) == [
+        ("reload", "info", "relay", "users: reloaded: changed: default"),
+        ("reload", "error", "relay", "token: not reloaded: /f: can't be read"),
+    ]
+    assert told({"reloads": (good,)}, {"reloads": (good,)}) == []

@@ -30,7 +30,7 @@ REDIS_ORDER = {
         " total_net_output_bytes total_net_repl_input_bytes total_net_repl_output_bytes"
         " rejected_connections sync_full sync_partial_ok sync_partial_err expired_keys"
         " evicted_keys evicted_clients keyspace_hits keyspace_misses latest_fork_usec total_forks"
-        " slave_expires_tracked_keys"
+        " slave_expires_tracked_keys acl_access_denied_auth"
     ),
     "Replication": (
         "role master_host master_port master_link_status master_last_io_seconds_ago"

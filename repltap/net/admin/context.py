@@ -53,6 +53,7 @@ class ClientState:
         queue: The transaction that it is in, None outside.
         last_command: As CLIENT LIST shows it: lower case, `client|list`; "NULL" before the first.
         monitoring: It is in the mode that MONITOR begins, and RESET ends.
+        failed_logins: Wrong passwords it has given.
         close_after_reply: The server closes the connection once the reply is written.
     """
 
@@ -70,6 +71,7 @@ class ClientState:
     last_command: str = "NULL"
     monitoring: bool = False
     close_after_reply: bool = False
+    failed_logins: int = field(default=0, compare=False)
 
     @property
     def subscribed(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from repltap.net.admin.context import ClientKind
 from repltap.net.admin.transaction import MAX_QUEUED
 from tests.net.admin.fakes import FakeClient, FakeContext, ask
@@ -72,3 +74,12 @@ def test_the_queue_is_bounded() -> None:
     assert ask([b"ECHO", b"x" * 70_000], client, context).startswith(b"-ERR too many")
     assert ask("RESET", client, context) == b"+RESET\r\n"
     assert client.state.queue is None
+
+
+@pytest.mark.parametrize("login", ["AUTH default guess", "HELLO 3 AUTH default guess"])
+def test_no_logins_in_a_transaction(login: str) -> None:
+    """A hundred guesses in one EXEC would not wait for each other."""
+    client = FakeClient()
+    assert ask("MULTI", client) == b"+OK\r\n"
+    assert ask(login, client) == b"-ERR Command not allowed inside a transaction\r\n"
+    assert ask("EXEC", client).startswith(b"-EXECABORT")

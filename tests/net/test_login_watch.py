@@ -1,0 +1,19 @@
+"""Failed logins, told: in the log and in the status, without names."""
+
+import pytest
+
+from repltap.net.login_watch import LoginWatch
+
+
+def test_failures_are_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    watch = LoginWatch()
+    assert watch.latest is None
+    assert watch.wait_seconds("10.0.0.7") == 0.0
+    for _ in range(50):
+        watch.failed("10.0.0.7", "the port")
+    assert len(caplog.records) == 1
+    assert "wrong password from 10.0.0.7 at the port; 1 failed logins" in caplog.text
+    assert watch.latest is not None
+    assert (watch.latest.address, watch.latest.count) == ("10.0.0.7", 1)
+    assert watch.guard.failed_total == 50
+    assert watch.wait_seconds("10.0.0.7") != 0.0
