@@ -83,16 +83,22 @@ class AckPolicy:
 RECEIVED = AckPolicy(AckKind.RECEIVED)
 
 
+_READY = ("serve", "snapshot", "link")
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What has to be true of a relay before `/readyz` says that it is ready.
 
     Attributes:
-        snapshot: A snapshot is stored, so that a replica can be given a full sync.
+        serve: A new replica can be given a full sync: a snapshot is stored, or the link runs, over
+            whose master one is fetched when it is asked for.
+        snapshot: A snapshot is stored.
         link: The stream from the master runs.
         max_lag_seconds: How far it may be behind the master, None for any.
     """
 
+    serve: bool = False
     snapshot: bool = False
     link: bool = False
     max_lag_seconds: float | None = None
@@ -100,11 +106,12 @@ class Readiness:
     def __str__(self) -> str:
         """As it is written in the configuration."""
         lag = [] if self.max_lag_seconds is None else [f"lag:{self.max_lag_seconds:g}s"]
-        return ",".join([name for name in ("snapshot", "link") if getattr(self, name)] + lag)
+        return ",".join([name for name in _READY if getattr(self, name)] + lag)
 
 
-DEFAULT_READINESS = Readiness(snapshot=True)
-"""A relay whose master is away still serves replicas: it must not be taken out of service."""
+DEFAULT_READINESS = Readiness(serve=True)
+"""A relay whose master is away still serves replicas: it must not be taken out of service. Nor one
+that has let its snapshot go: nobody would come then, for whom it would fetch another."""
 
 
 def text(raw: object) -> str:
@@ -134,17 +141,17 @@ def ack_policy(raw: object) -> AckPolicy:
 
 
 def readiness(raw: object) -> Readiness:
-    """Read `snapshot`, `link` and `lag:SECONDS`, those that are wanted, separated by commas."""
+    """Read what is wanted of `serve`, `snapshot`, `link` and `lag:SECONDS`, with commas between."""
     given: dict[str, bool | float] = {}
     for word in raw.lower().split(",") if isinstance(raw, str) else ("",):
         name, colon, number = word.strip().partition(":")
         value: bool | float = True
-        if name in ("snapshot", "link") and not colon:
+        if name in _READY and not colon:
             key = name
         elif name == "lag" and _READY_LAG.fullmatch(number):
             key, value = "max_lag_seconds", float(number.removesuffix("s"))
         else:
-            raise ValueError(f"{raw!r} is no list of snapshot, link, lag:30s (one or more of them)")
+            raise ValueError(f"{raw!r} is no list of serve, snapshot, link, lag:30s (some of them)")
         if key in given:
             raise ValueError(f"{raw!r} says {name} twice")
         given[key] = value

@@ -246,6 +246,7 @@ def test_wrong_ack_policies_are_refused(raw: object) -> None:
 @pytest.mark.parametrize(
     ("raw", "wanted"),
     [
+        ("serve", Readiness(serve=True)),
         ("snapshot", Readiness(snapshot=True)),
         ("Link, snapshot", Readiness(snapshot=True, link=True)),
         ("lag:30s", Readiness(max_lag_seconds=30)),

@@ -30,9 +30,14 @@ def unready(status: RelayStatus, wanted: Readiness) -> tuple[Unready, ...]:
 
 def _reasons(status: RelayStatus, wanted: Readiness) -> Iterator[Unready]:
     upstream = status.upstream
-    if wanted.snapshot and not (status.journal and status.journal.snapshots):
+    linked = upstream.state is LinkState.CONNECTED
+    stored = bool(status.journal and status.journal.snapshots)
+    if wanted.serve and not (stored or linked):
+        text = "no snapshot is stored, and none can be fetched: the link to the master is in state"
+        yield Unready("serve", f"{text} {upstream.state.value}")
+    if wanted.snapshot and not stored:
         yield Unready("snapshot", "no snapshot is stored")
-    if wanted.link and upstream.state is not LinkState.CONNECTED:
+    if wanted.link and not linked:
         why = f": {upstream.last_error}" if upstream.last_error else ""
         yield Unready("link", f"the link to the master is in state {upstream.state.value}{why}")
     if wanted.max_lag_seconds is not None:

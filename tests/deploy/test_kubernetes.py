@@ -78,6 +78,7 @@ def test_ports_and_probes_are_the_containers_own() -> None:
         probe = container()[name]
         (how,) = (probe[kind] for kind in ("httpGet", "tcpSocket") if kind in probe)
         assert how["port"] in ports
+        assert how.get("path") == ("/readyz" if name == "readinessProbe" else "/healthz")
 
 
 def test_volumes_mounts_and_references_fit() -> None:

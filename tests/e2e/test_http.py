@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from repltap.net.changes import Event
 from repltap.status.relay import RelayStatus
 from tests.net.schema import closed, schema_of
+from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.relay import Relay
@@ -82,6 +83,34 @@ def test_ready_when_what_was_asked_for_is_there(lab: Lab) -> None:
     wait_for("a relay that is not", lambda: ready(relay)[0] == 503)
     assert [reason["condition"] for reason in ready(relay)[1]["reasons"]] == ["link"]
     STATUS.validate(relay.status())
+
+
+def test_ready_as_long_as_a_replica_can_be_served(lab: Lab) -> None:
+    """Also without a snapshot, as long as one can be fetched: found by a pod never ready again."""
+    master = lab.server(PROGRAM, "master", start=False)
+    limits = {"store_retain_bytes": "256kb", "store_pin_limit_bytes": "256kb"}
+    relay = lab.relay(master, store_segment_bytes="64kb", **limits)
+    relay.wait_ready()
+    assert ready(relay)[0] == 503
+    master.restart()
+    wait_for("a relay that is ready", lambda: ready(relay)[0] == 200)
+    relay.wait_link()
+    for _ in range(16):
+        master.call("SET", "key", "x" * 65_536)
+    wait_for("the snapshot is let go", lambda: not relay.snapshots())
+    assert ready(relay)[0] == 200
+    master.kill()
+    wait_for("a relay that is not", lambda: ready(relay)[0] == 503)
+    (reason,) = ready(relay)[1]["reasons"]
+    assert reason["condition"] == "serve"
+    master.restart()
+    wait_for("a relay that is ready again", lambda: ready(relay)[0] == 200)
+    replica = lab.server(PROGRAM, "replica", upstream=relay)
+    replica.wait_link()
+    wait_same(master, replica)
+    master.kill()
+    wait_for("the link is down", lambda: not relay.link_up)
+    assert ready(relay)[0] == 200  # it has a snapshot
 
 
 def test_answers_are_as_documented(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from repltap.values import Readiness, readiness
 from tests.net.admin.fakes import NOW, journal, relay_status, upstream
 
 ALL = readiness("snapshot,link,lag:30")
+SERVE = Readiness(serve=True)
 AWAY = upstream(state=LinkState.CONNECT, last_error="connection refused", last_io_at=NOW - 31)
 
 
@@ -19,6 +20,11 @@ AWAY = upstream(state=LinkState.CONNECT, last_error="connection refused", last_i
     [
         (relay_status(), ALL, []),
         (relay_status(), Readiness(), []),
+        (relay_status(), SERVE, []),
+        (relay_status(upstream=AWAY), SERVE, []),
+        (relay_status(journal=journal(snapshots=())), SERVE, []),
+        (relay_status(upstream=AWAY, journal=journal(snapshots=())), SERVE, ["serve"]),
+        (relay_status(upstream=upstream(state=LinkState.SYNC), journal=None), SERVE, ["serve"]),
         (relay_status(journal=None), ALL, ["snapshot"]),
         (relay_status(journal=journal(snapshots=())), ALL, ["snapshot"]),
         (relay_status(upstream=AWAY), ALL, ["link", "lag"]),
