@@ -22,8 +22,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from repltap.config import Config, StoreConfig
 from repltap.delivery.messages import Start
 from repltap.delivery.monitor.process import MonitorProcess
-from repltap.delivery.registry import find_sink
-from repltap.delivery.settings import read_settings
+from repltap.delivery.settings import read_all_settings, unknown_commands
 from repltap.delivery.supervisor import SinkSupervisor
 from repltap.errors import ConfigError, ListenError
 from repltap.feed import Feed
@@ -70,9 +69,9 @@ def run(config: Config, sources: Sources | None = None) -> int:
         ReplTapError: It can't start, or can't go on; its `exit_code` is the process's.
     """
     notifier = ServiceNotifier.from_environment(os.environ)
-    for sink in config.sinks:
-        # A wrong setting is told now, not by a worker that fails again and again.
-        read_settings(sink, find_sink(sink.type, sink.origin), os.environ)
+    # A wrong setting is told now, not by a worker that fails again and again.
+    for told in unknown_commands(read_all_settings(config.sinks, os.environ)):
+        log.warning("%s", told)
     notifier.starting(f"opening {config.store.data_dir}")
     try:
         store = Store.open(config.store.data_dir, _store_options(config.store))

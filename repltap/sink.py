@@ -352,6 +352,7 @@ class Sink(ABC):
     Attributes:
         options: What can be set.
         target: The option that TARGET of `--sink TYPE:TARGET` sets, "" for none.
+        exclusive: The option that names what no two sinks may write to, "" for none.
         snapshots: When it is given snapshots where nothing is configured.
         whole_transactions: `commit` is called between transactions only, never within one that is
             delivered in parts because it is large.
@@ -363,6 +364,7 @@ class Sink(ABC):
 
     options: ClassVar[tuple[Option, ...]] = ()
     target: ClassVar[str] = ""
+    exclusive: ClassVar[str] = ""
     snapshots: ClassVar[SnapshotMode] = SnapshotMode.NEVER
     whole_transactions: ClassVar[bool] = False
     commit_seconds: ClassVar[float] = 1.0

@@ -44,7 +44,7 @@ _YEARS = 10 * 365 * 86400.0
 
 
 class FileSink(Sink):
-    """Writes files.
+    """Writes records to files, rotated and packed if wanted; each is in them once.
 
     Args:
         settings: The values of `options`.
@@ -95,6 +95,7 @@ class FileSink(Sink):
         ),
     )
     target = "path"
+    exclusive = "path"
     whole_transactions = True  # the form can't go on within one
     exactly_once = True
 

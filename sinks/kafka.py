@@ -29,7 +29,7 @@ _RECOUNT_SECONDS = 60.0
 
 
 class KafkaSink(Sink):
-    """Delivers to a topic.
+    """Delivers to a Kafka topic, in transactions if wanted.
 
     Args:
         settings: The values of `options`.

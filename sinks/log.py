@@ -44,7 +44,7 @@ _MAX_YEARS = 100 * 366 * 86400
 
 
 class LogSink(Sink):
-    """Writes an event log."""
+    """Writes an event log on disk, in partitions, for many readers at their own pace."""
 
     options = (
         Option(
@@ -90,6 +90,7 @@ class LogSink(Sink):
         ),
     )
     target = "dir"
+    exclusive = "dir"
     snapshots = SnapshotMode.NEVER
     whole_transactions = True  # a reader sees none without its end
     exactly_once = True

@@ -50,7 +50,7 @@ def _names(raw: object) -> tuple[str, ...]:
 
 
 class MetricsSink(Sink):
-    """Counts the commands of the stream."""
+    """Counts the commands of the stream, for /metrics of the relay."""
 
     options: ClassVar[tuple[Option, ...]] = (
         Option(

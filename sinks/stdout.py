@@ -35,7 +35,9 @@ _POLL_MS = 100
 
 
 class StdoutSink(Sink):
-    """Writes to standard output, at once; a commit has nothing left to do.
+    """Writes to standard output, at once.
+
+    A commit has nothing left to do.
 
     Args:
         settings: The values of `options`.

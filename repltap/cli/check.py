@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from repltap.cli.options import config_file, flag, from_redis_cli, json_flag, redis_cli_flags
+from repltap.cli.options import (
+    config_file,
+    flag,
+    from_redis_cli,
+    json_flag,
+    redis_cli_environment,
+    redis_cli_flags,
+)
 from repltap.cli.output import show_json
 from repltap.cli.sections import Cell, Section, as_tables, as_text
 from repltap.config import Config, load
@@ -53,14 +60,17 @@ def check(
     The master is asked whether it is there and lets the relay in (password, ACL, PSYNC), and what
     it is set to: backlog, output buffer, time-outs, against its dataset and its write rate. No full
     sync is started and nothing is changed. What its ACL does not let us see is `unknown`. Here the
-    data directory, its room, and the addresses are looked at.
+    data directory, its room, and the addresses are looked at. Advice can be pasted into redis-cli;
+    CONFIG REWRITE there makes it last.
 
     \b
     repltap check --upstream redis://127.0.0.1:6379 --data-dir ./data
     repltap check --config repltap.toml --json
     repltap check -h 10.0.0.1 -p 6379 --user relay --upstream-password-file ./password
+    REDISCLI_AUTH=secret repltap check -h 10.0.0.1
     """
-    config, has_data_dir = _load(from_redis_cli(flags), file)
+    environ = redis_cli_environment(flags, os.environ, file)
+    config, has_data_dir = _load(from_redis_cli(flags), environ, file)
     findings = _look(config, sample_seconds, has_data_dir=has_data_dir)
     if as_json:
         show_json(_document(findings))
@@ -70,17 +80,19 @@ def check(
     return FAILED if Level.FAIL in levels or (strict and Level.WARN in levels) else 0
 
 
-def _load(flags: dict[str, object], file: Path | None) -> tuple[Config, bool]:
+def _load(
+    flags: dict[str, object], environ: Mapping[str, str], file: Path | None
+) -> tuple[Config, bool]:
     """Read the configuration; a data directory need not be given, to look at a master alone."""
-    has_data_dir = "data_dir" in read_sources(flags, os.environ, file).values
+    has_data_dir = "data_dir" in read_sources(flags, environ, file).values
     if not has_data_dir:
         flags = flags | {"data_dir": "."}
-    return load(flags, os.environ, file), has_data_dir
+    return load(flags, environ, file), has_data_dir
 
 
 def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[Finding]:
     from repltap.preflight.judge import judge
-    from repltap.preflight.local import check_addresses, check_data_dir
+    from repltap.preflight.local import check_addresses, check_announced, check_data_dir
     from repltap.preflight.probe import Probe
 
     probe = Probe(config.upstream, sample_seconds)
@@ -92,7 +104,7 @@ def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[
         findings += check_data_dir(config.store, facts.used_memory_bytes if facts else None)
     else:
         findings.append(Finding("data-dir", Level.UNKNOWN, "none is given", "give --data-dir"))
-    return findings + check_addresses(config)
+    return [*findings, *check_addresses(config), check_announced(config)]
 
 
 def _count(findings: list[Finding]) -> dict[str, int]:

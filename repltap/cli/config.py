@@ -14,8 +14,7 @@ from repltap.cli.output import show_json
 from repltap.cli.strays import stray_variables
 from repltap.config import Config, load
 from repltap.config_sources import read_sources
-from repltap.delivery.registry import find_sink
-from repltap.delivery.settings import read_settings
+from repltap.delivery.settings import read_all_settings, unknown_commands
 from repltap.options import OPTIONS
 
 
@@ -41,6 +40,7 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
     """
     made = load_checked(flags, file)
     warnings = stray_variables(os.environ, made.sinks, made.listen.users)
+    warnings += unknown_commands(read_all_settings(made.sinks, os.environ))
     if as_json:
         show_json({"valid": True, "warnings": warnings})
         return
@@ -65,8 +65,7 @@ def load_checked(flags: Mapping[str, object], file: Path | None) -> Config:
         ConfigError: It is wrong.
     """
     made = load(flags, os.environ, file)
-    for sink in made.sinks:
-        read_settings(sink, find_sink(sink.type, sink.origin), os.environ)
+    read_all_settings(made.sinks, os.environ)
     return made
 
 

@@ -18,6 +18,7 @@ from repltap.cli.run import run
 from repltap.cli.sink import sink
 from repltap.cli.sink_places import list_sinks, reset
 from repltap.cli.sink_run import run as sink_run
+from repltap.cli.sink_types import types as sink_types
 from repltap.cli.snapshot import snapshot
 from repltap.cli.snapshot_cat import cat
 from repltap.cli.snapshot_memory import memory
@@ -71,6 +72,7 @@ cli.add_command(sink)
 sink.add_command(list_sinks)
 sink.add_command(reset)
 sink.add_command(sink_run)
+sink.add_command(sink_types)
 cli.add_command(demo)
 cli.add_command(completion)
 

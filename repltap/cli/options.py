@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from repltap.config_sources import read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS, Option
 from repltap.sink_config import VARIABLE as SINK_VARIABLE
@@ -46,6 +47,8 @@ http_option = click.option(
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+REDISCLI_AUTH = "REDISCLI_AUTH"
+
 _VISIBLE = "a password on the command line is visible in the process list"
 
 
@@ -53,7 +56,7 @@ def _no_password(_ctx: click.Context, param: click.Parameter, given: str | None)
     if given is not None:
         raise ConfigError(
             f"{param.opts[0]}: {_VISIBLE}",
-            hint="use REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
+            hint="use REPLTAP_UPSTREAM_PASSWORD, --upstream-password-file, or REDISCLI_AUTH",
         )
 
 
@@ -61,7 +64,7 @@ def redis_cli_flags(command: _F) -> _F:
     """Give a command redis-cli's names for whom it talks to; `from_redis_cli` reads them."""
     for made in (
         click.option("-a", "--pass", metavar="-", callback=_no_password, expose_value=False,
-                     help="Refused: others could read it. See --upstream-password-file."),
+                     help="Refused: others could read it. Use REDISCLI_AUTH, as with redis-cli."),
         click.option("--user", metavar="NAME", help="As --upstream-username."),
         click.option("-p", "port", type=click.IntRange(1, 65535), metavar="PORT",
                      help="As the port in --upstream.  [default: 6379]"),
@@ -96,6 +99,31 @@ def from_redis_cli(flags: dict[str, object]) -> dict[str, object]:
             raise click.UsageError("--user and --upstream-username are the same")
         left["upstream_username"] = user
     return left
+
+
+def redis_cli_environment(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> Mapping[str, str]:
+    """Let redis-cli's own variable for the password count with redis-cli's own flags.
+
+    Not otherwise: `repltap run` does not read it, as who follows a master for months should not
+    depend on what a shell has for a moment.
+
+    Args:
+        flags: As click gives them, before `from_redis_cli`.
+        environ: The environment.
+        file: The configuration file.
+
+    Returns:
+        The environment, with REPLTAP_UPSTREAM_PASSWORD where only REDISCLI_AUTH gives a password.
+    """
+    word = environ.get(REDISCLI_AUTH, "")
+    if not word or (flags.get("host") is None and flags.get("port") is None):
+        return environ
+    given = read_sources(from_redis_cli(dict(flags)), environ, file)
+    if given.password("upstream") is not None:
+        return environ
+    return {**environ, "REPLTAP_UPSTREAM_PASSWORD": word}
 
 
 def flag(option: Option) -> click.Option:

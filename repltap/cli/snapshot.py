@@ -16,7 +16,13 @@ from repltap.cli.journal import (
     open_store,
     report,
 )
-from repltap.cli.options import from_redis_cli, json_flag, redis_cli_flags, table_options
+from repltap.cli.options import (
+    from_redis_cli,
+    json_flag,
+    redis_cli_environment,
+    redis_cli_flags,
+    table_options,
+)
 from repltap.cli.output import moment, progress, show, show_json
 from repltap.cli.sections import Cell, Section
 from repltap.cli.snapshot_fetch import fetch_from_master, fetch_stored
@@ -152,11 +158,12 @@ def fetch(
     repltap snapshot fetch --data-dir ./data --output dump.rdb
     repltap snapshot fetch --data-dir ./data --offset 1000 --output dump.rdb
     """
+    environ = redis_cli_environment(flags, os.environ, file)
     flags = from_redis_cli(flags)
     if flags["upstream"] is not None:
         if (offset, number, flags["data_dir"]) != (None, None, None):
             raise click.UsageError("--upstream goes with none of --data-dir, --offset, --history")
-        document = fetch_from_master(load_upstream(flags, os.environ, file), output)
+        document = fetch_from_master(load_upstream(flags, environ, file), output)
     else:
         document = fetch_stored(choose(open_store(flags, file), number, offset), output)
     if as_json:

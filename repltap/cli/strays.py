@@ -1,14 +1,15 @@
-"""Variables that begin with REPLTAP_ and are no option: a typo that would be passed over.
+"""Variables that look like an option and are none: a typo that would be passed over.
 
-They are told, never refused: Kubernetes sets REPLTAP_PORT, REPLTAP_SERVICE_HOST and the like
-wherever a service is called repltap.
+They are told, never refused, and only where one can say what was meant: Kubernetes sets
+REPLTAP_PORT, REPLTAP_SERVICE_HOST and the like wherever a service is called repltap, and others
+may have variables of their own that begin so.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from repltap.access import NOBODY, Users
 from repltap.delivery.options import COMMON
@@ -20,6 +21,9 @@ from repltap.sinkspec import sink_variable
 from repltap.user_config import password_variable
 
 _OTHERS = ("REPLTAP_CONFIG", SINK_VARIABLE, "REPLTAP_COMPILE", "REPLTAP_COMPILED")
+_NEAR = 0.75
+"""A word left out of two or three, or some letters: UPSTREAM_PASS is near, HTTP_PORT is not."""
+
 _KUBERNETES = re.compile(
     r"REPLTAP_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP)(?:_\w+)?)?)"
@@ -56,15 +60,21 @@ def stray_variables(
         and not _KUBERNETES.fullmatch(name)
         and not name.startswith("REPLTAP_E2E_")
     )
-    return [_said(name, sorted(known)) for name in strays]
+    return [said for name in strays if (said := _said(name, known))]
 
 
-def _said(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+def _said(name: str, known: Collection[str]) -> str:
+    """Say what is wrong with a variable, "" for nothing that is sure."""
+    # Without what all have in common, or all would be near.
+    words = {each.removeprefix(ENVIRONMENT_PREFIX): each for each in sorted(known)}
+    # What the few with a short name would be called: REPLTAP_STORE_DATA_DIR.
+    words |= {f"{o.section}_{o.name}".upper(): o.variable for o in OPTIONS if o.short}
+    word = name.removeprefix(ENVIRONMENT_PREFIX)
+    near = difflib.get_close_matches(word, words, n=1, cutoff=_NEAR)
     if near:
-        return f"{name} is set and is no option: did you mean {near[0]}?"
+        return f"{name} is set and is no option: did you mean {words[near[0]]}?"
     if name.startswith(f"{SINK_VARIABLE}_"):
         return f"{name} is set and is no setting of a configured sink"
     if name.startswith(f"{ENVIRONMENT_PREFIX}USER_"):
         return f"{name} is set and is no password of a user that the file declares"
-    return f"{name} is set and is no option"
+    return ""

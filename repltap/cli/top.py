@@ -45,7 +45,8 @@ def top(address: str, interval: float) -> None:
     """Watch a running relay: its master, replicas and sinks, with rates and lags.
 
     Keys: l sorts by lag, r by rate, n by name; q quits. Rate is how fast the journal grows, a
-    replica acknowledges, a sink commits; lag is how far that is behind the journal's end.
+    replica acknowledges, a sink commits; lag is how far that is behind the journal's end, and in
+    the master's row how far the journal is behind the master.
 
     \b
     repltap top --http 127.0.0.1:8380

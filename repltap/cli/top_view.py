@@ -42,7 +42,8 @@ class Row:
         name: What it is called.
         state: How it is.
         rate: Bytes a second, None where not known.
-        lag_bytes, lag_seconds: Behind the journal's end; None where not known.
+        lag_bytes, lag_seconds: Behind the journal's end, the master's row: the journal behind the
+            master; None where not known.
         offset: Where it is.
     """
 
@@ -79,8 +80,8 @@ def rows(status: RelayStatus, before: RelayStatus | None, order: Order) -> list[
         upstream.source or f"{upstream.host}:{upstream.port}",
         link_state(status),
         _rate(status, before, status.offset or None, (before.offset or None) if before else None),
-        None,
-        None,
+        upstream.lag_bytes,
+        upstream.lag_seconds,
         status.offset if status.journal else None,
     )
     replicas = [_replica(each, status, before) for each in status.replicas]

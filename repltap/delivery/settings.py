@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from repltap.delivery.commands import CommandTable, builtin_table
 from repltap.delivery.filters import KeyPatterns, RecordFilter, Selection
 from repltap.delivery.options import OnGap, OptionReader, Start
 from repltap.delivery.redaction import MAX_SECRET_BYTES, Action
+from repltap.delivery.registry import find_sink
 from repltap.errors import ConfigError
 from repltap.sink import Sink, SnapshotMode
 
@@ -124,6 +126,72 @@ def read_settings(
     return made
 
 
+def read_all_settings(
+    sinks: Iterable[SinkConfig], environ: Mapping[str, str]
+) -> list[SinkSettings]:
+    """Read what was configured of all sinks of a relay.
+
+    Args:
+        sinks: As they were given.
+        environ: The environment.
+
+    Raises:
+        ConfigError: As `read_settings`; or two would write to the same file.
+    """
+    found = [read_settings(sink, find_sink(sink.type, sink.origin), environ) for sink in sinks]
+    writers: dict[object, SinkSettings] = {}
+    for made in found:
+        name = made.sink.exclusive
+        value = made.options.get(name)
+        if value is None:
+            continue
+        # `..` and links are the file system's business: what begins otherwise is told apart there.
+        key = value.absolute() if isinstance(value, Path) else value
+        other = writers.setdefault(key, made)
+        if other is not made:
+            raise ConfigError(
+                f"{made.origin}: {name}: {value} is that of the sink {other.name}, too",
+                hint=f"give each its own {name}: they would overwrite each other's files",
+            )
+    return found
+
+
+def unknown_commands(
+    settings: Iterable[SinkSettings], table: CommandTable | None = None
+) -> list[str]:
+    """Find commands in filters that no server is known to have: a typo would match nothing.
+
+    They are told and not refused: a module or a newer server may have them.
+
+    Args:
+        settings: Of all sinks.
+        table: What is known of commands; the built-in one if not given.
+
+    Returns:
+        A sentence for each.
+    """
+    known = frozenset[str]().union(*(table or builtin_table()).categories.values())
+    told = []
+    for each in settings:
+        for prefix, selection in _selections(each).items():
+            for name in sorted(map(str.upper, selection.commands)):
+                # Modules have names with a dot.
+                many = "," in name
+                if name in known or name.startswith("@") or ("." in name and not many):
+                    continue
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f": did you mean {near[0]}?" if near else ""
+                if many:
+                    hint = ": semicolons separate several"
+                told.append(f"{each.origin}: {prefix}_command: {name} is no known command{hint}")
+    return told
+
+
+def _selections(settings: SinkSettings) -> dict[str, Selection]:
+    redacted = (settings.redaction and settings.redaction.where) or Selection()
+    return {"include": settings.include, "exclude": settings.exclude, "redact": redacted}
+
+
 def _selection(prefix: str, values: Mapping[str, Any]) -> Selection:
     def patterns(name: str) -> tuple[bytes, ...]:
         given: tuple[str, ...] = values.get(f"{prefix}_{name}") or ()
@@ -173,9 +241,7 @@ def _check_filters(settings: SinkSettings, table: CommandTable) -> None:
     Raises:
         ConfigError: A category is unknown, or a regular expression is none.
     """
-    redacted = (settings.redaction and settings.redaction.where) or Selection()
-    named = {"include": settings.include, "exclude": settings.exclude, "redact": redacted}
-    for prefix, selection in named.items():
+    for prefix, selection in _selections(settings).items():
         for regex in selection.keys.regexes:
             try:
                 re.compile(regex)

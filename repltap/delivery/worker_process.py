@@ -13,15 +13,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Generic, Self, TypeVar
 
 import orjson
 
 from repltap.delivery.channel import Hearer, LineEnd, WorkerChannel
 from repltap.delivery.messages import Start
+from repltap.delivery.options import COMMON
 from repltap.delivery.priority import lower_priority
+from repltap.delivery.registry import find_sink
+from repltap.errors import ConfigError
 from repltap.options import ENVIRONMENT_PREFIX
+from repltap.sink_config import SinkConfig
 from repltap.sinkspec import sink_variable
 
 MODULE = "repltap.delivery.relayed"
@@ -176,7 +180,7 @@ class WorkerProcess(ChildProcess[WorkerChannel]):
         process = await cls.launch(
             MODULE,
             (name,),
-            environment(os.environ, sink_variable(name, "")),
+            environment(os.environ, _variables(start.sink)),
             lambda: WorkerChannel(hearer, loop.time),
             logging.getLogger(f"repltap.sink.{name}"),
         )
@@ -286,10 +290,19 @@ def _command(module: str, *arguments: str) -> list[str]:
     return [*found, "-m", module, *arguments]
 
 
-def environment(environ: Mapping[str, str], own: str | None = None) -> dict[str, str]:
-    """Leave out of an environment what is repltap's, but for what begins with `own`."""
+def environment(environ: Mapping[str, str], own: Collection[str] = ()) -> dict[str, str]:
+    """Leave out of an environment what is repltap's, but for the variables `own`."""
     return {
         variable: value
         for variable, value in environ.items()
-        if (own and variable.startswith(own)) or not variable.startswith(ENVIRONMENT_PREFIX)
+        if variable in own or not variable.startswith(ENVIRONMENT_PREFIX)
     }
+
+
+def _variables(sink: SinkConfig) -> set[str]:
+    # Whole names: what begins like the variables of `kafka` may be those of `kafka-eu`.
+    try:
+        options = (*COMMON, *find_sink(sink.type, sink.origin).options)
+    except ConfigError:  # it is no longer installed, which its worker says
+        options = COMMON
+    return {sink_variable(sink.name, option.name) for option in options}

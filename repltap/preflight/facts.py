@@ -41,6 +41,7 @@ class Facts:
     """What a master told.
 
     Attributes:
+        user: Who asked.
         server: What HELLO calls it, `redis` or `valkey`; None where it said nothing.
         version: Major, minor, patch.
         info: INFO's fields; None where INFO is not allowed.
@@ -55,6 +56,7 @@ class Facts:
     settings: Mapping[str, str]
     refused: Mapping[str, str] = field(default_factory=dict)
     rate: Rate | None = None
+    user: str = "default"
 
     def number(self, field: str) -> int | None:
         """Read a whole number of INFO."""

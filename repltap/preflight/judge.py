@@ -9,6 +9,7 @@ from __future__ import annotations
 from repltap.config import UpstreamConfig
 from repltap.preflight.facts import CONFIG_GET, INFO, Facts
 from repltap.preflight.finding import Finding, Level, redis_size
+from repltap.values import AckKind
 
 SNAPSHOT_BYTES_PER_SECOND = 50 << 20
 
@@ -26,7 +27,7 @@ _FORMATS = {
     ),
     "valkey": (((9, 0, 0), "Valkey RDB 80"), ((0, 0, 0), "RDB 11")),
 }
-_ALLOW = "let the user ask (ACL SETUSER ... +{}), or look yourself"
+_ALLOW = "ACL SETUSER {} +{} lets us see it; or look yourself"
 
 
 def judge(facts: Facts, config: UpstreamConfig) -> list[Finding]:
@@ -50,7 +51,7 @@ def judge(facts: Facts, config: UpstreamConfig) -> list[Finding]:
         _repl_timeout(facts),
         _ping_period(facts, config),
         _diskless(facts, config),
-        _min_replicas(facts),
+        _min_replicas(facts, config),
         _eviction(facts),
         _fork_memory(facts),
     ]
@@ -152,7 +153,7 @@ def _backlog(facts: Facts) -> Finding:
         check,
         Level.WARN,
         f"{found}; a longer one costs a full sync",
-        f"set {check} {redis_size(wanted)} or more, for a minute",
+        f"CONFIG SET {check} {redis_size(2 * wanted)} (or more) bridges two minutes",
     )
 
 
@@ -171,8 +172,8 @@ def _output_buffer(facts: Facts) -> Finding:
     gathered = rate * seconds
     over_soft = bool(soft) and gathered > soft and seconds - soft / rate > soft_seconds
     found = f"{shown}; some {redis_size(gathered)} gather while a snapshot is sent"
-    wanted = redis_size(max(2 * gathered, 64 << 20))
-    advice = f'set {check} "replica {wanted} {wanted} {soft_seconds}" or more'
+    wanted = redis_size(max(3 * gathered, 64 << 20))
+    advice = f'CONFIG SET {check} "replica {wanted} {wanted} {soft_seconds}" (or more)'
     if (hard and gathered > hard) or over_soft:
         why = "the master would cut every full sync off, over and over"
         return Finding(check, Level.FAIL, f"{found}: {why}", advice)
@@ -197,7 +198,7 @@ def _repl_timeout(facts: Facts) -> Finding:
     if seconds is None:
         return _unknown(check, facts, CONFIG_GET)
     if seconds < 10:
-        advice = f"set {check} 60: a short pause of this machine or of the network ends the link"
+        advice = f"CONFIG SET {check} 60; with less a short pause of the network ends the link"
         return Finding(check, Level.WARN, f"{seconds} s; the relay answers each second", advice)
     return Finding(check, Level.OK, f"{seconds} s; the relay answers each second")
 
@@ -208,7 +209,10 @@ def _ping_period(facts: Facts, config: UpstreamConfig) -> Finding:
     if period is None:
         return _unknown(check, facts, CONFIG_GET)
     found = f"{period} s, and the relay takes {limit:g} s of silence for a dead link"
-    advice = f"set upstream.timeout_seconds to {_PINGS * period} or more"
+    fits = max(1, int(limit / _PINGS))
+    advice = (
+        f"CONFIG SET {check} {fits}, or upstream.timeout_seconds = {_PINGS * period} (or more) here"
+    )
     if period >= limit:
         return Finding(check, Level.FAIL, f"{found}: every idle moment ends it", advice)
     if _PINGS * period > limit:
@@ -229,23 +233,29 @@ def _diskless(facts: Facts, config: UpstreamConfig) -> Finding:
     found = f"yes: a snapshot begins {delay} s after the relay asks"
     if delay >= config.transfer_timeout_seconds:
         limit = f"{config.transfer_timeout_seconds:g}"
-        advice = f"set {check}-delay to less, or upstream.transfer_timeout_seconds to more"
+        advice = (
+            f"CONFIG SET {check}-delay 5, or upstream.transfer_timeout_seconds = {2 * delay} here"
+        )
         return Finding(check, Level.WARN, f"{found}, which waits for {limit} s", advice)
     return Finding(check, Level.OK, found)
 
 
-def _min_replicas(facts: Facts) -> Finding:
+def _min_replicas(facts: Facts, config: UpstreamConfig) -> Finding:
     check = "min-replicas-to-write"
     least = facts.setting(check)
     if least is None:
         return _unknown(check, facts, CONFIG_GET)
     if least == 0:
         return Finding(check, Level.OK, "0: not in use")
+    if config.ack_policy.kind is AckKind.QUORUM:
+        found = f"{least}, and the relay counts only with {config.ack_policy.replicas} below it"
+        return Finding(check, Level.OK, found)
     return Finding(
         check,
         Level.WARN,
         f"{least}, and the relay counts as a replica: writes go on with one real replica less",
-        f"set {check} {least + 1}, or upstream.ack_policy quorum:N",
+        "upstream.ack_policy = quorum:1 here: it counts once a replica below it has the write. Or "
+        f"CONFIG SET {check} {least + 1}, if the relay is to be one more (this stays then)",
     )
 
 
@@ -289,5 +299,5 @@ def _snapshot_seconds(facts: Facts) -> float:
 
 def _unknown(check: str, facts: Facts, command: str) -> Finding:
     if said := facts.refused.get(command):
-        return Finding(check, Level.UNKNOWN, said, _ALLOW.format(command))
+        return Finding(check, Level.UNKNOWN, said, _ALLOW.format(facts.user, command))
     return Finding(check, Level.UNKNOWN, "the server does not say")

@@ -88,6 +88,48 @@ def check_addresses(config: Config) -> list[Finding]:
     return found
 
 
+def check_announced(config: Config) -> Finding:
+    """Look whether what the master will show for this relay leads here.
+
+    Sentinel and monitors take a replica's address from its master.
+    """
+    check, name = "announce-ip", config.upstream.announce_ip
+    port = config.upstream.announce_port or config.listen.port
+    if name is None:
+        found = f"none: the master shows the address that the relay comes from, and port {port}"
+        return Finding(check, Level.OK, found)
+    listen = config.listen.host
+    try:
+        shown = {found[4][0] for found in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)}
+        taken = {found[4][0] for found in socket.getaddrinfo(listen, port, type=socket.SOCK_STREAM)}
+    except OSError as failure:
+        advice = "set upstream.announce_ip to an address that leads here"
+        return Finding(check, Level.FAIL, f"{name}: {os_reason(failure)}", advice)
+    where = f"{name}:{port}"
+    if not any(map(_is_ours, shown)):
+        return Finding(
+            check,
+            Level.WARN,
+            f"{where} is no address of this machine",
+            "right where it is translated (NAT, a container's host); else the master, Sentinel and "
+            "monitors will look for the relay where it is not",
+        )
+    if config.upstream.announce_port is None and not taken & (shown | {"0.0.0.0", "::"}):
+        advice = f"--listen {where}, or 0.0.0.0:{port} for all addresses"
+        return Finding(check, Level.WARN, f"{where}: the relay listens on {listen} alone", advice)
+    return Finding(check, Level.OK, f"{where} leads here")
+
+
+def _is_ours(address: str | int) -> bool:
+    family = socket.AF_INET6 if ":" in str(address) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
 def _address(check: str, host: str, port: int) -> Finding:
     where = f"{host}:{port}"
     try:

@@ -25,7 +25,7 @@ RELAY_CAPABILITY = b"repltap"
 MAX_LINE_BYTES = 1024
 """A real replica reads handshake lines into 256 bytes and the `$` line into 1024."""
 
-ACL_HINT = "the user needs +psync +replconf, and no key or channel patterns"
+ACL_HINT = "the user needs +psync +replconf, and +info to know the lag"
 
 _MAX_TEXT = 200
 _ECHO = re.compile(rb",?\s*with args beginning with.*", re.DOTALL | re.IGNORECASE)

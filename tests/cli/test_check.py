@@ -86,6 +86,7 @@ def test_without_a_master_this_machine_is_still_looked_at(
         "disk": "unknown",
         "quota": "ok",
         "listen": "ok",
+        "announce-ip": "ok",
     }
     assert main([*words, "--json"]) == 7
     levels = {one["check"]: one["level"] for one in json.loads(capsys.readouterr().out)["findings"]}

@@ -6,7 +6,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from repltap.cli.options import flag, from_redis_cli, redis_cli_flags, table_options
+from repltap.cli.options import (
+    flag,
+    from_redis_cli,
+    redis_cli_environment,
+    redis_cli_flags,
+    table_options,
+)
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS
 
@@ -64,3 +70,20 @@ def test_no_password_on_the_command_line(words: str) -> None:
         CliRunner().invoke(ask, words.split(), catch_exceptions=False)
     assert "hunter2" not in str(caught.value)
     assert CliRunner().invoke(ask, ["--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "password"),
+    [
+        ({"host": "m"}, {}, "auth"),
+        ({"port": 7}, {}, "auth"),
+        # Only as redis-cli does, and only where nothing else says one.
+        ({"upstream": "redis://m"}, {}, None),
+        ({"host": "m"}, {"REPLTAP_UPSTREAM_PASSWORD": "ours"}, "ours"),
+    ],
+)
+def test_redis_clis_own_variable(
+    flags: dict[str, object], environ: dict[str, str], password: str | None
+) -> None:
+    found = redis_cli_environment(flags, environ | {"REDISCLI_AUTH": "auth"}, None)
+    assert found.get("REPLTAP_UPSTREAM_PASSWORD") == password

@@ -17,9 +17,11 @@ USERS = Users((User("my-replica", ALL_RIGHTS, ()),))
         ("REPLTAP_UPSTREAM_TIMEOUT_SECOND", "did you mean REPLTAP_UPSTREAM_TIMEOUT_SECONDS?"),
         ("REPLTAP_SINK_MY_SINK_PTH", "did you mean REPLTAP_SINK_MY_SINK_PATH?"),
         ("REPLTAP_SINK_OTHER_X", "no setting of a configured sink"),
-        ("REPLTAP_FOO", "is no option"),
         ("REPLTAP_USER_SOMEBODY_ELSE", "no password of a user that the file declares"),
         ("REPLTAP_USER_MY_REPLICA_PASSWORDS", "mean REPLTAP_USER_MY_REPLICA_PASSWORD?"),
+        ("REPLTAP_UPSTREAM_PASS", "did you mean REPLTAP_UPSTREAM_PASSWORD?"),
+        ("REPLTAP_STORE_DATA_DIR", "did you mean REPLTAP_DATA_DIR?"),
+        ("REPLTAP_LISTEN_ADDRESS", "did you mean REPLTAP_LISTEN?"),
     ],
 )
 def test_strays_are_told_without_their_values(name: str, said: str) -> None:
@@ -47,6 +49,10 @@ def test_strays_are_told_without_their_values(name: str, said: str) -> None:
         "REPLTAP_PORT_6380_TCP",
         "REPLTAP_PORT_6380_TCP_ADDR",
         "REPLTAP_HTTP_SERVICE_HOST",
+        # What is somebody else's.
+        "REPLTAP_FOO",
+        "REPLTAP_IMAGE",
+        "REPLTAP_HTTP_PORT",
     ],
 )
 def test_what_is_none(name: str) -> None:

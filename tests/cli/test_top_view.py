@@ -41,6 +41,14 @@ def test_rates_are_what_moved_between_two_statuses() -> None:
     assert [row.rate for row in rows(after, before, Order.LAG)] == [2000.0, 1500.0, 500.0]
 
 
+def test_the_masters_row_has_the_lag_of_the_link() -> None:
+    link = upstream(lag_bytes=5 << 20, lag_seconds=7.4)
+    (line,) = [x for x in drawn(relay_status(upstream=link), 100, 20) if x.startswith("master")]
+    assert "5.0 MiB       7s" in line
+    unknown = rows(relay_status(), None, Order.LAG)[0]
+    assert (unknown.lag_bytes, unknown.lag_seconds) == (None, None)
+
+
 @pytest.mark.parametrize(
     "before",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,13 @@ from repltap.delivery.filters import KeyPatterns, Selection
 from repltap.delivery.options import OnGap, Start
 from repltap.delivery.redaction import Action
 from repltap.delivery.registry import find_sink
-from repltap.delivery.settings import RedactionSettings, SinkSettings, read_settings
+from repltap.delivery.settings import (
+    RedactionSettings,
+    SinkSettings,
+    read_all_settings,
+    read_settings,
+    unknown_commands,
+)
 from repltap.errors import ConfigError
 from repltap.sink import Option, SnapshotMode, text
 from tests.delivery.sinks import ListSink
@@ -160,3 +167,39 @@ def test_of_sinks_that_ship(kind: str, given: dict[str, object], said: str) -> N
     config = SinkConfig(name="s", type=kind, settings=given, origin="r.toml: [sink.s]")
     with pytest.raises(ConfigError, match=said):
         read_settings(config, find_sink(kind, "x"), {})
+
+
+def sink(name: str, kind: str, **given: object) -> SinkConfig:
+    return SinkConfig(name=name, type=kind, settings=given, origin=f"r.toml: [sink.{name}]")
+
+
+def test_two_sinks_with_the_same_file_are_refused() -> None:
+    """They deleted and renamed each other's files."""
+    rotated = {"path": "x/a-{sequence}.jsonl", "rotate_bytes": "1mb"}
+    absolute = rotated | {"path": str(Path("x/a-{sequence}.jsonl").absolute())}
+    with pytest.raises(ConfigError, match=r"\[sink.b\]: path: .* is that of the sink a, too"):
+        read_all_settings([sink("a", "file", **rotated), sink("b", "file", **absolute)], {})
+    logs = [sink("a", "log", dir="x"), sink("b", "log")]
+    with pytest.raises(ConfigError, match="dir: x is that of the sink a"):
+        read_all_settings(logs, {"REPLTAP_SINK_B_DIR": "x"})
+    both = [sink("a", "stdout"), sink("b", "stdout"), sink("c", "file", **rotated)]
+    assert [each.name for each in read_all_settings(both, {})] == ["a", "b", "c"]
+
+
+def test_commands_that_nobody_knows_are_told() -> None:
+    given = [
+        sink("a", "stdout", include_command="SETT;get;@write;json.set"),
+        sink(
+            "b",
+            "stdout",
+            redact="cut",
+            redact_command=["hset", "qqq"],
+            exclude_command="get,json.set",
+        ),
+    ]
+    told = unknown_commands(read_all_settings(given, {}))
+    assert [each.removeprefix("r.toml: ") for each in told] == [
+        "[sink.a]: include_command: SETT is no known command: did you mean SET?",
+        "[sink.b]: exclude_command: GET,JSON.SET is no known command: semicolons separate several",
+        "[sink.b]: redact_command: QQQ is no known command",
+    ]

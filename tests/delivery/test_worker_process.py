@@ -23,7 +23,7 @@ def start_of(play: str, name: str = "a-b") -> Start:
         data_dir=Path("/d"),
         source="s",
         sink=SinkConfig(
-            name=name, type="t", settings={"play": play, "password": "hunter2"}, origin="here"
+            name=name, type="redis", settings={"play": play, "password": "hunter2"}, origin="here"
         ),
         log=LogConfig(),
     )
@@ -37,10 +37,10 @@ def actor(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_it_says_how_it_is_and_ends_as_asked() -> None:
     heard = Heard()
     process = await WorkerProcess.start(start_of("well"), heard)
+    await heard.until("reports")
     command = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
     assert b"a-b" in command
     assert not any(b"hunter2" in word for word in command)
-    await heard.until("reports")
     assert heard.reports[0].records == 10
     process.channel.stop()
     assert await process.ended() == ""
@@ -120,7 +120,7 @@ async def test_of_the_environment_it_gets_its_own(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    for name in ("UPSTREAM_PASSWORD", "SINK", "SINK_A_B_PASSWORD", "SINK_C_PASSWORD"):
+    for name in ("UPSTREAM_PASSWORD", "SINK", "SINK_A_B_PASSWORD", "SINK_A_B_C_PASSWORD"):
         monkeypatch.setenv(f"REPLTAP_{name}", "x")
     process = await WorkerProcess.start(start_of("environment"), Heard())
     await process.ended()

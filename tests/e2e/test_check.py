@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,15 @@ from tests.servers.lab import Lab
 from tests.servers.ports import free_port
 from tests.servers.relay import REPOSITORY
 from tests.servers.secrets import assert_no_secret, secret
+from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
 
 FAILED = 7
 PROGRAMS = ("redis-6.2", "redis-7.0", "valkey-9.1")
+EVERY_PROGRAM = (*PROGRAMS, "redis-8.2", "valkey-8.1")
+BADLY = ("warn", "fail")
 
 
 def check(directory: Path, *words: str, **environ: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -107,22 +115,24 @@ def test_a_command_that_is_renamed(lab: Lab) -> None:
     assert "rename-command" in found["psync"]["advice"]
 
 
-def test_settings_against_the_write_rate(lab: Lab) -> None:
-    """A backlog and an output buffer that are too small for what is written are found."""
-    master = lab.master("redis-7.0")
-    replica = lab.server("redis-7.0", upstream=master)
-    replica.wait_ready()
-    replica.wait_link()
-    for name, value in (
-        ("repl-backlog-size", "16kb"),
-        ("client-output-buffer-limit", "replica 64kb 32kb 60"),
-        ("min-replicas-to-write", "1"),
-    ):
-        master.call("CONFIG", "SET", name, value)
+_ADVISED = re.compile(r'(?:CONFIG SET|ACL SETUSER) \S+(?: (?:"[^"]*"|\+\S+|\d\w*))+')
+BAD = {
+    "repl-backlog-size": "16kb",
+    "client-output-buffer-limit": "replica 4mb 2mb 60",
+    "repl-timeout": "5",
+    "repl-ping-replica-period": "60",
+    "repl-diskless-sync-delay": "600",
+    "min-replicas-to-write": "1",
+}
+WRONG = {"psync", "replconf", "repl-diskless-sync", *BAD} - {"repl-diskless-sync-delay"}
+
+
+@contextmanager
+def writing(master: Server) -> Iterator[None]:
     code = (
         "import sys,time;sys.path.insert(0,sys.argv[1]);from tests.servers.client import Client;"
         "c=Client(int(sys.argv[2]));print('on',flush=True)\n"
-        "while True: c.pipeline([('SET','k','x'*1000)]*200);time.sleep(0.01)"
+        "while True: c.pipeline([('SET','k','x'*1000)]*200);time.sleep(0.02)"
     )
     writer = subprocess.Popen(
         [sys.executable, "-c", code, str(REPOSITORY), str(master.port)], stdout=subprocess.PIPE
@@ -130,15 +140,63 @@ def test_settings_against_the_write_rate(lab: Lab) -> None:
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"on\n"
-        ended, found = check(lab.directory, "-p", str(master.port))
+        yield
     finally:
         writer.kill()
         writer.communicate()
-    assert found["repl-backlog-size"]["level"] == "warn"
-    assert found["min-replicas-to-write"]["level"] == "warn"
-    assert found["client-output-buffer-limit"]["level"] == "fail"
-    assert ended == FAILED
-    assert "replication stream" in found["write-rate"]["found"]
+
+
+def paste(master: Server, lines: Iterable[str]) -> None:
+    """Give commands to redis-cli, or do what it does where there is none."""
+    cli = shutil.which("redis-cli")
+    for line in lines:
+        if cli is None:
+            assert master.call(*shlex.split(line)) == b"OK"
+            continue
+        told = subprocess.run(
+            [cli, "-p", str(master.port)], input=line, capture_output=True, text=True, check=False
+        )
+        assert told.stdout.strip() == "OK", (line, told)
+
+
+@pytest.mark.parametrize("program", EVERY_PROGRAM)
+def test_what_is_advised_mends_what_was_found(lab: Lab, program: str) -> None:
+    """Everything is set badly, found, and gone when the advice was pasted into redis-cli."""
+    master = lab.master(program)
+    replica = lab.server(program, upstream=master)
+    replica.wait_ready()
+    replica.wait_link()
+    for name, value in BAD.items():
+        master.call("CONFIG", "SET", name, value)
+    master.call("ACL", "SETUSER", "tap", "on", f">{secret()}", "+info", "+config|get")
+    words = ("-p", str(master.port), "--user", "tap")
+    with writing(master):
+        code, found = check(lab.directory, *words, REPLTAP_UPSTREAM_PASSWORD=secret())
+        wrong = {name: one["advice"] for name, one in found.items() if one["level"] in BADLY}
+        assert code == FAILED
+        assert wrong.keys() >= WRONG
+        assert "replication stream" in found["write-rate"]["found"]
+        paste(master, {line for advice in wrong.values() for line in _ADVISED.findall(advice)})
+        # The one that is an option of ours.
+        assert "quorum:1" in wrong["min-replicas-to-write"]
+        ours = ("--upstream-ack-policy", "quorum:1")
+        # As redis-cli takes it.
+        code, found = check(lab.directory, *words, *ours, REDISCLI_AUTH=secret())
+    left = {name for name, one in found.items() if one["level"] in BADLY}
+    assert (code, left & WRONG) == (0, set()), found
+
+
+@pytest.mark.parametrize("program", EVERY_PROGRAM)
+def test_a_right_that_is_missing_can_be_pasted(lab: Lab, program: str) -> None:
+    master = lab.master(program)
+    master.call("ACL", "SETUSER", "tap", "on", f">{secret()}", "+psync", "+replconf")
+    words = ("-p", str(master.port), "--user", "tap")
+    code, found = check(lab.directory, *words, REPLTAP_UPSTREAM_PASSWORD=secret())
+    assert (code, found["auth"]["level"]) == (0, "ok")  # PING is not needed
+    hidden = {name: one["advice"] for name, one in found.items() if one["level"] == "unknown"}
+    paste(master, {line for advice in hidden.values() for line in _ADVISED.findall(advice)})
+    code, found = check(lab.directory, *words, REPLTAP_UPSTREAM_PASSWORD=secret())
+    assert "unknown" not in {one["level"] for one in found.values()}
 
 
 def test_a_relay_as_the_master(lab: Lab) -> None:

@@ -118,10 +118,10 @@ def test_a_backlog_is_measured_in_seconds_of_writes() -> None:
     small = find("repl-backlog-size", writing(2))
     assert small.level is Level.WARN
     assert "32 s" in small.found
-    assert small.advice.startswith("set repl-backlog-size 120mb")
+    assert small.advice.startswith("CONFIG SET repl-backlog-size 240mb")
     assert find("repl-backlog-size", writing(0)).level is Level.OK
     tiny = find("repl-backlog-size", writing(0, said(repl_backlog_size="16384")))
-    assert (tiny.level, "1mb" in tiny.advice) == (Level.WARN, True)
+    assert (tiny.level, "size 2mb" in tiny.advice) == (Level.WARN, True)
 
 
 def test_a_backlog_that_only_info_tells() -> None:
@@ -137,7 +137,9 @@ def test_an_output_buffer_that_a_full_sync_passes() -> None:
     assert find(check, writing(70)).level is Level.WARN  # 140 of 256 MiB
     failing = find(check, writing(140))
     assert failing.level is Level.FAIL
-    assert failing.advice.startswith('set client-output-buffer-limit "replica 560mb 560mb 60"')
+    assert failing.advice.startswith(
+        'CONFIG SET client-output-buffer-limit "replica 840mb 840mb 60"'
+    )
     slow = told(rdb_last_bgsave_time_sec="100")
     assert find(check, writing(4, slow)).level is Level.FAIL  # 400 MiB in 100 s
 
@@ -175,7 +177,10 @@ def test_timeouts() -> None:
     assert find(period, said(repl_ping_replica_period="30")).level is Level.WARN
     failing = find(period, said(repl_ping_replica_period="60"))
     assert failing.level is Level.FAIL
-    assert "upstream.timeout_seconds to 180" in failing.advice
+    assert (
+        "CONFIG SET repl-ping-replica-period 20, or upstream.timeout_seconds = 180"
+        in failing.advice
+    )
     patient = dataclasses.replace(CONFIG, timeout_seconds=180)
     assert find(period, said(repl_ping_replica_period="60"), patient).level is Level.OK
 
@@ -190,7 +195,7 @@ def test_diskless() -> None:
 def test_min_replicas() -> None:
     found = find("min-replicas-to-write", said(min_replicas_to_write="2"))
     assert found.level is Level.WARN
-    assert "min-replicas-to-write 3" in found.advice
+    assert "CONFIG SET min-replicas-to-write 3" in found.advice
 
 
 def test_memory() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from repltap.config import Config, StoreConfig, load
 from repltap.preflight.finding import Finding, Level
-from repltap.preflight.local import check_addresses, check_data_dir
+from repltap.preflight.local import check_addresses, check_announced, check_data_dir
 
 GIB = 1 << 30
 
@@ -74,3 +74,22 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     (found,) = check_addresses(configured(tmp_path, "192.0.2.1:6380"))
     assert found.level is Level.FAIL
     assert "choose another --listen" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("listen", "announced", "level", "said"),
+    [
+        ("127.0.0.1", None, Level.OK, "the address that the relay comes from, and port 6380"),
+        ("127.0.0.1", "127.0.0.1", Level.OK, "127.0.0.1:6380 leads here"),
+        ("0.0.0.0", "localhost", Level.OK, "localhost:6380 leads here"),
+        ("127.0.0.1", "192.0.2.1", Level.WARN, "192.0.2.1:6380 is no address of this machine"),
+        ("127.0.0.2", "127.0.0.1", Level.WARN, "the relay listens on 127.0.0.2 alone"),
+        ("127.0.0.1", "no.such.host.invalid", Level.FAIL, "no.such.host.invalid: "),
+    ],
+)
+def test_what_is_announced(listen: str, announced: str | None, level: Level, said: str) -> None:
+    flags = {"upstream": "redis://m", "data_dir": "d", "listen": f"{listen}:6380"}
+    found = check_announced(load(flags | {"upstream_announce_ip": announced}, {}, None))
+    assert (found.check, found.level) == ("announce-ip", level)
+    assert said in found.found
+    assert bool(found.advice) == (level is not Level.OK)
