@@ -1,8 +1,7 @@
-"""Alert rules, dashboard, runbook: tested by promtool, and against what a real relay exports."""
+"""Alert rules and runbook: tested by promtool, and against what a real relay exports."""
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -20,7 +19,6 @@ from tests.servers.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "repltap.rules.yml"
-DASHBOARD = DEPLOY / "grafana" / "repltap.json"
 NAMES = re.compile(r"^\s*- alert: (\w+)$", re.MULTILINE)
 
 
@@ -79,22 +77,9 @@ def test_what_the_runbook_says_exists() -> None:
     assert all((DEPLOY / name).exists() or (DEPLOY.parent / name).exists() for name in files)
 
 
-def test_the_expressions_of_the_dashboard_parse(tmp_path: Path) -> None:
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    found = [target["expr"] for panel in panels for target in panel["targets"]]
-    assert len(found) > 10
-    rules = [
-        {"record": f"x:{number}", "expr": expression.replace("$__rate_interval", "1m")}
-        for number, expression in enumerate(found)
-    ]
-    path = tmp_path / "rules.json"  # JSON is YAML
-    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
-    assert f"SUCCESS: {len(found)} rules" in promtool("check", "rules", str(path))
-
-
 def test_every_metric_is_one_that_a_relay_has() -> None:
     """With a replica and a sink; promtool has nothing to say against them either."""
-    texts = [path.read_text() for path in (RULES, DASHBOARD, DEPLOY / "runbook.md")]
+    texts = [path.read_text() for path in (RULES, DEPLOY / "runbook.md")]
     used = set(re.findall(r"\brepltap_\w+", "".join(texts)))
     assert len(used) > 10
     with laboratory() as lab:
@@ -117,5 +102,5 @@ def test_every_metric_is_one_that_a_relay_has() -> None:
             known = re.findall(r"^(?:# TYPE )?(repltap_\w+)[{ ]", text, re.MULTILINE)
             return "" if used - set(known) else text
 
-        text = wait_for("every metric that rules and dashboard use", scraped)
+        text = wait_for("every metric that rules and runbook use", scraped)
     assert promtool("check", "metrics", stdin=text) == ""
