@@ -38,10 +38,11 @@ from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
 from repltap.net.upstream import UpstreamLink
 from repltap.net.web import WebServer, create_app, start_web
+from repltap.net.web_access import WebAccess
 from repltap.notify import ServiceNotifier
 from repltap.position import Offset
 from repltap.reload import Reloads
-from repltap.rereading import Sources, add_secrets
+from repltap.rereading import Sources, add_secrets, add_tokens
 from repltap.status.relay import RelayStatus
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
@@ -330,7 +331,11 @@ class Relay:
         registry = CollectorRegistry()
         registry.register(RelayCollector(self.status, self._sinks.samples))
         ProcessCollector(registry=registry)
-        app = create_app(self.status, registry, http.ready)
+        access = WebAccess(http.tokens, self._downstream.logins)
+        access.warn(http.host)
+        if self._sources is not None:
+            add_tokens(self._reloads, self._sources, access)
+        app = create_app(self.status, registry, http.ready, access)
         return await start_web(app, http.host, http.port)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from repltap.access import NOBODY, Users
+from repltap.access import NOBODY, Users, digest
 from repltap.config_sources import Given, read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS
@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "load_data_dir",
     "load_tap",
+    "load_tokens",
     "load_upstream",
     "load_users",
     "read_password",
@@ -145,11 +146,13 @@ class HttpConfig:
 
     Attributes:
         host, port: Where to listen; port 0 takes a free one.
+        tokens: SHA-256 of the tokens that let in, any of which will do; none: nobody needs one.
         ready: What `/readyz` looks at.
     """
 
     host: str
     port: int
+    tokens: tuple[bytes, ...] = field(default=(), repr=False)
     ready: Readiness = DEFAULT_READINESS
 
 
@@ -310,7 +313,6 @@ def _users(given: Given, environ: Mapping[str, str]) -> Users:
 
 def _build(given: Given, environ: Mapping[str, str]) -> Config:
     values = given.values
-    http: Endpoint | None = values.get("http")
     listen: Endpoint = values.get("listen") or DEFAULT_LISTEN
     return Config(
         upstream=_upstream(given),
@@ -320,12 +322,35 @@ def _build(given: Given, environ: Mapping[str, str]) -> Config:
             users=_users(given, environ),
             **_plain("listen", values),
         ),
-        http=HttpConfig(host=http.host, port=http.port, **_plain("http", values)) if http else None,
+        http=_http(given),
         store=_store(values),
         snapshot=SnapshotConfig(**_plain("snapshot", values)),
         log=LogConfig(**_plain("log", values)),
         sinks=given.sinks,
     )
+
+
+def _http(given: Given) -> HttpConfig | None:
+    where: Endpoint | None = given.values.get("http")
+    if where is None:
+        return None
+    tokens = _tokens(given)
+    plain = _plain("http", given.values)
+    return HttpConfig(host=where.host, port=where.port, tokens=tokens, **plain)
+
+
+def load_tokens(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> tuple[bytes, ...]:
+    """Find out which tokens let in over HTTP, as SHA-256.
+
+    Args and Raises: As for `load`; nothing else needs to be given.
+    """
+    return _tokens(read_sources(flags, environ, file))
+
+
+def _tokens(given: Given) -> tuple[bytes, ...]:
+    return tuple(map(digest, given.passwords("http", "token")))
 
 
 def _upstream(given: Given) -> UpstreamConfig:
@@ -402,6 +427,6 @@ def _plain(section: str, values: Mapping[str, Any]) -> dict[str, Any]:  # Any: d
         for option in OPTIONS
         if option.section == section
         and not option.short
-        and option.name not in ("password", "password_file")
+        and option.name not in ("password", "password_file", "token", "token_file")
         and option.key in values
     }

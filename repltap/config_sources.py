@@ -41,21 +41,21 @@ class Given:
     users: tuple[UserConfig, ...] = ()
     file: Path | None = None
 
-    def password(self, section: str) -> str | None:
+    def password(self, section: str, name: str = "password") -> str | None:
         """Take the password from the first source that gives one, however that source gives it.
 
         Raises:
             ConfigError: It is given more than once there, or its file can't be read.
         """
-        found = self._first(section)
+        found = self._first(section, name)
         if found is None:
             return None
         word, file, _ = found
         return read_password(file) if file is not None else word
 
-    def passwords(self, section: str) -> tuple[str, ...]:
+    def passwords(self, section: str, name: str = "password") -> tuple[str, ...]:
         """Take them likewise, where a file may hold several of which any will do."""
-        found = self._first(section)
+        found = self._first(section, name)
         if found is None:
             return ()
         word, file, _ = found
@@ -63,22 +63,22 @@ class Given:
 
     def password_place(self, section: str) -> str:
         """Say where the password is given, for who has to change it; "" for nowhere."""
-        found = self._first(section)
+        found = self._first(section, "password")
         return "" if found is None else found[2]
 
-    def _first(self, section: str) -> tuple[str, Path | None, str] | None:
+    def _first(self, section: str, name: str) -> tuple[str, Path | None, str] | None:
         """Find the password, or the file with it, and where that is said."""
         for at, layer in enumerate(self.layers):
             given: list[tuple[str, Path | None, str]] = []
-            if isinstance(word := layer.get(f"{section}_password"), str):
-                given.append((word, None, self._place(at, section, "password")))
-            if isinstance(file := layer.get(f"{section}_password_file"), Path):
+            if isinstance(word := layer.get(f"{section}_{name}"), str):
+                given.append((word, None, self._place(at, section, name)))
+            if isinstance(file := layer.get(f"{section}_{name}_file"), Path):
                 given.append(("", file, f"the file {file}"))
             url = layer.get(section)
             if isinstance(url, UpstreamUrl) and url.password is not None:
                 given.append((url.password, None, self._place(at, section, "url")))
             if len(given) > 1:
-                raise ConfigError(f"{section}: the password is given more than once")
+                raise ConfigError(f"{section}: the {name} is given more than once")
             if given:
                 return given[0]
         return None

@@ -121,7 +121,7 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
         _LISTEN,
         "protected_mode",
         boolean,
-        "BOOL",
+        "YES|NO",
         "yes",
         "Without a password and users, serve clients on this machine only.",
     ),
@@ -132,6 +132,8 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
     (_LISTEN, "transfer_rate_bytes", _RATE, "SIZE", "none", "Bytes a second for one full sync."),
     (_LISTEN, "total_rate_bytes", _RATE, "SIZE", "none", "Bytes a second for all full syncs."),
     ("http", "address", endpoint, "HOST:PORT", "off", "Where the status page listens."),
+    ("http", "token", secret, "TEXT", "", "Token that HTTP clients must give."),
+    ("http", "token_file", path, "FILE", "", "File with the token that HTTP clients must give."),
     (
         "http",
         "ready",

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from repltap.config import load_upstream, load_users
+from repltap.config import load_tokens, load_upstream, load_users
 from repltap.net.downstream import Downstream
 from repltap.net.upstream import UpstreamLink
+from repltap.net.web_access import WebAccess
 from repltap.reload import Reloads, Take
 
 
@@ -62,3 +63,20 @@ def add_secrets(
 
     reloads.add("upstream password", read_upstream)
     reloads.add("users of the port", read_users)
+
+
+def add_tokens(reloads: Reloads, sources: Sources, access: WebAccess) -> None:
+    """Register the tokens of the HTTP side."""
+
+    def read() -> Take:
+        found = load_tokens(sources.flags, sources.environ, sources.file)
+
+        def take() -> str:
+            if found == access.digests:
+                return "nothing changed"
+            access.digests = found
+            return "changed" if found else "changed: nobody needs a token any more"
+
+        return take
+
+    reloads.add("HTTP token", read)

@@ -192,7 +192,7 @@ def test_a_wrong_variable_is_named() -> None:
         ("[store]\nretain_bytes = true", "[store] retain_bytes: True is not a size"),
         ("[stroe]\n", "[stroe]: no such section (did you mean store?)"),
         ("[store]\nretain = 1", "[store] retain: no such option (did you mean retain_bytes?)"),
-        ("[http]\nx = 1", "[http] x: no such option (known: address, ready)"),
+        ("[http]\nx = 1", "[http] x: no such option (known: address, token, token_file, ready)"),
         ('upstream = "redis://m"', "upstream: must be a table (write [upstream])"),
         ("[store", "not a TOML file"),
     ],

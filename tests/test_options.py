@@ -36,7 +36,7 @@ def test_every_option_is_a_field_and_every_field_an_option() -> None:
             {"host", "port", "users"},
             {"address", "password", "password_file"},
         ),
-        "http": (HttpConfig, {"host", "port"}, {"address"}),
+        "http": (HttpConfig, {"host", "port", "tokens"}, {"address", "token", "token_file"}),
         "store": (Store, set(), set()),
         "snapshot": (SnapshotConfig, set(), set()),
         "log": (LogConfig, set(), set()),

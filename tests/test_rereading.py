@@ -8,12 +8,14 @@ from typing import cast
 
 import pytest
 
-from repltap.access import Users
+from repltap.access import Users, digest
 from repltap.errors import ConfigError
 from repltap.net.downstream import Downstream
+from repltap.net.login_watch import LoginWatch
 from repltap.net.upstream import UpstreamLink
+from repltap.net.web_access import WebAccess
 from repltap.reload import Reloads, Take
-from repltap.rereading import Sources, add_secrets
+from repltap.rereading import Sources, add_secrets, add_tokens
 
 
 class Gathered(Reloads):
@@ -113,3 +115,19 @@ def test_the_users_of_the_port_are_read_again(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'everything' is no right"):
         read()
     assert port.users.check(b"replicas", b"two")
+
+
+def test_the_tokens_of_http_are_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one\n")
+    access = WebAccess((digest("one"),), LoginWatch())
+    reloads = Gathered()
+    add_tokens(reloads, Sources({"http_token_file": str(file)}, {}, None), access)
+    read = reloads.parts["HTTP token"]
+    assert read()() == "nothing changed"
+    file.write_text("two\none\n")
+    assert read()() == "changed"
+    assert access.digests == (digest("two"), digest("one"))
+    file.unlink()
+    with pytest.raises(ConfigError, match=str(file)):
+        read()

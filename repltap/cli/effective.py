@@ -47,10 +47,11 @@ def effective(given: Given, environ: Mapping[str, str], file: Path | None) -> st
 
 
 def _section(section: str, given: Given, file: Path | None) -> Iterator[str]:
-    secret_layer = _layer_of_password(section, given)
+    word = "token" if section == "http" else "password"
+    secret_layer = _layer_of_secret(section, word, given)
     for option in (option for option in OPTIONS if option.section == section):
         at = next((i for i, layer in enumerate(given.layers) if option.key in layer), None)
-        if option.name in ("password", "password_file") and at != secret_layer:
+        if option.name in (word, f"{word}_file") and at != secret_layer:
             at = None
         if at is None:
             if option.key == "store_segment_bytes":
@@ -71,13 +72,13 @@ def _section(section: str, given: Given, file: Path | None) -> Iterator[str]:
             yield f"# its password: {_HIDDEN}  # {origin}; not shown"
 
 
-def _layer_of_password(section: str, given: Given) -> int | None:
+def _layer_of_secret(section: str, word: str, given: Given) -> int | None:
     """Find the source that counts: what weaker ones say of the password does not."""
     for index, layer in enumerate(given.layers):
         url = layer.get(section)
         if (
-            f"{section}_password" in layer
-            or f"{section}_password_file" in layer
+            f"{section}_{word}" in layer
+            or f"{section}_{word}_file" in layer
             or (isinstance(url, UpstreamUrl) and url.password is not None)
         ):
             return index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import click
 from repltap.config_sources import read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS, Option
+from repltap.secret_files import read_passwords
 from repltap.sink_config import VARIABLE as SINK_VARIABLE
 from repltap.values import DEFAULT_REDIS_PORT
 
@@ -43,6 +45,30 @@ http_option = click.option(
     envvar="REPLTAP_HTTP",
     help="Where the relay's HTTP side listens.",
 )
+
+token_file_option = click.option(
+    "--token-file",
+    metavar="FILE",
+    envvar="REPLTAP_HTTP_TOKEN_FILE",
+    type=click.Path(path_type=Path),
+    help="File with the relay's HTTP token, if it asks for one; or the token itself in "
+    "REPLTAP_HTTP_TOKEN.",
+)
+
+
+def http_token(file: Path | None) -> str:
+    """Give the token for the HTTP side of a relay, "" for none.
+
+    Args:
+        file: From `token_file_option`; of several tokens in it the first is used.
+
+    Raises:
+        ConfigError: It can't be read.
+    """
+    if file is not None:
+        return read_passwords(file)[0]
+    return os.environ.get("REPLTAP_HTTP_TOKEN", "")
+
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

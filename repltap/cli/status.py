@@ -6,11 +6,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from http.client import HTTPException
+from pathlib import Path
 
 import click
 import orjson
 
-from repltap.cli.options import http_option
+from repltap.cli.options import http_option, http_token, token_file_option
 from repltap.cli.output import show
 from repltap.cli.status_document import decode_status
 from repltap.cli.status_view import sections
@@ -21,13 +22,15 @@ _TIMEOUT_SECONDS = 5.0
 _MAX_STATUS_BYTES = 16 << 20
 """Some hundred bytes for each replica: this is room for tens of thousands of them."""
 
+_TOKEN_HINT = "give the relay's token by REPLTAP_HTTP_TOKEN or --token-file"
 _START_HINT = "is `repltap run` running with --http at this address?"
 
 
 @click.command()
 @http_option
+@token_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
-def status(address: str, as_json: bool) -> None:
+def status(address: str, token_file: Path | None, as_json: bool) -> None:
     """Show how a running relay is: its master, journal, replicas and sinks.
 
     \b
@@ -35,7 +38,7 @@ def status(address: str, as_json: bool) -> None:
     repltap status --json | jq .upstream.state
     """
     url = status_url(address)
-    body = fetch(url)
+    body = fetch(url, http_token(token_file))
     try:
         if as_json:
             click.echo(orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2))
@@ -76,11 +79,12 @@ def status_url(address: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def fetch(url: str) -> bytes:
+def fetch(url: str, token: str = "") -> bytes:
     """Get a relay's status.
 
     Args:
         url: From `status_url`.
+        token: The relay's, "" where it asks for none.
 
     Returns:
         The body of the answer.
@@ -91,14 +95,17 @@ def fetch(url: str) -> bytes:
     # No proxies: the relay is on this machine or its network, and a proxy in the environment
     # would be asked for 127.0.0.1.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(url)
+    if token:
+        # Not passed on when the answer is a redirection to somewhere else.
+        asked.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with opener.open(url, timeout=_TIMEOUT_SECONDS) as answer:
+        with opener.open(asked, timeout=_TIMEOUT_SECONDS) as answer:
             body: bytes = answer.read(_MAX_STATUS_BYTES + 1)
     except urllib.error.HTTPError as exc:
         exc.close()
-        raise StatusUnavailableError(
-            f"{url} answered {exc.code} {exc.reason}", hint="is it a repltap?"
-        ) from exc
+        hint = _TOKEN_HINT if exc.code == 401 else "is it a repltap?"
+        raise StatusUnavailableError(f"{url} answered {exc.code} {exc.reason}", hint=hint) from exc
     except (OSError, HTTPException) as exc:
         raise StatusUnavailableError(
             f"cannot reach {url}: {_reason(exc)}", hint=_START_HINT

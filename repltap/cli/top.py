@@ -13,12 +13,13 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.live import Live
 
-from repltap.cli.options import http_option
+from repltap.cli.options import http_option, http_token, token_file_option
 from repltap.cli.status import fetch, status_url
 from repltap.cli.status_document import decode_status
 from repltap.cli.top_view import Order, rows, screen
@@ -33,6 +34,7 @@ _QUIT = "qQ\x03\x04"  # ctrl-C and ctrl-D too
 
 @click.command()
 @http_option
+@token_file_option
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 60),
@@ -41,7 +43,7 @@ _QUIT = "qQ\x03\x04"  # ctrl-C and ctrl-D too
     metavar="SECONDS",
     help="How often it is asked.",
 )
-def top(address: str, interval: float) -> None:
+def top(address: str, token_file: Path | None, interval: float) -> None:
     """Watch a running relay: its master, replicas and sinks, with rates and lags.
 
     Keys: l sorts by lag, r by rate, n by name; q quits. Rate is how fast the journal grows, a
@@ -56,13 +58,14 @@ def top(address: str, interval: float) -> None:
             "top needs a terminal; `repltap status` prints the same once, --json for programs"
         )
     url = status_url(address)
-    first = _ask(url)  # who is not there is told before the screen is taken
-    Top(_Poll(url, interval), first).run()
+    token = http_token(token_file)
+    first = _ask(url, token)  # who is not there is told before the screen is taken
+    Top(_Poll(url, interval, token), first).run()
 
 
-def _ask(url: str) -> RelayStatus:
+def _ask(url: str, token: str = "") -> RelayStatus:
     try:
-        return decode_status(fetch(url))
+        return decode_status(fetch(url, token))
     except ValueError as exc:
         raise StatusUnavailableError(
             f"{url} did not answer with a repltap status: {exc}",
@@ -73,8 +76,9 @@ def _ask(url: str) -> RelayStatus:
 class _Poll:
     """Asks again and again, in a thread: a relay that hangs must not take the keys with it."""
 
-    def __init__(self, url: str, interval_seconds: float) -> None:
+    def __init__(self, url: str, interval_seconds: float, token: str = "") -> None:
         self._url = url
+        self._token = token
         self._interval_seconds = interval_seconds
         # Bounded: what nobody takes is not asked for.
         self._found: queue.Queue[RelayStatus | str] = queue.Queue(maxsize=1)
@@ -94,7 +98,7 @@ class _Poll:
         while True:
             time.sleep(self._interval_seconds)
             try:
-                self._found.put(_ask(self._url))
+                self._found.put(_ask(self._url, self._token))
             except StatusUnavailableError as exc:
                 self._found.put(exc.message)
 

@@ -23,6 +23,7 @@ from repltap.errors import ListenError
 from repltap.net.events import EventFeed
 from repltap.net.page import load_page
 from repltap.net.readiness import unready
+from repltap.net.web_access import WebAccess
 from repltap.reasons import os_reason
 from repltap.status.link import LinkState
 from repltap.status.relay import RelayStatus
@@ -79,6 +80,7 @@ def create_app(
     status: Callable[[], RelayStatus],
     registry: CollectorRegistry,
     ready: Readiness = DEFAULT_READINESS,
+    access: WebAccess | None = None,
 ) -> web.Application:
     """Make the HTTP application.
 
@@ -86,6 +88,7 @@ def create_app(
         status: Called for each request that shows the status, and twice a second for the events.
         registry: What `/metrics` shows.
         ready: What `/readyz` looks at.
+        access: Who may see it; None: everybody.
 
     Returns:
         An application with `GET /`, the status page; `GET /healthz`, which answers 200 as long as
@@ -117,7 +120,7 @@ def create_app(
     async def end(_app: web.Application) -> None:
         await feed.close()
 
-    app = web.Application()
+    app = web.Application(middlewares=[access.middleware()] if access else [])
     app.on_startup.append(begin)
     app.on_shutdown.append(end)  # before connections are waited for: streams have no end
     app.router.add_get("/", load_page().serve)

@@ -5,11 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import click
 import orjson
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from repltap.cli.status import status, status_url
 from repltap.errors import StatusUnavailableError
@@ -23,10 +24,12 @@ class Relay:
     def __init__(self) -> None:
         self.body = orjson.dumps(status_document(relay_status()))
         self.code = 200
+        self.asked_with = ""
         relay = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                relay.asked_with = self.headers.get("Authorization", "")
                 self.send_response(relay.code if self.path == "/api/status" else 404)
                 self.end_headers()
                 self.wfile.write(relay.body)
@@ -75,6 +78,7 @@ def test_json(relay: Relay) -> None:
         "recent_disconnects": [],
         "sinks": [],
         "hand_sinks": [],
+        "reloads": [],
     }
 
 
@@ -141,3 +145,26 @@ def test_urls(address: str, url: str) -> None:
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(click.BadParameter):
         status_url(address)
+
+
+def test_a_token_goes_with_the_question(
+    relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*more: str) -> Result:
+        return CliRunner().invoke(status, ["--http", relay.address, *more])
+
+    assert ask().exit_code == 0
+    assert relay.asked_with == ""
+    monkeypatch.setenv("REPLTAP_HTTP_TOKEN", "by variable")
+    ask()
+    assert relay.asked_with == "Bearer by variable"
+    file = tmp_path / "token"
+    file.write_text("of the file\nthe old one\n")
+    ask("--token-file", str(file))
+    assert relay.asked_with == "Bearer of the file"
+
+    relay.code = 401
+    failed = ask()
+    assert isinstance(failed.exception, StatusUnavailableError)
+    assert "REPLTAP_HTTP_TOKEN or --token-file" in str(failed.exception)
+    assert "by variable" not in str(failed.exception)

@@ -48,6 +48,7 @@ class Browser:
     Attributes:
         console: What pages have put there as warning or error, failed requests too.
         requests: The URLs that were asked for.
+        prompts: How often it would have asked for a name and a password.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -55,6 +56,8 @@ class Browser:
         self._read, from_browser = os.pipe()
         self.console: list[str] = []
         self.requests: list[str] = []
+        self.prompts = 0
+        self._login: dict[str, str] = {}
         self._buffer = b""
         self._last_id = 0
         self._session = ""
@@ -103,6 +106,11 @@ class Browser:
                 return dict(answer["result"])
             self._note(answer)
 
+    def log_in(self, name: str, password: str) -> None:
+        """Fill in the browser's own prompt from now on."""
+        self._login = {"response": "ProvideCredentials", "username": name, "password": password}
+        self.call("Fetch.enable", handleAuthRequests=True)
+
     def open(self, url: str) -> None:
         """Go to a page."""
         self.call("Page.navigate", url=url)
@@ -143,6 +151,12 @@ class Browser:
         path.write_bytes(data)
         return data
 
+    def _say(self, method: str, asked: dict[str, Any], **params: object) -> None:
+        """Answer the browser; what it says to that is of no interest."""
+        params["requestId"] = asked["requestId"]
+        message = {"id": 0, "method": method, "params": params, "sessionId": self._session}
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+
     def _next(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._read], [], [], max(0, deadline - time.monotonic()))
@@ -156,6 +170,11 @@ class Browser:
     def _note(self, message: dict[str, Any]) -> None:
         params = message.get("params", {})
         match message.get("method"):
+            case "Fetch.authRequired":
+                self.prompts += 1
+                self._say("Fetch.continueWithAuth", params, authChallengeResponse=self._login)
+            case "Fetch.requestPaused":
+                self._say("Fetch.continueRequest", params)
             case "Network.requestWillBeSent":
                 self.requests.append(params["request"]["url"])
             case "Runtime.exceptionThrown":

@@ -1,0 +1,112 @@
+"""Who may see the HTTP side: a bearer token, in constant time, at a pace that makes guessing idle.
+
+The token comes as `Authorization: Bearer TOKEN` (Prometheus, curl, `repltap status`), or as the
+password of HTTP Basic with any user's name: that is what a browser asks for by itself and sends
+with everything the page wants, its event stream included, which can't be given a header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import logging
+from hashlib import sha256
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from repltap.net.login_watch import LoginWatch
+
+log = logging.getLogger("repltap.access")
+
+FREE_PATHS = frozenset({"/healthz", "/readyz"})
+"""Probes of service managers and load balancers carry no secrets, and learn none here."""
+
+_CHALLENGES = ('Basic realm="repltap", charset="UTF-8"', 'Bearer realm="repltap"')
+_MAX_CREDENTIALS = 4096  # characters; aiohttp takes 8190 for a header line
+_RETRY_SECONDS = 10
+
+
+class WebAccess:
+    """Lets requests through that bring the token.
+
+    Args:
+        digests: SHA-256 of the tokens, any of which will do; none: nobody needs one.
+        logins: Who has to wait after wrong ones.
+
+    Attributes:
+        digests: As given; may be replaced at any time. Streams that have begun go on.
+    """
+
+    def __init__(self, digests: tuple[bytes, ...], logins: LoginWatch) -> None:
+        self.digests = digests
+        self._logins = logins
+
+    def warn(self, host: str) -> None:
+        """Say at the start who can see the status, where that may be a surprise."""
+        local = host in ("localhost", "::1") or host.startswith("127.")
+        if not self.digests and not local:
+            log.warning(
+                "HTTP on %s asks for no token: whoever reaches it sees addresses, offsets and the "
+                "names of sinks, though no data; http.token_file closes it",
+                host,
+            )
+
+    def middleware(self) -> Middleware:
+        """Give what aiohttp calls before each handler."""
+
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if self.digests and request.path not in FREE_PATHS:
+                refusal = await self._refusal(request)
+                if refusal is not None:
+                    return refusal
+            return await handler(request)
+
+        return check
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        given = _token(request.headers.get("Authorization", ""))
+        if given is None:
+            return _refuse(401, "a token is needed")
+        address = request.remote or ""
+        wait = self._logins.wait_seconds(address)
+        if wait is None:
+            return _refuse(429, "too many wrong tokens from this address")
+        if wait:
+            await asyncio.sleep(wait)
+        digest = sha256(given).digest()
+        same = [hmac.compare_digest(digest, each) for each in self.digests]  # all of them
+        if any(same):
+            return None
+        self._logins.failed(address, "HTTP")
+        return _refuse(401, "this is not the token")
+
+
+def _token(header: str) -> bytes | None:
+    """Take the token out of a header; None when there is none."""
+    scheme, _, given = header.strip().partition(" ")
+    given = given.strip()
+    if not given or len(given) > _MAX_CREDENTIALS:
+        return None
+    if scheme.lower() == "bearer":
+        return given.encode("utf-8", "surrogateescape")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return pair.partition(b":")[2]
+
+
+def _refuse(status: int, text: str) -> web.Response:
+    answer = web.Response(status=status, text=f"{text}\n", headers={"Cache-Control": "no-store"})
+    if status == 401:
+        for challenge in _CHALLENGES:
+            answer.headers.add("WWW-Authenticate", challenge)
+    else:
+        answer.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return answer
