@@ -10,7 +10,7 @@ it with nothing but empty lines between is what it prints. The rules, the same f
   installed. Servers and clients that PATH lacks are those of the wheels.
 - What is printed is compared with what is shown line by line, after `normal`. A line `...` stands
   for any lines.
-- No command may fail (bash's ERR trap).
+- No command may fail (bash's ERR trap), but that `timeout` may end one.
 """
 
 from __future__ import annotations
@@ -78,6 +78,11 @@ class Block:
     def first(self) -> str:
         """The first line, by which lists of exceptions name the block."""
         return self.text.split("\n", 1)[0]
+
+
+def fences_without_language(page: Path) -> list[str]:
+    """Read what is in the fences that say no language."""
+    return [found[2] for found in _FENCE.finditer(page.read_text("utf-8")) if not found[1]]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -160,7 +165,7 @@ class Terminal:
         )
         os.close(slave)
         self._text = ""
-        self.paste("trap 'echo \"<<failed $BASH_COMMAND>>\"' ERR\n")
+        self.paste("trap '[ $? = 124 ] || echo \"<<failed $BASH_COMMAND>>\"' ERR\n")
 
     def paste(self, text: str) -> str:
         """Paste lines, wait until they are done and return what was printed.
