@@ -73,6 +73,9 @@ def run(config: Config, sources: Sources | None = None) -> int:
     # A wrong setting is told now, not by a worker that fails again and again.
     for told in unknown_commands(read_all_settings(config.sinks, os.environ)):
         log.warning("%s", told)
+    for tls in (config.upstream.tls, config.listen.tls, config.http.tls if config.http else None):
+        if tls is not None:
+            tls.load()
     notifier.starting(f"opening {config.store.data_dir}")
     try:
         store = Store.open(config.store.data_dir, _store_options(config.store))
@@ -160,18 +163,18 @@ class Relay:
         upstream = self._followed.start()
         self._refuse_itself(upstream.host, upstream.port)
         await self._downstream.listen()
-        port = self._downstream.port
+        announced = self._downstream.announced_port(tls=self._config.upstream.tls is not None)
         self._link = UpstreamLink(
             self._feed,
             upstream,
-            listening_port=port,
+            listening_port=announced,
             acknowledged=self._downstream.acknowledged,
         )
         if self._sources is not None:
             add_secrets(self._reloads, self._sources, self._link, self._downstream)
         self._poll = MasterPoll(self._feed, self._link)
         self._refresher = SnapshotRefresher(
-            self._feed, self._link, self._config.snapshot, listening_port=port
+            self._feed, self._link, self._config.snapshot, listening_port=announced
         )
         self._service = SyncService(self._feed, self._link, self._refresher, self._downstream.slots)
         try:
@@ -180,7 +183,7 @@ class Relay:
             self._downstream.stop_listening()
             raise
         self._log_repairs()
-        self._log_start(port)
+        self._log_start()
         self._sinks.look()  # before the store begins to delete
         parts = self._start_parts()
         keeping = self._part("keep", self._followed.run())
@@ -244,7 +247,9 @@ class Relay:
 
     def settings(self) -> Mapping[str, str]:
         """What CONFIG GET shows."""
-        return shown_settings(self._config, self._link.config, self._downstream.port)
+        return shown_settings(
+            self._config, self._link.config, self._downstream.port, self._downstream.tls_port
+        )
 
     def repoint(self, host: str, port: int) -> str:
         """Follow another master, as REPLICAOF asks.
@@ -277,7 +282,9 @@ class Relay:
     def _refuse_itself(self, host: str, port: int) -> None:
         """A relay that follows itself would look healthy, and never see a write."""
         own = self._config.listen.host
-        if port == self._downstream.port and (host == own or host in _LOOPBACK):
+        if port in (self._downstream.port, self._downstream.tls_port) and (
+            host == own or host in _LOOPBACK
+        ):
             raise ConfigError(
                 f"{host}:{port} is this relay's own address", hint="give the master's address"
             )
@@ -368,7 +375,14 @@ class Relay:
     def _want_snapshot(self, sink: int) -> None:
         self._refresher.want_for_sink(sink)
 
-    def _log_start(self, port: int) -> None:
+    def _addresses(self) -> list[str]:
+        config, downstream = self._config.listen, self._downstream
+        found = [f"{config.host}:{downstream.port}"] if config.plain else []
+        if config.tls_address is not None:
+            found.append(f"{config.tls_address.host}:{downstream.tls_port} (TLS)")
+        return found
+
+    def _log_start(self) -> None:
         history = self._feed.history
         held = (
             "nothing is stored yet"
@@ -376,11 +390,10 @@ class Relay:
             else f"holds {history.history.replid} up to offset {history.journal.end}"
         )
         log.info(
-            "repltap %s: master %s, replicas on %s:%d, data in %s: %s",
+            "repltap %s: master %s, replicas on %s, data in %s: %s",
             VERSION,
             self._link.peer,
-            self._config.listen.host,
-            port,
+            " and ".join(self._addresses()),
             self._config.store.data_dir,
             held,
         )

@@ -75,7 +75,7 @@ class Given:
             if isinstance(file := layer.get(f"{section}_{name}_file"), Path):
                 given.append(("", file, f"the file {file}"))
             url = layer.get(section)
-            if isinstance(url, UpstreamUrl) and url.password is not None:
+            if name == "password" and isinstance(url, UpstreamUrl) and url.password is not None:
                 given.append((url.password, None, self._place(at, section, "url")))
             if len(given) > 1:
                 raise ConfigError(f"{section}: the {name} is given more than once")

@@ -77,6 +77,7 @@ class FailureReason(enum.Enum):
     SYNC_ABORTED = "sync_aborted"
 
     CONNECT_FAILED = "connect_failed"
+    TLS = "tls"  # its handshake, or a certificate
     CONNECTION_LOST = "connection_lost"
     DISK_FULL = "disk_full"
     OPEN_FILES = "open_files"

@@ -16,6 +16,7 @@ from repltap.values import (
     boolean,
     choice,
     endpoint,
+    endpoint_or_off,
     integer,
     parse_upstream_url,
     path,
@@ -30,6 +31,8 @@ from repltap.values import (
 ENVIRONMENT_PREFIX = "REPLTAP_"
 FSYNC_POLICIES = ("always", "everysec", "no")
 LEVELS = ("debug", "info", "warning", "error")
+VERIFIES = ("yes", "ca", "no")
+AUTH_CLIENTS = ("yes", "optional", "no")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +79,31 @@ _PERIOD = seconds(0.001, 86400)
 _AGE = seconds(1, 10 * 365 * 86400)
 # The slowest still moves a gigabyte within a day or so; less would never end.
 _RATE = size(10_000)
+_Row = tuple[str, str, Callable[[object], object], str, str, str]
+
+
+def _tls_rows(section: str, peers: str, *, client: bool = False) -> tuple[_Row, ...]:
+    """The files of TLS, by Redis's names."""
+    own = f"Certificate shown to {peers}, PEM." if client else "Certificate of this relay, PEM."
+    return (
+        (section, "tls_cert_file", path, "FILE", "", own),
+        (section, "tls_key_file", path, "FILE", "", "Its key, PEM."),
+        (section, "tls_key_file_pass", secret, "TEXT", "", "Passphrase of this key."),
+        (section, "tls_key_file_pass_file", path, "FILE", "", "File with this passphrase."),
+        (section, "tls_ca_cert_file", path, "FILE", "", f"CAs that sign for {peers}, PEM."),
+        (section, "tls_ca_cert_dir", path, "DIR", "", f"Directory of CAs that sign for {peers}."),
+    )
+
+
 # section, name, how it is read, what it is called in help, default as shown, help
-_ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = (
+_ROWS: tuple[_Row, ...] = (
     (
         _UP,
         "url",
         parse_upstream_url,
         "URL",
         "",
-        "The master: redis://[user@]host[:port], or unix:///path.",
+        "The master: redis://[user@]host[:port], rediss:// (TLS), or unix:///path.",
     ),
     (_UP, "name", text, "NAME", "", "What sinks and metrics call the master, not host:port."),
     (_UP, "username", text, "NAME", "", "ACL user at the master."),
@@ -114,7 +133,35 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
     (_UP, "backoff_min_seconds", _PERIOD, "SECONDS", "0.1", "First wait between attempts."),
     (_UP, "backoff_max_seconds", _PERIOD, "SECONDS", "5", "Longest wait between attempts."),
     (_UP, "poll_seconds", seconds(0, 60), "SECONDS", "1", "Asks its offset, for lag; 0 is off."),
-    (_LISTEN, "address", endpoint, "HOST:PORT", "127.0.0.1:6380", "Where to listen."),
+    (_UP, "tls", boolean, "BOOL", "", "Use TLS to the master, as rediss:// does."),
+    *_tls_rows(_UP, "the master", client=True),
+    (_UP, "tls_sni", text, "NAME", "", "Name the master is asked for by TLS, not its host."),
+    (
+        _UP,
+        "tls_verify",
+        choice(VERIFIES),
+        "WORD",
+        "yes",
+        "What is checked of the master's certificate: yes, ca (all but its name) or no.",
+    ),
+    (
+        _LISTEN,
+        "address",
+        endpoint_or_off,
+        "HOST:PORT",
+        "127.0.0.1:6380",
+        "Where to listen without TLS, or off.",
+    ),
+    (_LISTEN, "tls_address", endpoint, "HOST:PORT", "off", "Where to listen with TLS."),
+    *_tls_rows(_LISTEN, "clients"),
+    (
+        _LISTEN,
+        "tls_auth_clients",
+        choice(AUTH_CLIENTS),
+        "WORD",
+        "yes",
+        "Whether clients must show a certificate: yes, no, or optional.",
+    ),
     (_LISTEN, "password", secret, "TEXT", "", "Password that clients must give."),
     (_LISTEN, "password_file", path, "FILE", "", "File with the password that clients must give."),
     (
@@ -141,6 +188,15 @@ _ROWS: tuple[tuple[str, str, Callable[[object], object], str, str, str], ...] = 
         "LIST",
         "serve",
         "What makes /readyz say 200: serve, snapshot, link, lag:30s.",
+    ),
+    *_tls_rows("http", "clients"),
+    (
+        "http",
+        "tls_auth_clients",
+        choice(AUTH_CLIENTS),
+        "WORD",
+        "no",
+        "The same for HTTP; with a certificate of its own it is https.",
     ),
     (_STORE, "data_dir", path, "DIR", "", "Where journal and snapshots are kept."),
     (_STORE, "retain_bytes", size(0), "SIZE", "1gb", "Journal kept for returning replicas."),

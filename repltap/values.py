@@ -48,12 +48,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:
-    """What a redis:// or unix:// URL says; a unix socket is its path, and port 0."""
+    """What a redis://, rediss:// (TLS) or unix:// URL says; a socket is its path, and port 0."""
 
     host: str
     port: int
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    tls: bool = False
 
 
 class AckKind(Enum):
@@ -294,20 +295,26 @@ def endpoint(raw: object) -> Endpoint:
     return Endpoint(host, number)
 
 
+def endpoint_or_off(raw: object) -> Endpoint | None:
+    """Read an endpoint, or `off`: None."""
+    return None if raw == "off" else endpoint(raw)
+
+
 def parse_upstream_url(raw: object) -> UpstreamUrl:
-    """Read redis://[user[:password]@]host[:port], valkey:// the same, or unix://[...@]/path."""
+    """Read redis://[user[:password]@]host[:port], rediss:// for TLS, or unix://[...@]/path.
+
+    valkey:// and valkeys:// mean the same as redis:// and rediss://.
+    """
     if not isinstance(raw, str):
         raise ValueError("must be a URL such as redis://127.0.0.1:6379")
     shown = without_secrets(raw)
     scheme, mark, _rest = raw.partition("://")
     if not mark:
         raise ValueError(f"{shown!r} is not a URL such as redis://127.0.0.1:6379")
-    if scheme in ("rediss", "valkeys"):
-        raise ValueError(f"{shown!r}: TLS to the master is not supported yet")
     if scheme in ("unix", "redis+unix", "redis-socket"):
         return _unix_url(raw, shown)
-    if scheme not in ("redis", "valkey"):
-        raise ValueError(f"{shown!r}: the scheme must be redis:// or unix://")
+    if scheme not in ("redis", "valkey", "rediss", "valkeys"):
+        raise ValueError(f"{shown!r}: the scheme must be redis://, rediss:// or unix://")
     try:
         parts = urlsplit(raw)
         port = DEFAULT_REDIS_PORT if parts.port is None else parts.port
@@ -327,6 +334,7 @@ def parse_upstream_url(raw: object) -> UpstreamUrl:
         port=port,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
+        tls=scheme in ("rediss", "valkeys"),
     )
 
 

@@ -103,7 +103,7 @@ async def started(made: Config) -> AsyncIterator[Running]:
 def test_a_signal_is_an_ordered_end(
     path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Relay, "_log_start", lambda _relay, _port: os.kill(os.getpid(), number))
+    monkeypatch.setattr(Relay, "_log_start", lambda _relay: os.kill(os.getpid(), number))
     assert run(config(path)) == 0
     store = open_store(path)  # the lock is free again
     assert store.current is not None
@@ -116,7 +116,7 @@ def test_a_hang_up_of_the_terminal_is_no_end(
 ) -> None:
     """Found by a new user: the relay that the README starts with & died with its terminal."""
 
-    def hang_up(_relay: Relay, _port: int) -> None:
+    def hang_up(_relay: Relay) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
 

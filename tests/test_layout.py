@@ -31,6 +31,7 @@ MAX_FUNCTION_LINES = 50
 # Only data, or only composition: other modules' tests and the end-to-end tests run them.
 WITHOUT_TEST = {
     "repltap/__main__.py",
+    "repltap/config_sections.py",
     "repltap/delivery/command_data.py",
     "repltap/delivery/plan.py",
     "repltap/errors.py",

@@ -117,7 +117,6 @@ def test_upstream_url(raw: str, wanted: UpstreamUrl) -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        ("rediss://h", "TLS to the master is not supported yet"),
         ("unix://tmp/s", "is not unix:///path"),
         ("unix:///", "is not unix:///path"),
         ("unix://", "is not unix:///path"),

@@ -20,6 +20,7 @@ from repltap.sinkspec import TARGET, sink_variable
 from repltap.user_config import UserConfig
 from repltap.values import Endpoint, UpstreamUrl, words
 
+_SECRETS = ("password", "token", "tls_key_file_pass")
 _HIDDEN = '"***"'
 _NO_VALUE = ("", "off", "listen", "host:port")  # defaults that say what happens, and can't be given
 _AS_THE_SINK = "  # given with the sink"
@@ -47,12 +48,11 @@ def effective(given: Given, environ: Mapping[str, str], file: Path | None) -> st
 
 
 def _section(section: str, given: Given, file: Path | None) -> Iterator[str]:
-    word = "token" if section == "http" else "password"
-    secret_layer = _layer_of_secret(section, word, given)
+    layers = {name: _layer_of_secret(section, name, given) for name in _SECRETS}
     for option in (option for option in OPTIONS if option.section == section):
         at = next((i for i, layer in enumerate(given.layers) if option.key in layer), None)
-        if option.name in (word, f"{word}_file") and at != secret_layer:
-            at = None
+        if (secret := option.name.removesuffix("_file")) in layers and at != layers[secret]:
+            at = None  # a stronger source gives it in another way
         if at is None:
             if option.key == "store_segment_bytes":
                 # One that is asked for may be refused beside a small quota; the default gives way.
@@ -72,15 +72,12 @@ def _section(section: str, given: Given, file: Path | None) -> Iterator[str]:
             yield f"# its password: {_HIDDEN}  # {origin}; not shown"
 
 
-def _layer_of_secret(section: str, word: str, given: Given) -> int | None:
-    """Find the source that counts: what weaker ones say of the password does not."""
+def _layer_of_secret(section: str, name: str, given: Given) -> int | None:
+    """Find the source that counts: what weaker ones say of the secret does not."""
     for index, layer in enumerate(given.layers):
         url = layer.get(section)
-        if (
-            f"{section}_{word}" in layer
-            or f"{section}_{word}_file" in layer
-            or (isinstance(url, UpstreamUrl) and url.password is not None)
-        ):
+        of_url = name == "password" and isinstance(url, UpstreamUrl) and url.password is not None
+        if f"{section}_{name}" in layer or f"{section}_{name}_file" in layer or of_url:
             return index
     return None
 
@@ -166,4 +163,4 @@ def _address(value: Endpoint | UpstreamUrl) -> str:
     user = f"{quote(value.username, safe='')}@" if value.username else ""
     if value.port == 0:
         return f"unix://{user}{quote(value.host)}"
-    return f"redis://{user}{host}:{value.port}"
+    return f"{'rediss' if value.tls else 'redis'}://{user}{host}:{value.port}"

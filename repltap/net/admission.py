@@ -37,7 +37,9 @@ class Admission:
 
     def __init__(self, config: ListenConfig) -> None:
         self._protected = config.protected_mode
-        self._host = config.host
+        self._hosts = [config.host] if config.plain else []
+        if config.tls_address is not None:
+            self._hosts.append(config.tls_address.host)
         self.max_clients = config.max_clients
         self.rejected = 0
         self._denied = 0  # since the log last heard of it
@@ -63,20 +65,21 @@ class Admission:
 
     def warn(self, *, closed: bool) -> None:
         """Say at the start what protected mode, or its absence, means for this address."""
-        if closed or self._host in ("localhost", "::1") or self._host.startswith("127."):
+        open_to = [host for host in self._hosts if not _is_loopback(host)]
+        if closed or not open_to:
             return
         if self._protected:
             log.warning(
                 "nobody has to log in: in protected mode only clients on this machine are served, "
                 "although %s is listened on. A password (--listen-password-file) or users let "
                 "others in",
-                self._host,
+                " and ".join(open_to),
             )
         else:
             log.warning(
                 "nobody has to log in and protected mode is off: whoever reaches %s can read all "
                 "data and command this relay",
-                self._host,
+                " and ".join(open_to),
             )
 
     def _turn_away(self, sock: socket.socket, line: bytes) -> None:
@@ -105,6 +108,10 @@ def is_local(sock: socket.socket) -> bool:
         return True  # a unix socket: the rights of its file decide
     host = _host(sock).removeprefix("::ffff:")
     return host == "::1" or host.startswith("127.")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _host(sock: socket.socket) -> str:

@@ -1,9 +1,11 @@
-"""How a connection to a master is opened: what the handshake says, and the TCP connection."""
+"""How a connection to a master is opened, by TCP and TLS, and what the handshake says."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from functools import partial
 
 from repltap.config import UpstreamConfig
 from repltap.endings import FailureReason
@@ -11,6 +13,7 @@ from repltap.errors import UpstreamError
 from repltap.net.conversation import Conversation
 from repltap.protocol.upstream import UpstreamSettings
 from repltap.reasons import os_reason
+from repltap.tls import ClientTls
 from repltap.values import AckKind
 
 
@@ -36,32 +39,98 @@ def settings_of(
 
 
 async def connect(conversation: Conversation, config: UpstreamConfig) -> None:
-    """Open the connection of a conversation.
+    """Open the connection of a conversation, through the TLS handshake where there is one.
 
     Raises:
-        UpstreamError: The master can't be reached.
+        UpstreamError: The master can't be reached, or TLS with it fails.
+        ConfigError: A file of TLS can't be used.
     """
-    loop = asyncio.get_running_loop()
+    if config.tls is not None:
+        # In TLS 1.3 a certificate that is missing is told after the handshake.
+        conversation.explain = partial(_tls_failure, config, config.tls)
+    await open_stream(lambda: conversation, config)
+
+
+async def open_stream(
+    make: Callable[[], asyncio.BaseProtocol], config: UpstreamConfig
+) -> asyncio.Transport:
+    """Open a connection to the master, as `loop.create_connection`.
+
+    Args:
+        make: Called when there is a TCP connection; what it gives is connected when TLS is up.
+        config: The master, and how to talk to it.
+
+    Raises:
+        UpstreamError, ConfigError: As `connect`.
+    """
+    reached = False
+
+    def reach() -> asyncio.BaseProtocol:
+        nonlocal reached
+        reached = True
+        return make()
+
     try:
         async with asyncio.timeout(config.connect_timeout_seconds):
-            if config.socket_path is not None:
-                await loop.create_unix_connection(lambda: conversation, config.socket_path)
-            else:
-                await loop.create_connection(lambda: conversation, config.host, config.port)
-    except TimeoutError as failure:
-        raise UpstreamError(
-            f"no connection within {config.connect_timeout_seconds:g} s",
-            hint="is it up, and not behind a firewall?",
-            reason=FailureReason.CONNECT_FAILED,
-        ) from failure
+            return await _open(reach, config)
     except UnicodeError as failure:
         raise UpstreamError(
             f"{config.host[:80]!r} is not a host name", reason=FailureReason.CONNECT_FAILED
         ) from failure
-    except OSError as failure:
-        unknown = isinstance(failure, socket.gaierror)
-        raise UpstreamError(
-            f"can't connect: {os_reason(failure)}",
-            hint="is the name right?" if unknown else "is the master up? It is tried again",
+    except OSError as failure:  # a TimeoutError is one
+        if reached and config.tls is not None:
+            raise _no_handshake(failure, config, config.tls) from failure
+        raise _unreachable(failure, config) from failure
+
+
+async def _open(
+    make: Callable[[], asyncio.BaseProtocol], config: UpstreamConfig
+) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+    tls = config.tls
+    if config.socket_path is not None:
+        transport, _ = await loop.create_unix_connection(make, config.socket_path)
+    elif tls is None:
+        transport, _ = await loop.create_connection(make, config.host, config.port)
+    else:
+        transport, _ = await loop.create_connection(
+            make,
+            config.host,
+            config.port,
+            ssl=tls.context,
+            server_hostname=tls.name(config.host),
+            # Ours ends it before.
+            ssl_handshake_timeout=2 * config.connect_timeout_seconds,
+        )
+    return transport
+
+
+def _unreachable(failure: OSError, config: UpstreamConfig) -> UpstreamError:
+    if isinstance(failure, TimeoutError):
+        return UpstreamError(
+            f"no connection within {config.connect_timeout_seconds:g} s",
+            hint="is it up, and not behind a firewall?",
             reason=FailureReason.CONNECT_FAILED,
-        ) from failure
+        )
+    unknown = isinstance(failure, socket.gaierror)
+    return UpstreamError(
+        f"can't connect: {os_reason(failure)}",
+        hint="is the name right?" if unknown else "is the master up? It is tried again",
+        reason=FailureReason.CONNECT_FAILED,
+    )
+
+
+def _no_handshake(failure: OSError, config: UpstreamConfig, tls: ClientTls) -> UpstreamError:
+    if isinstance(failure, TimeoutError):
+        # A server without TLS waits for the end of the line that the handshake seems to begin.
+        return UpstreamError(
+            f"no answer to the TLS handshake within {config.connect_timeout_seconds:g} s",
+            hint="is this the master's tls-port? A port without TLS says nothing",
+            reason=FailureReason.TLS,
+        )
+    return _tls_failure(config, tls, failure)
+
+
+def _tls_failure(config: UpstreamConfig, tls: ClientTls, failure: Exception) -> UpstreamError:
+    fault = tls.fault(failure, "the master", config.host)
+    return UpstreamError(fault.message, hint=fault.hint, reason=FailureReason.TLS)

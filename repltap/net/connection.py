@@ -3,7 +3,8 @@
 A `Connection` knows nothing of the protocol. It reads when the socket is readable and hands the
 bytes up; it sends what it is given, then whatever its source (a file that may still be growing)
 has to send. Sockets are driven directly and not through asyncio transports, because `sendfile`
-must run between two reads of the same socket without pausing it.
+must run between two reads of the same socket without pausing it. What TLS changes is the
+`Channel`'s.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.errors import StoreError
+from repltap.net.channel import Channel, channel_of
 from repltap.net.departures import ending_of
 from repltap.reasons import os_reason
 
@@ -39,10 +41,10 @@ class Progress(Enum):
 
 
 class Source(Protocol):
-    """Something that sends itself to a socket."""
+    """Something that sends itself to a peer."""
 
-    def pump(self, fd: int) -> Progress:
-        """Send a turn's worth to the non-blocking socket `fd`.
+    def pump(self, channel: Channel) -> Progress:
+        """Send a turn's worth.
 
         Raises:
             OSError: The socket failed.
@@ -53,7 +55,7 @@ class Connection:
     """A non-blocking socket on the event loop.
 
     Args:
-        sock: The accepted socket; owned from now on.
+        sock: The accepted socket, after the handshake if it has TLS; owned from now on.
         buffer: Where to receive; shared by all connections of a server, as each read is consumed
             before the next.
         on_data: Called with what was received; the view is valid during the call only.
@@ -70,7 +72,7 @@ class Connection:
         on_closed: Callable[[Ending], None],
         on_drained: Callable[[], None],
     ) -> None:
-        self._sock = sock
+        self._channel = channel_of(sock)
         self._fd = sock.fileno()
         self._buffer = memoryview(buffer)
         self._on_data = on_data
@@ -82,6 +84,7 @@ class Connection:
         self._writing = False
         self._reading = False
         self._turn_queued = False
+        self._read_held = False  # until TLS can say something of its own
         self._closing: Ending | None = None
         self.closed = False
         self.blocked_since: float | None = None
@@ -98,7 +101,7 @@ class Connection:
     @property
     def unsent_bytes(self) -> int:
         """Output that waits for the peer."""
-        return len(self._out)
+        return len(self._out) + self._channel.unsent_bytes
 
     @property
     def congested(self) -> bool:
@@ -117,12 +120,12 @@ class Connection:
         """Send what can be sent now; the rest goes when the socket takes it."""
         if self.closed or self._writing:
             return
-        source = self._source
         try:
-            if self._out or source is None or self._closing is not None:
-                self._send()
-            else:
-                self._send_source(source)
+            self._send()
+            if self._channel.unsent_bytes:
+                self._want_writing()
+        except BlockingIOError:
+            self._want_writing()
         except OSError as failure:
             self._lost(f"connection lost while sending: {os_reason(failure)}")
         except StoreError as failure:
@@ -136,7 +139,7 @@ class Connection:
         self._closing = ending
         self._source = None
         self.pause_reading()
-        if self._out:
+        if self.unsent_bytes:
             self._loop.call_later(LINGER_SECONDS, self.close, ending)
             self.flush()
         else:
@@ -152,7 +155,7 @@ class Connection:
             self._loop.remove_writer(self._fd)
         self._source = None
         self._out.clear()
-        self._sock.close()
+        self._channel.close()
         self._on_closed(ending)
 
     def pause_reading(self) -> None:
@@ -166,11 +169,17 @@ class Connection:
         if not self._reading and not self.closed and self._closing is None:
             self._loop.add_reader(self._fd, self._readable)
             self._reading = True
+            self._read_rest()
 
     def _readable(self) -> None:
         try:
-            size = self._sock.recv_into(self._buffer)
+            size = self._channel.receive_into(self._buffer)
         except (BlockingIOError, InterruptedError):
+            if self._channel.needs_room:
+                # The bytes that wait would make the socket readable again and again.
+                self.pause_reading()
+                self._read_held = True
+                self._want_writing()
             return
         except OSError as failure:
             self._lost(f"connection lost: {os_reason(failure)}")
@@ -190,32 +199,40 @@ class Connection:
                 )
             )
             raise
+        if self._reading:
+            self._read_rest()
+
+    def _read_rest(self) -> None:
+        """Come back for what has been received and decrypted: no event of the socket tells it."""
+        if self._channel.has_input:
+            self._loop.call_soon(self._readable_rest)
+
+    def _readable_rest(self) -> None:
+        if self._reading and self._channel.has_input:
+            self._readable()
 
     def _lost(self, detail: str) -> None:
         self.close(Ending(DisconnectReason.CONNECTION_LOST, detail))
 
     def _send(self) -> None:
-        if self._out:
+        self._channel.flush()
+        while self._out:
             was_congested = self.congested
-            try:
-                sent = self._sock.send(self._out)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
+            sent = self._channel.send(self._out)
             self.bytes_out += sent
             del self._out[:sent]
-            if self._out:
-                self._want_writing()
             if was_congested and not self.congested:
                 self._on_drained()
-            if self._out or self.closed:
+            if self.closed:
                 return
         if self._closing is not None:
+            self._channel.flush()
             self.close(self._closing)
         elif self._source is not None:
             self._send_source(self._source)
 
     def _send_source(self, source: Source) -> None:
-        progress = source.pump(self._fd)
+        progress = source.pump(self._channel)
         if progress is Progress.BLOCKED:
             self._want_writing()
         elif progress is Progress.MORE and not self._turn_queued:
@@ -237,4 +254,7 @@ class Connection:
         self._writing = False
         self.blocked_since = None
         self._loop.remove_writer(self._fd)
+        if self._read_held:
+            self._read_held = False
+            self.resume_reading()
         self.flush()

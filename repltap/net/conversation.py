@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from repltap.endings import FailureReason
@@ -70,6 +72,7 @@ class Conversation(asyncio.BufferedProtocol):
         handler: Takes the events.
 
     Attributes:
+        explain: Says why a connection with TLS was lost; None without TLS.
         last_io_at: When a byte last arrived, on the event loop's clock, None before the first.
     """
 
@@ -84,6 +87,7 @@ class Conversation(asyncio.BufferedProtocol):
         self._signal = asyncio.Event()
         self._failure: ReplTapError | None = None
         self._lost = False
+        self.explain: Callable[[Exception], ReplTapError] | None = None
         self.last_io_at: float | None = None
 
     async def run(self) -> None:
@@ -171,13 +175,18 @@ class Conversation(asyncio.BufferedProtocol):
         """The connection is gone."""
         self._lost = True
         if exc is not None and self._failure is None and not self._slow:
-            reason = os_reason(exc) if isinstance(exc, OSError) else str(exc)
-            self._failure = UpstreamError(
-                f"connection lost: {reason}", reason=FailureReason.CONNECTION_LOST
-            )
+            self._failure = self._loss(exc)
         self._signal.set()
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _loss(self, failure: Exception) -> ReplTapError:
+        # The first bytes show that the master has let us in: a reset is just one from then on.
+        early = self.last_io_at is None
+        if self.explain is not None and (early or isinstance(failure, ssl.SSLError)):
+            return self.explain(failure)
+        reason = os_reason(failure) if isinstance(failure, OSError) else str(failure)
+        return UpstreamError(f"connection lost: {reason}", reason=FailureReason.CONNECTION_LOST)
 
     async def _pause(self) -> None:
         """Wait for something to do, a tick at most."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 import time
@@ -20,6 +19,8 @@ from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import ClientKind, ClientView
 from repltap.net.admission import Admission
 from repltap.net.departures import Departures
+from repltap.net.handshakes import Handshakes
+from repltap.net.listener import Listener
 from repltap.net.login_watch import LoginWatch
 from repltap.net.monitors import MAX_MONITORS, Monitors
 from repltap.net.publish import publish
@@ -28,7 +29,6 @@ from repltap.net.session import Session
 from repltap.net.transfers import Throttle, TransferSlots
 from repltap.position import Offset
 from repltap.protocol.hello import Address, HelloRules
-from repltap.reasons import os_reason
 from repltap.status.relay import RelayStatus
 from repltap.status.replicas import ReplicaStatus
 from repltap.store.history import HistoryStore
@@ -36,11 +36,6 @@ from repltap.store.history import HistoryStore
 log = logging.getLogger("repltap.downstream")
 
 _RECEIVE_BYTES = 64 << 10
-_BACKLOG = 511
-"""Connections the kernel may hold for us, as Redis's `tcp-backlog`: a herd of replicas that comes
-back at once must not be refused."""
-
-_ACCEPTS_A_TURN = 64
 _TICK_SECONDS = 1.0
 _DRAIN_SECONDS = 2.0
 
@@ -96,8 +91,9 @@ class Downstream:
         self._sessions: dict[int, Session] = {}
         self._next_id = 1
         self._buffer = bytearray(_RECEIVE_BYTES)
-        self._sockets: list[socket.socket] = []
-        self._port = config.port
+        self._plain: Listener | None = None
+        self._secured: Listener | None = None
+        self._handshakes: Handshakes | None = None
         self.admission = Admission(config)
         self.logins = LoginWatch()
         self.users = config.users
@@ -118,36 +114,51 @@ class Downstream:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        return self._port
+        """The port without TLS; with TLS where there is no other, as Redis's `tcp_port`."""
+        if self._plain is None and self.tls_port is not None:
+            return self.tls_port
+        return self._plain.port if self._plain is not None else self._config.port
+
+    @property
+    def tls_port(self) -> int | None:
+        """The port with TLS, None for none."""
+        return self._secured.port if self._secured is not None else None
+
+    def announced_port(self, *, tls: bool) -> int:
+        """Choose what a master is told, as Redis's `syncWithMaster`: with TLS there, that with TLS.
+
+        Args:
+            tls: The master is followed by TLS.
+        """
+        return self.tls_port if tls and self.tls_port is not None else self.port
+
+    @property
+    def handshakes_failed(self) -> int:
+        """How many clients have failed to come in by TLS."""
+        return self._handshakes.failed if self._handshakes is not None else 0
 
     async def listen(self) -> None:
         """Bind and listen; accepting begins with `run`.
 
         Raises:
             ListenError: The address can't be listened on.
+            ConfigError: The certificate can't be used.
         """
-        host, port = self._config.host, self._config.port
-        loop = asyncio.get_running_loop()
+        config = self._config
+        if config.plain:
+            self._plain = Listener(config.host, config.port, "--listen", self._accepted)
+        if config.tls is not None and config.tls_address is not None:
+            config.tls.load()
+            self._handshakes = Handshakes(config.tls, self._admit)
+            where = config.tls_address
+            flag = "--listen-tls-address"
+            self._secured = Listener(where.host, where.port, flag, self._begin_handshake)
         try:
-            found = await loop.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            for family, kind, proto, _, address in dict.fromkeys(found):
-                # With port 0 the first address chooses for all.
-                address = (address[0], self._port, *address[2:])
-                self._sockets.append(_listening_socket(family, kind, proto, address))
-                self._port = int(self._sockets[0].getsockname()[1])
-        except UnicodeError as failure:
-            raise ListenError(f"can't listen on {host}:{port}: not a host name") from failure
-        except OSError as failure:
+            for listener in self._listeners:
+                await listener.bind()
+        except ListenError:
             self.stop_listening()
-            raise ListenError(
-                f"can't listen on {host}:{port}: {os_reason(failure)}",
-                hint="another process has this port: stop it, or choose another with --listen"
-                if failure.errno == errno.EADDRINUSE
-                else "",
-            ) from failure
+            raise
 
     async def run(
         self, service: SyncService, on_acknowledged: Callable[[], None] | None = None
@@ -162,12 +173,13 @@ class Downstream:
         self.admission.warn(closed=self.users.required)
         self._on_acknowledged = on_acknowledged
         self.feed.listen(self._reconsider_soon)
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            loop.add_reader(sock.fileno(), self._accept, sock)
+        for listener in self._listeners:
+            listener.start()
         try:
             while True:
                 await asyncio.sleep(_TICK_SECONDS)
+                if self._handshakes is not None:
+                    self._handshakes.tick()
                 for session in list(self._sessions.values()):
                     self._guarded(session, session.tick)
                 self._reconsider()
@@ -176,11 +188,10 @@ class Downstream:
 
     def stop_listening(self) -> None:
         """Accept nobody any more."""
-        loop = asyncio.get_running_loop()
-        for sock in self._sockets:
-            loop.remove_reader(sock.fileno())
-            sock.close()
-        self._sockets.clear()
+        for listener in self._listeners:
+            listener.stop()
+        if self._handshakes is not None:
+            self._handshakes.close()
 
     async def drain(self) -> None:
         """Give the replicas a moment to take what is stored."""
@@ -332,22 +343,27 @@ class Downstream:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS_A_TURN):
-            try:
-                sock, _ = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as failure:
-                # Out of file descriptors, most likely: those who wait are served when some close.
-                log.error("can't accept a connection: %s", os_reason(failure))
-                self._pause_accepting(listening)
-                return
-            self.connections += 1
-            self._admit(sock)
+    @property
+    def _listeners(self) -> list[Listener]:
+        return [one for one in (self._plain, self._secured) if one is not None]
+
+    def _accepted(self, sock: socket.socket) -> None:
+        self.connections += 1
+        self._admit(sock)
+
+    def _begin_handshake(self, sock: socket.socket) -> None:
+        self.connections += 1
+        handshakes = self._handshakes
+        assert handshakes is not None
+        # Half-way there it holds a file, as a client does.
+        full = len(self._sessions) + len(handshakes) >= self.admission.max_clients
+        if full and not handshakes.drop_oldest():
+            self.admission.rejected += 1
+            sock.close()
+            return
+        handshakes.begin(sock)
 
     def _admit(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
         present, closed = len(self._sessions), self.users.required
         if not self.admission.admits(sock, present, closed=closed, now=time.monotonic()):
             sock.close()
@@ -369,16 +385,6 @@ class Downstream:
             return
         self._sessions[self._next_id] = session
         self._next_id += 1
-
-    def _pause_accepting(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listening.fileno())
-        loop.call_later(_TICK_SECONDS, self._resume_accepting, listening)
-
-    def _resume_accepting(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(listening.fileno(), self._accept, listening)
 
     def _reconsider_soon(self) -> None:
         """Something has changed; look at the waiting requests once, soon."""
@@ -421,20 +427,3 @@ class Downstream:
 
 def _call_later(delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
     return asyncio.get_running_loop().call_later(delay, callback)
-
-
-def _listening_socket(
-    family: int, kind: int, proto: int, address: tuple[object, ...]
-) -> socket.socket:
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock

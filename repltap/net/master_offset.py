@@ -16,7 +16,7 @@ from repltap.config import UpstreamConfig
 from repltap.errors import RemoteProtocolError, ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.logs import PeerLogger
-from repltap.net.connect import settings_of
+from repltap.net.connect import open_stream, settings_of
 from repltap.protocol.master_offset import MasterOffsetQuery, Unanswered
 from repltap.reasons import os_reason
 from repltap.sightings import Sightings
@@ -183,13 +183,11 @@ class MasterPoll:
 async def _open(
     config: UpstreamConfig,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     try:
-        async with asyncio.timeout(config.connect_timeout_seconds):
-            if config.socket_path is not None:
-                return await asyncio.open_unix_connection(config.socket_path)
-            return await asyncio.open_connection(config.host, config.port)
-    except TimeoutError as failure:
-        raise UpstreamError("no connection for INFO in time") from failure
-    except (OSError, UnicodeError) as failure:
-        reason = os_reason(failure) if isinstance(failure, OSError) else "no host name"
-        raise UpstreamError(f"can't connect for INFO: {reason}") from failure
+        transport = await open_stream(lambda: protocol, config)
+    except ReplTapError as failure:
+        raise UpstreamError(f"no connection for INFO: {failure}") from failure
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)

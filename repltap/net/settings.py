@@ -16,20 +16,27 @@ _APPENDFSYNC = {
 }
 
 
-def shown_settings(config: Config, upstream: UpstreamConfig, port: int) -> Mapping[str, str]:
+def shown_settings(
+    config: Config, upstream: UpstreamConfig, port: int, tls_port: int | None = None
+) -> Mapping[str, str]:
     """List what CONFIG GET shows.
 
     Args:
         config: As the process was started.
         upstream: With the master that is followed now.
-        port: The port that is listened on.
+        port: The port that is listened on, without TLS if there is such a one.
+        tls_port: The one with TLS, None for none.
 
     Returns:
         Values by name.
     """
+    tls = config.listen.tls
     return {
         "bind": config.listen.host,
-        "port": str(port),
+        "port": str(port if config.listen.plain else 0),
+        "tls-port": str(tls_port or 0),
+        "tls-replication": "no" if upstream.tls is None else "yes",
+        "tls-auth-clients": "no" if tls is None else tls.config.auth_clients.value,
         "maxclients": str(config.listen.max_clients),
         "timeout": "0",
         "databases": "16",

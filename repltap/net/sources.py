@@ -1,7 +1,7 @@
 """What a replica session sends from files: the journal from an offset, a snapshot from its start.
 
-Each `pump` is a few `sendfile` calls on a non-blocking socket: no byte passes through Python. A
-source at the end of what there is tells its owner, who registers it to be woken.
+Each `pump` is a few `send_file` calls: without TLS no byte passes through Python. A source at the
+end of what there is tells its owner, who registers it to be woken.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from repltap.errors import CorruptStoreError
 from repltap.intake import Intake
+from repltap.net.channel import Channel
 from repltap.net.connection import Progress
 from repltap.net.transfers import Pace
 from repltap.position import Offset
@@ -52,7 +53,7 @@ class JournalSource:
         self._segment: Segment | None = journal.segment_at(offset)
         self._segment.acquire()
 
-    def pump(self, fd: int) -> Progress:
+    def pump(self, channel: Channel) -> Progress:
         """Send up to a turn's worth.
 
         Raises:
@@ -74,8 +75,8 @@ class JournalSource:
                 self._on_unverified(segment)
                 return Progress.IDLE
             try:
-                sent = os.sendfile(
-                    fd, segment.fd, offset - segment.start, min(end - offset, budget)
+                sent = channel.send_file(
+                    segment.fd, offset - segment.start, min(end - offset, budget)
                 )
             except (BlockingIOError, InterruptedError):
                 return Progress.BLOCKED
@@ -181,7 +182,7 @@ class SnapshotSource:
             pace=pace,
         )
 
-    def pump(self, fd: int) -> Progress:
+    def pump(self, channel: Channel) -> Progress:
         """Send up to a turn's worth.
 
         Raises:
@@ -196,7 +197,7 @@ class SnapshotSource:
                 return Progress.IDLE  # the pace wakes us
             sent = 0
             try:
-                sent = os.sendfile(fd, self._file, self.sent, size)
+                sent = channel.send_file(self._file, self.sent, size)
             except (BlockingIOError, InterruptedError):
                 return Progress.BLOCKED
             finally:

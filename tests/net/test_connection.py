@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ import pytest
 
 from repltap.endings import DisconnectReason, Ending
 from repltap.errors import CorruptStoreError
+from repltap.net.channel import Channel
 from repltap.net.connection import OUTPUT_HIGH_BYTES, Connection, Progress
 from tests.stored import open_fds, until
 
@@ -82,12 +82,12 @@ class Bytes:
         self.turn = turn
         self.turns = 0
 
-    def pump(self, fd: int) -> Progress:
+    def pump(self, channel: Channel) -> Progress:
         self.turns += 1
         if not self.data:
             return Progress.IDLE
         try:
-            sent = os.write(fd, self.data[: self.turn])
+            sent = channel.send(self.data[: self.turn])
         except BlockingIOError:
             return Progress.BLOCKED
         self.data = self.data[sent:]
@@ -100,7 +100,7 @@ class Failing:
     def __init__(self, failure: Exception) -> None:
         self.failure = failure
 
-    def pump(self, fd: int) -> Progress:
+    def pump(self, channel: Channel) -> Progress:
         raise self.failure
 
 
@@ -257,9 +257,9 @@ async def test_others_have_their_turn(rig: Rig) -> None:
     for number, source in enumerate(sources):
         inner = source.pump
 
-        def pump(fd: int, inner: object = inner, number: int = number) -> Progress:
+        def pump(channel: Channel, inner: object = inner, number: int = number) -> Progress:
             order.append(number)
-            return inner(fd)  # type: ignore[operator]
+            return inner(channel)  # type: ignore[operator]
 
         source.pump = pump  # type: ignore[method-assign]
     rig.connection.set_source(sources[0])

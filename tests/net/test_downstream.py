@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from pathlib import Path
 
@@ -103,56 +102,6 @@ async def test_one_too_many(path: Path) -> None:
             await fourth.send(b"PING\r\n")
             assert await fourth.line() == b"+PONG"
         second.sock.close()
-
-
-async def test_out_of_descriptors(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Who waits is served when some close: the loop must not spin meanwhile, nor give up."""
-    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.1)
-    failures = 2
-
-    class Listening:
-        """A listening socket that can't accept at first."""
-
-        def __init__(self, sock: socket.socket) -> None:
-            self._sock = sock
-
-        def accept(self) -> tuple[socket.socket, object]:
-            nonlocal failures
-            failures -= 1
-            if failures >= 0:
-                raise OSError(errno.EMFILE, "Too many open files")
-            return self._sock.accept()
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._sock, name)
-
-    feed = open_feed(path)
-    server = Downstream(ListenConfig(port=0), feed, Whole())
-    await server.listen()
-    server._sockets = [Listening(sock) for sock in server._sockets]  # type: ignore[misc]
-    task = asyncio.get_running_loop().create_task(server.run(_no_service()))
-    with socket.create_connection(("127.0.0.1", server.port)):
-        await until("a failure", lambda: failures == 1)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert failures == 1
-        await until("a session", lambda: server._sessions)
-        assert caplog.text.count("can't accept a connection: Too many open files") == 2
-        task.cancel()
-        await asyncio.wait([task])
-        server.close_all("the test is over")
-    await feed.close()
-
-
-async def test_a_pause_of_accepting_outlived(path: Path) -> None:
-    async with port(path) as it:
-        listening = it.downstream._sockets[0]
-        it.downstream._pause_accepting(listening)
-        it.downstream.stop_listening()
-        it.downstream._resume_accepting(listening)  # closed meanwhile: nothing to do
-        it.downstream.stop_listening()
 
 
 async def test_nobody_is_accepted_any_more(path: Path) -> None:

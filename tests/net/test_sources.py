@@ -12,6 +12,7 @@ import pytest
 from repltap.errors import CorruptStoreError, NotRetainedError
 from repltap.intake import HOLD_BACK_BYTES, Intake
 from repltap.net import sources
+from repltap.net.channel import PlainChannel
 from repltap.net.connection import Progress
 from repltap.net.sources import JournalSource, SnapshotSource
 from repltap.position import Offset
@@ -85,11 +86,11 @@ def test_the_journal_across_segments(store: Store, pair: Pair, behind: int) -> N
     source = JournalSource(
         journal, Offset(journal.end - behind), calls.on_idle, calls.on_unverified
     )
-    assert source.pump(pair[0].fileno()) is Progress.IDLE
+    assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert drain(pair[1]) == stream[3500 - behind :]
     assert (source.offset, calls.idle) == (journal.end, 1)
     journal.append(b"x" * (2 * SEGMENT_BYTES), 1)  # rolls: the source must follow
-    assert source.pump(pair[0].fileno()) is Progress.IDLE
+    assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert drain(pair[1]) == b"x" * (2 * SEGMENT_BYTES)
     source.close()
 
@@ -100,7 +101,7 @@ def test_a_full_socket_and_going_on(store: Store, pair: Pair) -> None:
     source = JournalSource(journal, journal.start, calls.on_idle, calls.on_unverified)
     got = b""
     blocked = 0
-    while (progress := source.pump(pair[0].fileno())) is not Progress.IDLE:
+    while (progress := source.pump(PlainChannel(pair[0]))) is not Progress.IDLE:
         assert progress is Progress.BLOCKED
         assert calls.idle == 0
         blocked += 1
@@ -115,7 +116,7 @@ def test_a_turn_ends_in_time(store: Store, pair: Pair, monkeypatch: pytest.Monke
     journal, stream = journal_of(store, 4000)
     source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     sent = []
-    while source.pump(pair[0].fileno()) is Progress.MORE:
+    while source.pump(PlainChannel(pair[0])) is Progress.MORE:
         sent.append(source.offset - START)
     assert sent == [1500, 3000]
     assert drain(pair[1]) == stream
@@ -136,7 +137,7 @@ def test_a_trimmed_segment_is_read_to_its_end(store: Store, pair: Pair) -> None:
     source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     journal.trim(Offset(START + SEGMENT_BYTES))
     assert journal.start == START + SEGMENT_BYTES
-    assert source.pump(pair[0].fileno()) is Progress.IDLE
+    assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert drain(pair[1]) == stream
     source.close()
 
@@ -146,7 +147,7 @@ def test_trimmed_past_the_next_segment(store: Store, pair: Pair) -> None:
     source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     journal.trim(Offset(START + 3 * SEGMENT_BYTES))
     with pytest.raises(NotRetainedError):
-        source.pump(pair[0].fileno())
+        source.pump(PlainChannel(pair[0]))
     source.close()
 
 
@@ -155,7 +156,7 @@ def test_a_segment_shorter_than_its_index(store: Store, pair: Pair) -> None:
     os.truncate(journal.segments[0].path, 100)
     source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
     with pytest.raises(CorruptStoreError, match=f"ends before offset {START + 100}"):
-        source.pump(pair[0].fileno())
+        source.pump(PlainChannel(pair[0]))
     source.close()
 
 
@@ -163,7 +164,7 @@ def test_closing_lets_go_of_the_file(store: Store, pair: Pair) -> None:
     journal, _ = journal_of(store, 3500)
     before = open_fds()
     source = JournalSource(journal, journal.start, Calls().on_idle, Calls().on_unverified)
-    source.pump(pair[0].fileno())  # across segments: the earlier ones are released on the way
+    source.pump(PlainChannel(pair[0]))  # across segments: the earlier ones are released on the way
     assert len(open_fds() - before) == 1
     source.close()
     source.close()
@@ -179,7 +180,7 @@ def test_a_stored_snapshot(store: Store, pair: Pair, monkeypatch: pytest.MonkeyP
     source = SnapshotSource.stored(snapshot, on_idle=calls.on_idle, on_finished=calls.on_finished)
     snapshot.path.unlink()  # retention may remove it while it is sent
     turns = 0
-    while source.pump(pair[0].fileno()) is Progress.MORE:
+    while source.pump(PlainChannel(pair[0])) is Progress.MORE:
         turns += 1
     assert turns == 2
     assert (source.sent, calls.idle, calls.finished) == (len(data), 0, 1)
@@ -194,7 +195,7 @@ def test_a_snapshot_that_blocks(store: Store, pair: Pair) -> None:
     calls = Calls()
     source = SnapshotSource.stored(snapshot, on_idle=calls.on_idle, on_finished=calls.on_finished)
     got = b""
-    while source.pump(pair[0].fileno()) is Progress.BLOCKED:
+    while source.pump(PlainChannel(pair[0])) is Progress.BLOCKED:
         assert calls.finished == 0
         got += drain(pair[1])
     assert got + drain(pair[1]) == data
@@ -211,14 +212,14 @@ def test_a_snapshot_that_arrives(store: Store, pair: Pair) -> None:
     source = SnapshotSource.arriving(intake, on_idle=calls.on_idle, on_finished=calls.on_finished)
     for i in range(0, len(data), 100):
         intake.write(data[i : i + 100])
-        assert source.pump(pair[0].fileno()) is Progress.IDLE
+        assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert drain(pair[1]) == data[:-HOLD_BACK_BYTES]
     assert (calls.finished, calls.idle) == (0, len(range(0, len(data), 100)))
     intake.verify(0)
-    assert source.pump(pair[0].fileno()) is Progress.IDLE
+    assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert calls.finished == 0  # right, but is it of our history?
     intake.release()
-    assert source.pump(pair[0].fileno()) is Progress.IDLE
+    assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert calls.finished == 1
     assert drain(pair[1]) == data[-HOLD_BACK_BYTES:]
     source.close()
@@ -234,7 +235,7 @@ def test_an_arriving_snapshot_outlives_its_writer(store: Store, pair: Pair) -> N
     intake.fail("cut")
     intake.discard()
     os.close(os.dup(intake.writer.fd))  # still open: the source keeps the intake alive
-    assert source.pump(pair[0].fileno()) is Progress.IDLE
+    assert source.pump(PlainChannel(pair[0])) is Progress.IDLE
     assert calls.finished == 0
     assert len(drain(pair[1])) == len(rdb(bytes(300))) - HOLD_BACK_BYTES
     source.close()
@@ -248,6 +249,6 @@ def test_a_snapshot_file_that_was_cut(store: Store, pair: Pair) -> None:
     calls = Calls()
     source = SnapshotSource.stored(snapshot, on_idle=calls.on_idle, on_finished=calls.on_finished)
     with pytest.raises(OSError, match="shorter"):
-        source.pump(pair[0].fileno())
+        source.pump(PlainChannel(pair[0]))
     assert (source.sent, calls.finished) == (200, 0)
     source.close()

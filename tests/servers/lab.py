@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.servers.certificates import Authority, Pair
 from tests.servers.find import Flavour, flavours
 from tests.servers.node import Node, Upstream
 from tests.servers.process import Process
@@ -41,8 +42,9 @@ class Lab:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.authority = Authority(directory / "certificates")
         self.nodes: list[Process] = []
-        self._proxies: list[Proxy] = []
+        self.proxies: list[Proxy] = []
 
     def server(
         self,
@@ -51,18 +53,26 @@ class Lab:
         *,
         upstream: Upstream | None = None,
         start: bool = True,
+        tls: bool | Pair = False,
         **options: str | int,
     ) -> Server:
         """Start a server; `wait_ready` is up to the caller, so that several start at once."""
         kind = flavour(program) if isinstance(program, str) else program
         name = name or f"{kind.name}-{len(self.nodes)}"
-        node = Server(kind, self.directory / name, name, options, upstream=upstream)
+        directory, pair = self.directory / name, self.pair(tls)
+        node = Server(kind, directory, name, options, upstream=upstream, tls=pair)
         return self.add(node, start)
 
-    def master(self, program: str | Flavour, name: str = "master", **options: str | int) -> Server:
+    def master(
+        self,
+        program: str | Flavour,
+        name: str = "master",
+        *,
+        tls: bool | Pair = False,
+        **options: str | int,
+    ) -> Server:
         """Start a server and wait until it answers."""
-        kind = flavour(program) if isinstance(program, str) else program
-        node = self.add(Server(kind, self.directory / name, name, options), True)
+        node = self.server(program, name, tls=tls, **options)
         node.wait_ready()
         return node
 
@@ -86,10 +96,17 @@ class Lab:
         return made
 
     def relay(
-        self, upstream: Upstream, name: str = "relay", *, start: bool = True, **options: str | int
+        self,
+        upstream: Upstream,
+        name: str = "relay",
+        *,
+        start: bool = True,
+        tls: bool | Pair = False,
+        **options: str | int,
     ) -> Relay:
         """Start a relay."""
-        node = Relay(self.directory / name, name, upstream.port, options)
+        port = upstream.tls_port if tls else upstream.port
+        node = Relay(self.directory / name, name, port, options, tls=self.pair(tls))
         return self.add(node, start)
 
     def middle(
@@ -101,10 +118,16 @@ class Lab:
             return self.relay(above, name)
         return self.server(master.flavour, name, upstream=above)
 
-    def proxy(self, target: Node, *faults: Fault) -> Proxy:
-        """Put a proxy in front of a node."""
-        proxy = Proxy(target.port, *faults)
-        self._proxies.append(proxy)
+    def pair(self, tls: bool | Pair) -> Pair | None:
+        """Return what a node shows: one of its own with True, of the lab's authority."""
+        if isinstance(tls, bool):
+            return self.authority.issue() if tls else None
+        return tls
+
+    def proxy(self, target: Node, *faults: Fault, tls: bool = False) -> Proxy:
+        """Put a proxy in front of a node; it passes on bytes, whatever they are."""
+        proxy = Proxy(target.tls_port if tls else target.port, *faults)
+        self.proxies.append(proxy)
         return proxy
 
     def logs(self) -> Iterator[tuple[str, str]]:
@@ -121,10 +144,12 @@ class Lab:
         """
         for node in self.nodes:
             node.search()
-        for proxy in self._proxies:
+        for proxy in self.proxies:
             proxy.close()
         for node in self.nodes:
             node.kill()
+            if isinstance(node, Server):
+                node.close()
         # A relay's workers outlive it by a commit, also one that a test has killed. They run in its
         # directory, as it does.
         for pid in _running_in(self.directory):

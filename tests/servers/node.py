@@ -26,6 +26,7 @@ class Upstream(Protocol):
     """Whatever a replica can be pointed at: a node, or a proxy before one."""
 
     port: int
+    tls_port: int
 
 
 class Node(Process):
@@ -33,12 +34,14 @@ class Node(Process):
 
     Attributes:
         port: Where it listens on 127.0.0.1; the same after each restart.
+        tls_port: The same for TLS, 0 for nowhere.
         password: What clients have to give, if anything.
     """
 
     def __init__(self, name: str, directory: Path, port: int, *, password: str = "") -> None:
         super().__init__(name, directory)
         self.port = port
+        self.tls_port = 0
         self.password = password
 
     def restart(self) -> None:
@@ -107,7 +110,11 @@ class Node(Process):
 
     def follow(self, upstream: Upstream) -> None:
         """Re-point it (REPLICAOF)."""
-        self.call("REPLICAOF", "127.0.0.1", upstream.port)
+        self.call("REPLICAOF", "127.0.0.1", self.upstream_port(upstream))
+
+    def upstream_port(self, upstream: Upstream) -> int:
+        """Tell where it follows this one: who has TLS follows by TLS."""
+        return upstream.tls_port if self.tls_port else upstream.port
 
     def drop_replicas(self) -> None:
         """Cut the links of its replicas, as a short network failure does."""

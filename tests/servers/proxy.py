@@ -64,7 +64,7 @@ class Proxy:
     """
 
     def __init__(self, target_port: int, *faults: Fault) -> None:
-        self.port = free_port()
+        self.port = self.tls_port = free_port()
         self.target_port = target_port
         self.faults: deque[Fault] = deque(faults)
         self.weather = Weather()

@@ -13,6 +13,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from tests.servers.certificates import Pair
 from tests.servers.client import Client
 from tests.servers.node import Node
 from tests.servers.ports import free_port
@@ -30,9 +31,11 @@ class Relay(Node):
     """One relay; restarts use the same ports and data directory.
 
     Args:
-        upstream_port: Whom it follows.
+        upstream_port: Whom it follows; the port for TLS with `tls`.
         options: Further settings, as flags without the dashes: `store_quota_bytes` is
             `REPLTAP_STORE_QUOTA_BYTES`, `--store-quota-bytes`.
+        tls: It follows by TLS, and listens with this at `tls_port`, too, where it asks for a
+            certificate; `options` may say otherwise.
     """
 
     def __init__(
@@ -41,11 +44,14 @@ class Relay(Node):
         name: str,
         upstream_port: int,
         options: Mapping[str, str | int],
+        *,
+        tls: Pair | None = None,
     ) -> None:
         super().__init__(
             name, directory, free_port(), password=str(options.get("listen_password") or "")
         )
-        self.upstream_url = f"redis://127.0.0.1:{upstream_port}"
+        self.tls_port = free_port() if tls else 0
+        self.upstream_url = f"{'rediss' if tls else 'redis'}://127.0.0.1:{upstream_port}"
         self.http_port = free_port()
         self.data_dir = directory / "data"
         # Retries at least twice a second: the tests cut many links.
@@ -53,9 +59,17 @@ class Relay(Node):
         self.options: dict[str, str | int] = {
             "upstream_backoff_max_seconds": "0.5",
             "upstream_poll_seconds": 0,
+            **(self._secured(tls) if tls else {}),
             **options,
         }
         assert not list(unmarked(self.options)), "make it with tests.servers.secrets.secret()"
+
+    def _secured(self, tls: Pair) -> dict[str, str | int]:
+        return {
+            **tls.options("upstream_tls_"),
+            **tls.options("listen_tls_"),
+            "listen_tls_address": f"127.0.0.1:{self.tls_port}",
+        }
 
     def command(self) -> list[str]:
         """Return the command line."""

@@ -13,7 +13,7 @@ import pytest
 MARK = "hunter2"
 """In each secret. It occurs in no text of ours, and in no name, key or value of a test."""
 
-_SECRET_OPTIONS = ("password", "token", "secret", "requirepass", "masterauth")
+_SECRET_OPTIONS = ("password", "token", "secret", "requirepass", "masterauth", "_pass")
 _EXCERPT = 60
 
 Place = tuple[str, bytes]
