@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,36 @@ def test_a_name_is_a_name(lab: Lab, browser: Browser) -> None:
         )
     assert browser.text("#source") == "<b>orders</b>"
     assert browser.run("document.querySelectorAll('img').length + (window.hit || 0)") == 0
+
+
+def attach(relay: Relay, name: bytes) -> RawReplica:
+    """Follow the relay as far as a replica's first ACK."""
+    replica = RawReplica(relay.port)
+    replica.send(b"REPLCONF ip-address %s listening-port 7\r\nPSYNC ? -1\r\n" % name)
+    assert replica.line() == b"+OK"
+    offset = replica.line().split()[2]
+    replica.read(int(replica.line()[1:]))
+    replica.send(b"REPLCONF ACK %s\r\n" % offset)
+    return replica
+
+
+def test_of_many_replicas_those_in_trouble_come_first(lab: Lab, browser: Browser) -> None:
+    master = lab.master(PROGRAM)
+    relay = lab.relay(master)
+    relay.wait_link()
+    with ExitStack() as replicas:
+        for number in range(40):
+            replicas.enter_context(attach(relay, b"replica-%02d" % number))
+        last = replicas.enter_context(attach(relay, b"the-last"))
+        show(browser, relay)
+        title = "document.querySelector('#replicas-title').innerText"
+        browser.wait("all of them", title, lambda text: text == "Replicas: 41 connected")
+        first = "document.querySelector('#replicas .name').innerText"
+        assert browser.run(first) == "replica-00:7"
+        assert browser.text("#replicas .empty").startswith("and 5 more, all well")
+        last.socket.close()
+        browser.wait("who is gone, first", first, lambda name: name == "the-last:7")
+        assert browser.run("document.querySelectorAll('#replicas .card').length") == 36
 
 
 def test_progress_of_a_snapshot(lab: Lab, browser: Browser) -> None:
