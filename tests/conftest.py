@@ -1,9 +1,13 @@
-"""What holds for all tests: helpers' assertions say what they compared; nobody prints a secret."""
+"""What holds for all tests: helpers' assertions say what they compared; nobody prints a secret.
+
+At the end of a run the tables of compatibility are printed, from the reports of all processes.
+"""
 
 from collections.abc import Generator
 
 import pytest
 
+from tests.servers.matrix import seen_tables
 from tests.servers.secrets import judged
 
 pytest.register_assert_rewrite("tests.sinks.contract", "tests.sinks.driver")
@@ -13,3 +17,18 @@ pytest.register_assert_rewrite("tests.sinks.contract", "tests.sinks.driver")
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test that has printed or logged a secret; what it captured itself it looks at."""
     return judged((yield))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was seen of servers and clients."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if isinstance(report, pytest.TestReport)
+    ]
+    lines = seen_tables(pair for report in reports for pair in report.user_properties)
+    if lines:
+        terminalreporter.section("compatibility, as seen in this run")
+        for line in lines:
+            terminalreporter.write_line(line)

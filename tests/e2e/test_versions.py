@@ -1,47 +1,130 @@
-"""Each version above each version below: full sync, partial sync, every data type, equal data."""
+"""Each version above each version below: full sync, partial sync, every data type, equal data.
+
+What is seen is printed at the end of the run, and has to be what docs/compatibility.md says.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.servers.dataset import wait_same
-from tests.servers.find import ALL_NAMES, Feature, flavours
-from tests.servers.lab import Lab, flavour
+from tests.servers.find import ALL_NAMES, Feature, Flavour, flavours
+from tests.servers.lab import MIDDLE, Lab, flavour
 from tests.servers.load import Load
+from tests.servers.matrix import (
+    ADAPTED,
+    DOCUMENT,
+    FULL,
+    REFUSED,
+    Note,
+    documented_table,
+    label,
+    label_of,
+    note,
+)
 from tests.servers.node import Node
+from tests.servers.relay import REPOSITORY
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
-MASTERS = tuple(name for name in ALL_NAMES if name != "valkey-8.1")
+TABLE = "Servers"
+MODES = pytest.mark.parametrize("diskless", ["yes", "no"], ids=["diskless", "disk"])
+_REFUSALS = ("Can't handle RDB format version", "Wrong signature trying to load", "Fatal error")
 
 
-@pytest.mark.parametrize("diskless", ["yes", "no"], ids=["diskless", "disk"])
-@pytest.mark.parametrize("master_name", MASTERS)
-def test_full_and_partial_sync(lab: Lab, master_name: str, diskless: str) -> None:
+def _followers(master: Flavour) -> list[Flavour]:
+    """Which present servers can load what this one writes by itself."""
+    found = [f for f in flavours().values() if f.can_follow(master)]
+    # Valkey 9 writes another format for who says that it is no Valkey 9: a second snapshot.
+    return [f for f in found if f.vendor == "valkey"] if master.rdb_version == 80 else found
+
+
+def _adapted(master: Flavour) -> list[Flavour]:
+    """Which others can load what it writes when it is asked for an older format."""
+    own = _followers(master)
+    return [f for f in flavours().values() if f.can_follow(master) and f not in own] + (
+        [f for f in flavours().values() if f.name == "valkey-8.1"]
+        if master.rdb_version == 80
+        else []
+    )
+
+
+@MODES
+@pytest.mark.parametrize("master_name", ALL_NAMES)
+def test_full_and_partial_sync(
+    lab: Lab, master_name: str, diskless: str, record_property: Note
+) -> None:
     """Every version that may follow this master does, through the middle, all at once."""
     kind = flavour(master_name)
-    followers = [f for f in flavours().values() if f.can_follow(kind) and f.vendor == kind.vendor]
-    if kind.rdb_version <= 11:
-        followers = [f for f in flavours().values() if f.can_follow(kind)]
+    followers = _followers(kind)
     master = lab.master(kind, repl_diskless_sync=diskless)
     load = Load(master, features=kind.features, seed=7)
     load.write(150)
     middle = lab.middle(master)
     replicas = [lab.server(f, f.name, upstream=middle) for f in followers]
     _check_syncs(master, middle, replicas, load)
+    if MIDDLE == "relay":
+        note(record_property, TABLE, label(kind), {label(f): FULL for f in followers})
 
 
-@pytest.mark.parametrize("diskless", ["yes", "no"], ids=["diskless", "disk"])
+@MODES
 @pytest.mark.relay_only
-def test_valkey_above_redis_and_valkey(lab: Lab, diskless: str) -> None:
+def test_valkey_above_redis_and_valkey(lab: Lab, diskless: str, record_property: Note) -> None:
     """Valkey 9 sends an RDB that Redis loads to whom does not say that it is Valkey 9."""
-    master = lab.master("valkey-9.1", repl_diskless_sync=diskless)
+    kind = flavour("valkey-9.1")
+    master = lab.master(kind, repl_diskless_sync=diskless)
     load = Load(master, features=[Feature.FUNCTIONS], seed=8)
     load.write(150)
     relay = lab.relay(master)
-    names = ("redis-8.2", "valkey-8.1", "valkey-9.1")
-    replicas = [lab.server(name, name, upstream=relay) for name in names]
+    adapted = _adapted(kind)
+    replicas = [lab.server(f, f.name, upstream=relay) for f in (*adapted, kind)]
     _check_syncs(master, relay, replicas, load, full=2)
+    note(record_property, TABLE, label(kind), {label(f): ADAPTED for f in adapted})
+
+
+@pytest.mark.relay_only
+@pytest.mark.parametrize("master_name", ALL_NAMES)
+def test_what_no_server_can_load(lab: Lab, master_name: str, record_property: Note) -> None:
+    """A downstream that is too old fails below the relay as it does below the master itself."""
+    kind = flavour(master_name)
+    able = {*_followers(kind), *_adapted(kind)}
+    refused = [f for f in flavours().values() if f not in able]
+    master = lab.master(kind)
+    # With hash field TTLs Valkey 9 writes nothing at all for these: they would wait for ever.
+    Load(master, features=kind.features - {Feature.HASH_TTL}, seed=9).write(100)
+    relay = lab.relay(master)
+    relay.wait_link()
+    below = [lab.server(f, f"{f.name}-below-relay", upstream=relay) for f in refused]
+    native = [lab.server(f, f"{f.name}-below-master", upstream=master) for f in refused]
+    for server in (*native, *below):
+        # A Valkey says its version: the relay says for it that nothing it has can be loaded.
+        version = ".".join(map(str, server.flavour.version))
+        useless = f"of no use to a replica that announces version {version}"
+        wait_for(
+            f"{server.name} refuses it",
+            lambda s=server, u=useless: (  # type: ignore[misc]
+                any(text in s.log for text in _REFUSALS) or (s in below and u in relay.log)
+            ),
+        )
+    for server in (*native, *below):
+        assert server.full_syncs_received == 0, server.name
+        server.kill()
+    note(record_property, TABLE, label(kind), {label(f): REFUSED for f in refused})
+    healthy = lab.server(kind, "healthy", upstream=relay)
+    healthy.wait_link()
+    wait_same(master, healthy)
+
+
+def test_the_documented_table_is_whole() -> None:
+    """Each known server is a row and a column of it, and the README shows the same."""
+    table = documented_table(TABLE)
+    names = {label_of(name) for name in ALL_NAMES}
+    assert names <= table.keys()
+    assert all(names <= row.keys() for row in table.values())
+    cells = {cell for row in table.values() for cell in row.values()}
+    assert cells <= {FULL, ADAPTED, REFUSED}
+    readme = (REPOSITORY / "README.md").read_text()
+    assert documented_table(TABLE, readme) == table, f"README.md and {DOCUMENT.name} differ"
 
 
 LOADERS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -72,6 +155,8 @@ def test_loaders_that_ask_for_more(lab: Lab) -> None:
 def _check_syncs(
     master: Server, middle: Node, replicas: list[Server], load: Load, full: int = 1
 ) -> None:
+    if master.flavour.name == "redis-8.2":
+        master.call("VADD", "a vector set", "VALUES", 3, "0.1", "0.2", "0.3", "one")
     load.write(150)
     for replica in replicas:
         replica.wait_link()
