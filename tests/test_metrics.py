@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -13,10 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from repltap.endings import DisconnectReason, FailureReason
 from repltap.metrics import RelayCollector
 from repltap.position import Offset
+from repltap.protocol.replconf import ReplicaInfo, answer_replconf
 from repltap.status.counters import Counters
 from repltap.status.link import LinkState, SyncProgress
 from repltap.status.relay import RelayStatus
-from repltap.status.replicas import ReplicaState
+from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.sinks import SinkState, SinkStatus
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -229,3 +235,54 @@ def test_lag_behind_the_master() -> None:
     assert [one(found, name) for name in shown] == [6000, 950, 1.5]
     found = scrape(relay_status(upstream=upstream(master_offset_error="not allowed")))
     assert not set(shown) & names(found)
+
+
+HOSTILE = (
+    b'a"} 1\nrepltap_upstream_up 0 # {x="',
+    b"\\" * 255,
+    b"\xff\xfe\x00\x01\x7f\xc2\x80",
+    "\u202e\U0001f600".encode(),
+    b"ip,port=1\r\n# EOF\r\n",
+)
+
+
+def hostile_replica(number: int) -> ReplicaStatus:
+    """What a peer says of itself comes through the protocol, as it does in a session."""
+    said = ReplicaInfo()
+    text = HOSTILE[number % len(HOSTILE)]
+    args = [b"REPLCONF", b"ip-address", b"%d%b" % (number, text[:250]), b"listening-port", b"6379"]
+    assert answer_replconf(said, args) == b"+OK\r\n"
+    return replica(connection_id=number, ip=said.ip_address or "", port=said.listening_port)
+
+
+def test_a_thousand_hostile_replicas_and_many_sinks() -> None:
+    """Well-formed for all readers, and no more series than the documentation says."""
+    sinks = tuple(
+        SinkStatus(
+            name=f"sink{number}",
+            type="file",
+            state=SinkState.STREAMING,
+            committed_offset=1,
+            lag_bytes=1,
+            lag_seconds=1.0,
+        )
+        for number in range(32)
+    )
+    replicas = tuple(hostile_replica(number) for number in range(1000))
+    own = relay_status(replicas=(), quota_bytes=1, quota_usable_bytes=1, file_system_free_bytes=1)
+    registry = registry_of(replace(own, replicas=replicas, sinks=sinks))
+    text = generate_latest(registry).decode()
+    found = read(text)
+    assert len(scrape(own)) <= 100
+    assert len(found) == len(scrape(own)) + 4 * 1000 + 21 * 32
+    assert {dict(labels)["replica"] for _, labels in found if dict(labels).get("replica")} == {
+        each.name for each in replicas
+    }
+    assert one(found, "upstream_up") == 1
+    families = list(parse_openmetrics(generate_openmetrics(registry).decode()))
+    assert sum(len(family.samples) for family in families) == len(found)
+    if promtool := shutil.which("promtool"):
+        done = subprocess.run(
+            [promtool, "check", "metrics"], input=text.encode(), capture_output=True, check=False
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -134,6 +134,8 @@ class Session(Peer):
         if self.protocol.role in (Role.CLIENT, Role.CLOSED):
             return None
         host = self.address.rpartition(":")[0]
+        if outflow.history is not None:
+            end = outflow.history.journal.end  # of what it is streamed, if that is served no longer
         streaming = self.protocol.role is Role.STREAM
         state = ReplicaState.ONLINE if streaming else ReplicaState.WAITING
         if outflow.snapshot_sent is not None:
