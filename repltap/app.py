@@ -29,11 +29,13 @@ from repltap.feed import Feed
 from repltap.files import reserve_files
 from repltap.gather import counters, journal_status
 from repltap.metrics import RelayCollector
+from repltap.net.discovery import Discovery, run_discovery
 from repltap.net.downstream import Downstream
 from repltap.net.followed import FollowedMaster
 from repltap.net.master_offset import MasterPoll
 from repltap.net.monitors import Monitors, Place
 from repltap.net.refresh import SnapshotRefresher
+from repltap.net.role import is_master
 from repltap.net.serve import SyncService
 from repltap.net.settings import shown_settings
 from repltap.net.upstream import UpstreamLink
@@ -43,6 +45,7 @@ from repltap.notify import ServiceNotifier
 from repltap.position import Offset
 from repltap.reload import Reloads
 from repltap.rereading import Sources, add_secrets, add_tokens
+from repltap.status.link import UpstreamStatus
 from repltap.status.relay import RelayStatus
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
@@ -144,6 +147,7 @@ class Relay:
             _starts(config), self._feed, self._feed.holds, self._want_snapshot
         )
         self._link: UpstreamLink
+        self._discovery: Discovery | None = None
         self._poll: MasterPoll
         self._refresher: SnapshotRefresher
         self._service: SyncService
@@ -172,6 +176,8 @@ class Relay:
         )
         if self._sources is not None:
             add_secrets(self._reloads, self._sources, self._link, self._downstream)
+        if upstream.sentinel is not None:
+            self._discovery = Discovery(upstream.sentinel, self._link, is_master)
         self._poll = MasterPoll(self._feed, self._link)
         self._refresher = SnapshotRefresher(
             self._feed, self._link, self._config.snapshot, listening_port=announced
@@ -186,6 +192,7 @@ class Relay:
         self._log_start()
         self._sinks.look()  # before the store begins to delete
         parts = self._start_parts()
+        naming = self._part("sentinel", run_discovery(self._discovery))
         keeping = self._part("keep", self._followed.run())
         reloading = self._part("reload", self._reloads.run())
         # Not among them: signs of life go on until the shutdown is done.
@@ -193,6 +200,7 @@ class Relay:
         await self._stop.wait()
         await _end(reloading)
         self._notifier.stopping()
+        await _end(naming)
         await self._shut_down(parts, web)
         await _end(keeping)
         await _end(notifying)
@@ -230,7 +238,7 @@ class Relay:
             clients=len(self._downstream.clients()),
             max_clients=self._downstream.admission.max_clients,
             repl_timeout_seconds=round(self._config.listen.timeout_seconds),
-            upstream=self._followed.shown(self._poll.shown(self._link.status())),
+            upstream=self._upstream_status(),
             journal=journal,
             refresh=self._refresher.status(),
             refresh_failure=self._refresher.failure,
@@ -245,6 +253,10 @@ class Relay:
             reloads=self._reloads.latest,
         )
 
+    def _upstream_status(self) -> UpstreamStatus:
+        found = self._followed.shown(self._poll.shown(self._link.status()))
+        return found if self._discovery is None else self._discovery.shown(found)
+
     def settings(self) -> Mapping[str, str]:
         """What CONFIG GET shows."""
         return shown_settings(
@@ -258,13 +270,16 @@ class Relay:
             ConfigError: It is this relay itself.
         """
         self._refuse_itself(host, port)
+        if self._discovery is not None:
+            self._discovery.asked_for((host, port))
         if self._link.repoint(host, port):
             return "OK"
         return "OK Already connected to specified master"
 
     def keep_master(self) -> None:
         """Follow the master of now after a restart too, as CONFIG REWRITE asks."""
-        self._followed.keep(self._link)
+        if self._discovery is None:
+            self._followed.keep(self._link)
 
     def master_addresses(self) -> Collection[tuple[str, int]]:
         """Where the master is that is followed now."""
@@ -392,7 +407,7 @@ class Relay:
         log.info(
             "repltap %s: master %s, replicas on %s, data in %s: %s",
             VERSION,
-            self._link.peer,
+            self._link.peer or f"by Sentinel, {self._config.upstream.source}",
             " and ".join(self._addresses()),
             self._config.store.data_dir,
             held,

@@ -20,6 +20,7 @@ from repltap.config_sections import (
     HttpConfig,
     ListenConfig,
     LogConfig,
+    SentinelConfig,
     SnapshotConfig,
     StoreConfig,
     UpstreamConfig,
@@ -28,6 +29,7 @@ from repltap.config_sources import Given, read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS
 from repltap.secret_files import read_password
+from repltap.sentinel_config import sentinel_config
 from repltap.sink_config import SinkConfig
 from repltap.tls_config import http_tls, listen_tls, upstream_tls
 from repltap.values import (
@@ -44,6 +46,7 @@ __all__ = [
     "HttpConfig",
     "ListenConfig",
     "LogConfig",
+    "SentinelConfig",
     "SinkConfig",
     "SnapshotConfig",
     "StoreConfig",
@@ -214,6 +217,7 @@ def _upstream(given: Given) -> UpstreamConfig:
         password=password,
         password_place=given.password_place("upstream"),
         tls=upstream_tls(given),
+        sentinel=sentinel_config(given, url),
         **plain,
     )
     if made.backoff_min_seconds > made.backoff_max_seconds:
@@ -246,7 +250,7 @@ def _source(values: Mapping[str, Any]) -> str:
     """Name the upstream without reading its password, which a sink is not told."""
     url: UpstreamUrl | None = values.get("upstream")
     name: str = values.get("upstream_name", "")
-    return name or (f"{url.host}:{url.port}" if url else "")
+    return name or (url.master_name or f"{url.host}:{url.port}" if url else "")
 
 
 def _store(values: Mapping[str, Any]) -> StoreConfig:
@@ -291,5 +295,6 @@ def _plain(section: str, values: Mapping[str, Any]) -> dict[str, Any]:  # Any: d
         and not option.short
         and option.name not in ("password", "password_file", "token", "token_file")
         and not option.name.startswith("tls")
+        and not option.name.startswith("sentinel_")
         and option.key in values
     }

@@ -24,11 +24,28 @@ class FsyncPolicy(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelConfig:
+    """Who names the master.
+
+    Attributes:
+        addresses: Of the sentinels to begin with; they tell of others.
+        master_name: What they call it.
+        username, password: At the sentinels, as below.
+    """
+
+    addresses: tuple[tuple[str, int], ...]
+    master_name: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamConfig:
     """The master, and how to talk to it.
 
     Attributes:
         host, port: Where it is. A unix socket is its path, and port 0, as Redis itself writes it.
+            The host is "" while no sentinel has named one.
         name: What the records of sinks and the metrics call it, "" for host and port.
         username, password: ACL user, or None for the default user; None for no AUTH.
         password_place: Where the password is given, for who has to change it.
@@ -42,6 +59,7 @@ class UpstreamConfig:
         backoff_min_seconds, backoff_max_seconds: Between attempts, doubling, with jitter.
         poll_seconds: How often the master's offset is asked for; 0 is never.
         tls: What every connection to it is made with, None for no TLS.
+        sentinel: Who names it, None where it is configured.
     """
 
     host: str
@@ -61,16 +79,19 @@ class UpstreamConfig:
     backoff_max_seconds: float = 5.0
     poll_seconds: float = 1.0
     tls: ClientTls | None = None
+    sentinel: SentinelConfig | None = None
 
     @property
     def socket_path(self) -> str | None:
         """The unix socket, None for TCP."""
-        return None if self.port else self.host
+        return None if self.port else self.host or None
 
     @property
     def source(self) -> str:
         """What the records of sinks call it."""
-        return self.name or f"{self.host}:{self.port}"
+        if self.name or self.sentinel is None:
+            return self.name or f"{self.host}:{self.port}"
+        return self.sentinel.master_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

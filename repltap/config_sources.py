@@ -84,7 +84,8 @@ class Given:
         return None
 
     def _place(self, layer: int, section: str, name: str) -> str:
-        option = next(each for each in OPTIONS if (each.section, each.name) == (section, name))
+        wanted = f"{section}_{name}"  # "upstream_sentinel" is a part of section "upstream"
+        option = next(each for each in OPTIONS if f"{each.section}_{each.name}" == wanted)
         return (option.flag, option.variable, f"{self.file}: [{section}] {name}")[layer]
 
 

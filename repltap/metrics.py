@@ -21,6 +21,7 @@ from repltap.status.link import LinkState, UpstreamStatus
 from repltap.status.refresh import RefreshReason
 from repltap.status.relay import RelayStatus
 from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.sentinel import SentinelState
 from repltap.status.store import JournalStatus
 
 
@@ -89,6 +90,7 @@ def _upstream(status: RelayStatus) -> Iterator[Metric]:
             status.journal.durable_offset,
         )
     yield from _upstream_times(upstream)
+    yield from _sentinels(upstream)
     received = counter(
         "upstream_received_bytes", "Bytes received over the main link.", labels=("phase",)
     )
@@ -103,6 +105,25 @@ def _upstream(status: RelayStatus) -> Iterator[Metric]:
         FailureReason,
         counters.upstream_disconnects,
     )
+
+
+def _sentinels(upstream: UpstreamStatus) -> Iterator[Metric]:
+    if upstream.sentinel is None:
+        return
+    family = labelled("sentinels", "Sentinels that are known, by whether they answer.", "state")
+    for state in SentinelState:
+        count = sum(each.state is state for each in upstream.sentinel.sentinels)
+        family.add_metric([state.value], count)
+    yield family
+    yield counter(
+        "sentinel_switches", "Masters that took another one's place.", upstream.sentinel.switches
+    )
+    if upstream.sentinel.epoch is not None:
+        yield gauge(
+            "sentinel_epoch",
+            "Configuration epoch of the master that is followed.",
+            upstream.sentinel.epoch,
+        )
 
 
 def _upstream_times(upstream: UpstreamStatus) -> Iterator[Metric]:

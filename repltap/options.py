@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from repltap.sentinel_url import parse_upstream
 from repltap.values import (
     ack_policy,
     boolean,
@@ -18,7 +19,6 @@ from repltap.values import (
     endpoint,
     endpoint_or_off,
     integer,
-    parse_upstream_url,
     path,
     readiness,
     seconds,
@@ -100,15 +100,18 @@ _ROWS: tuple[_Row, ...] = (
     (
         _UP,
         "url",
-        parse_upstream_url,
+        parse_upstream,
         "URL",
         "",
-        "The master: redis://[user@]host[:port], rediss:// (TLS), or unix:///path.",
+        "The master: redis[s]://[user@]host[:port], unix:///path, redis-sentinel://host,host/name.",
     ),
     (_UP, "name", text, "NAME", "", "What sinks and metrics call the master, not host:port."),
     (_UP, "username", text, "NAME", "", "ACL user at the master."),
     (_UP, "password", secret, "TEXT", "", "Password at the master."),
     (_UP, "password_file", path, "FILE", "", "File with the password at the master."),
+    (_UP, "sentinel_username", text, "NAME", "", "ACL user at the sentinels."),
+    (_UP, "sentinel_password", secret, "TEXT", "", "Password at the sentinels."),
+    (_UP, "sentinel_password_file", path, "FILE", "", "File with the password at the sentinels."),
     (_UP, "announce_ip", text, "IP", "", "Address that the master shows for this relay."),
     (_UP, "announce_port", _PORT, "PORT", "listen", "Port that the master shows."),
     (

@@ -39,7 +39,7 @@ def upstream_tls(given: Given) -> ClientTls | None:
     if not (secured or values.get("upstream_tls")):
         _refuse_leftovers(values, _UPSTREAM, "use rediss:// or set tls yes")
         return None
-    if url is not None and url.port == 0:
+    if url is not None and url.port == 0 and not url.sentinels:
         raise ConfigError("upstream: there is no TLS over a unix socket", hint="set tls no")
     config = ClientTlsConfig(
         section=_UPSTREAM,

@@ -48,13 +48,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:
-    """What a redis://, rediss:// (TLS) or unix:// URL says; a socket is its path, and port 0."""
+    """What an upstream URL says; rediss:// is TLS; a unix socket is its path, and port 0.
+
+    With `sentinels`, where the master is is for them to say: `host` is empty.
+    """
 
     host: str
     port: int
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: bool = False
+    sentinels: tuple[tuple[str, int], ...] = ()
+    master_name: str = ""
 
 
 class AckKind(Enum):

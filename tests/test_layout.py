@@ -43,6 +43,7 @@ WITHOUT_TEST = {
     "repltap/status/refresh.py",
     "repltap/status/relay.py",
     "repltap/status/replicas.py",
+    "repltap/status/sentinel.py",
     "repltap/status/sinks.py",
     "repltap/status/store.py",
     "sinks/_redis/options.py",

@@ -22,6 +22,7 @@ from repltap.status.counters import Counters
 from repltap.status.link import LinkState, SyncProgress
 from repltap.status.relay import RelayStatus
 from repltap.status.replicas import ReplicaState, ReplicaStatus
+from repltap.status.sentinel import SentinelSeen, SentinelState, SentinelStatus
 from repltap.status.sinks import SinkState, SinkStatus
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
 
@@ -55,6 +56,21 @@ def one(found: Samples, name: str, **labels: str) -> float | None:
 
 def names(found: Samples) -> set[str]:
     return {name for name, _ in found}
+
+
+def test_sentinels() -> None:
+    seen = [
+        SentinelSeen(address=f"10.0.1.{n}:26379", configured=True, state=state)
+        for n, state in enumerate([SentinelState.ANSWERING, SentinelState.ANSWERING,
+                                   SentinelState.AWAY])
+    ]  # fmt: skip
+    named = SentinelStatus(master_name="m", sentinels=tuple(seen), epoch=4, switches=2)
+    found = scrape(relay_status(upstream=upstream(sentinel=named)))
+    assert one(found, "sentinels", state="answering") == 2
+    assert one(found, "sentinels", state="away") == 1
+    assert one(found, "sentinel_switches_total") == 2
+    assert one(found, "sentinel_epoch") == 4
+    assert not {name for name in names(scrape(relay_status())) if "sentinel" in name}
 
 
 def test_a_relay_at_work() -> None:

@@ -27,13 +27,16 @@ def test_fsync_policies_are_those_of_the_configuration() -> None:
     assert [policy.value for policy in FsyncPolicy] == list(FSYNC_POLICIES)
 
 
+_OF_SENTINEL = {"sentinel_username", "sentinel_password", "sentinel_password_file"}
+
+
 def test_every_option_is_a_field_and_every_field_an_option() -> None:
     """A field that no option fills could never be set; an option without one would crash."""
     sections = {
         "upstream": (
             Upstream,
-            {"host", "port", "password_place"},
-            {"url", "password_file", "tls"},
+            {"host", "port", "password_place", "sentinel"},
+            {"url", "password_file", "tls", *_OF_SENTINEL},
         ),
         "listen": (
             ListenConfig,

@@ -23,6 +23,7 @@ class EventKind(Enum):
     START = "start"  # of the relay
     LINK = "link"  # the link to the master changed its state, or broke
     REPOINTED = "repointed"  # another master is followed
+    SENTINEL = "sentinel"  # those that name the master are all away, or one is back
     RESYNC = "resync"  # one was granted, to us or by us
     HISTORY = "history"  # the replid that is served changed
     SNAPSHOT = "snapshot"  # another one was asked for, arrived, or failed to
@@ -112,6 +113,7 @@ def changes(before: RelayStatus, after: RelayStatus) -> tuple[Event, ...]:
     """
     return (
         *_link(before, after),
+        *_sentinels(before, after),
         *_history(before, after),
         *_resyncs(before, after),
         *_snapshots(before, after),
@@ -128,6 +130,9 @@ def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
     if (old.host, old.port) != (new.host, new.port):
         text = f"another master is followed: {new.host}:{new.port}"
         detail: dict[str, str | int | None] = {"host": new.host, "port": new.port}
+        if new.sentinel is not None:
+            text += f", as Sentinel says: {', '.join(new.sentinel.told_by)}"
+            detail["epoch"] = new.sentinel.epoch
         yield _event(after, EventKind.REPOINTED, EventLevel.WARNING, "upstream", text, detail)
     broke = new.disconnects > old.disconnects or (
         old.state is LinkState.CONNECTED and new.state in _AWAY
@@ -145,6 +150,21 @@ def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
         text, level = _LINK_TEXTS[new.state]
         detail = {"state": new.state.value}
         yield _event(after, EventKind.LINK, level, "upstream", text, detail)
+
+
+def _sentinels(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
+    old, new = before.upstream.sentinel, after.upstream.sentinel
+    if old is None or new is None or bool(old.answering) == bool(new.answering):
+        return
+    away = not new.answering
+    text = (
+        "no sentinel answers: a failover would not be noticed, the present link stays"
+        if away
+        else "a sentinel answers again"
+    )
+    level = EventLevel.ERROR if away else EventLevel.INFO
+    detail: dict[str, str | int | None] = {"answering": new.answering}
+    yield _event(after, EventKind.SENTINEL, level, "upstream", text, detail)
 
 
 def _history(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:

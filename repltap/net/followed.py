@@ -42,8 +42,10 @@ class FollowedMaster:
         Raises:
             StoreError: What is kept can't be read.
         """
-        kept = load_followed(self._data_dir)
         config = self._configured
+        if config.sentinel is not None:
+            return config  # Sentinel says so anew at each start
+        kept = load_followed(self._data_dir)
         if kept is None:
             return config
         self._kept = self._wanted = kept
@@ -77,7 +79,8 @@ class FollowedMaster:
 
     def shown(self, status: UpstreamStatus) -> UpstreamStatus:
         """Add to the link's status what was configured, where that is another master."""
-        if (status.host, status.port) == (self._configured.host, self._configured.port):
+        configured = self._configured
+        if configured.sentinel or (status.host, status.port) == (configured.host, configured.port):
             return status
         kept = self._kept is not None and (self._kept.host, self._kept.port) == (
             status.host,

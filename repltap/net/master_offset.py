@@ -122,7 +122,7 @@ class MasterPoll:
         """
         query = MasterOffsetQuery(settings_of(config, 0, announce_version=None))
         since = self._link.streaming_since
-        reader, writer = await _open(config)
+        reader, writer = await open_control(config)
         try:
             while (self._link.config, self._link.streaming_since) == (config, since):
                 if not self._wanted:
@@ -180,9 +180,14 @@ class MasterPoll:
             self._log.warning("lag behind the master is not known: %s", failure)
 
 
-async def _open(
+async def open_control(
     config: UpstreamConfig,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection for questions, beside the link.
+
+    Raises:
+        UpstreamError: It can't be reached.
+    """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from repltap.config import UpstreamConfig
@@ -44,12 +44,17 @@ from repltap.store.history import HistoryStore
 from repltap.tasks import wait_at_most
 from repltap.values import AckKind
 
+_BY_HAND = "REPLICAOF asked for it; until the next start, or CONFIG REWRITE"
 _REMIND_SECONDS = 60.0
 """The same failure is logged once, then this often."""
 
 _PROVEN_SECONDS = 2.0
 """A stream that ran this long has worked: its link is tried again at once when it breaks. A master
 that grants and hangs up is met with growing waits."""
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _nobody(history: HistoryStore) -> Iterable[Offset]:  # noqa: ARG001 - as `Acknowledged`
@@ -76,6 +81,7 @@ class UpstreamLink:
     Attributes:
         config: As given, with the host and port of the last `repoint`.
         state: Where the link stands.
+        on_down: Called when the link has broken, or an attempt has failed.
         streaming_since: When the stream began, event loop's clock; None while it doesn't run.
     """
 
@@ -93,6 +99,7 @@ class UpstreamLink:
         self._listening_port = config.announce_port or listening_port
         self.state = LinkState.CONNECT
         self.streaming_since: float | None = None
+        self.on_down: Callable[[], None] = _nothing
         self.counters = LinkCounters()
         self._log = PeerLogger("upstream", peer=self.peer)
         self._conversation: Conversation | None = None
@@ -112,7 +119,7 @@ class UpstreamLink:
     @property
     def peer(self) -> str:
         """The master, `host:port`."""
-        return f"{self.config.host}:{self.config.port}"
+        return f"{self.config.host}:{self.config.port}" if self.config.host else ""
 
     @property
     def shown_address(self) -> str:
@@ -135,6 +142,8 @@ class UpstreamLink:
         self._feed.listen(self._acknowledge)
         try:
             while True:
+                if not self.config.host:
+                    await self._again.wait()  # for Sentinel to name one
                 await self._room.wait(
                     on_pause=self._pause, again=self._again.is_set, pause=self._wait
                 )
@@ -143,12 +152,13 @@ class UpstreamLink:
         finally:
             self.state = LinkState.STOPPED
 
-    def repoint(self, host: str, port: int) -> bool:
+    def repoint(self, host: str, port: int, why: str = _BY_HAND) -> bool:
         """Follow another master, with a partial resync if it shares our history.
 
         Args:
             host: Name or address.
             port: 1 to 65535.
+            why: For the log.
 
         Returns:
             False when this is the master that is followed already.
@@ -158,10 +168,7 @@ class UpstreamLink:
         self.config = replace(self.config, host=host, port=port)
         before, self._log.peer = self._log.peer, self.peer
         self._last_io_at = None
-        self._log.info(
-            "followed instead of %s, as REPLICAOF asked; until the next start, or CONFIG REWRITE",
-            before,
-        )
+        self._log.info("followed%s: %s", f" instead of {before}" if before else "", why)
         self._attempts = 0
         self._room.forget()
         self._start_afresh = False  # what the other master called for
@@ -385,6 +392,7 @@ class UpstreamLink:
         if isinstance(failure, _RepointedError):
             self._last_error = ""
             return
+        self.on_down()
         message = str(failure)
         if message != self._last_error or now - self._logged_at >= _REMIND_SECONDS:
             self._log.warning("%s", message)

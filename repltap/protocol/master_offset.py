@@ -22,16 +22,19 @@ _MAX_LINE_BYTES = 1024
 _REPLID = re.compile(rb"^master_replid:([0-9a-f]{40})\r?$", re.MULTILINE)
 _OFFSET = re.compile(rb"^master_repl_offset:([0-9]{1,19})\r?$", re.MULTILINE)
 
+_REPLICA = re.compile(rb"^role:slave\r?$", re.MULTILINE)
+
 _ASK = encode_command(b"INFO", b"replication")
 _NOT_ALLOWED = (b"-NOPERM", b"-NOAUTH", b"-WRONGPASS", b"-ERR unknown command")
 
 
 @dataclass(frozen=True, slots=True)
 class MasterOffset:
-    """What the master has: its history and the end of its stream."""
+    """What the master has: its history and the end of its stream; or a replica, as its own."""
 
     replid: ReplId
     offset: Offset
+    is_master: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,4 +116,5 @@ def _read(text: bytes) -> MasterOffset | Unanswered:
     replid, offset = _REPLID.search(text), _OFFSET.search(text)
     if replid is None or offset is None or int(offset[1]) > MAX_OFFSET:
         return Unanswered("the master's INFO names no offset", lasting=True)
-    return MasterOffset(parse_replid(replid[1]), Offset(int(offset[1])))
+    is_master = _REPLICA.search(text) is None
+    return MasterOffset(parse_replid(replid[1]), Offset(int(offset[1])), is_master)

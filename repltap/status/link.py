@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from repltap.position import Offset
+from repltap.status.sentinel import SentinelStatus
 
 
 class LinkState(Enum):
@@ -47,6 +48,7 @@ class UpstreamStatus:
         host, port: Where it is.
         source: What sinks and metrics call it, "" for host and port.
         configured: The configured master, where REPLICAOF has put another in its place, else "".
+        sentinel: Who names the master, None where it is configured.
         kept: That one is followed after a restart too (CONFIG REWRITE).
         state: Where the link stands.
         last_error: Why the last attempt or link ended, "" when it never failed since it was up.
@@ -82,6 +84,7 @@ class UpstreamStatus:
     attempts: int = 0
     next_try_at: float | None = None
     source: str = ""
+    sentinel: SentinelStatus | None = None
     configured: str = ""
     kept: bool = False
     master_offset: Offset | None = None

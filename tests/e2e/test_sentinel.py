@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.relay import Relay
-from tests.servers.sentinel import Sentinel, failover
+from tests.servers.secrets import secret
+from tests.servers.sentinel import MASTER_NAME, Sentinel, failover
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
@@ -70,3 +73,62 @@ def test_a_relay_is_a_replica_that_is_re_pointed_and_never_promoted(lab: Lab, pr
         shown = _listed(sentinel, relay.port)
         assert shown["slave-priority"] == "0"
         assert shown["flags"] == "slave"
+
+
+@pytest.mark.parametrize("program", ["redis-7.0", "valkey-9.1"])
+def test_a_relay_finds_its_master_through_sentinels_with_passwords(
+    lab: Lab, program: str, tmp_path: Path
+) -> None:
+    """All sentinels go and come back: the stream does not mind. Then the master goes."""
+    of_servers, of_sentinels = secret("servers"), secret("sentinels")
+    login: dict[str, str | int] = {"requirepass": of_servers, "masterauth": of_servers}
+    first = lab.master(program, "first", **login)
+    second = lab.server(program, "second", upstream=first, **login)
+    second.wait_link()
+    sentinels = lab.sentinels(
+        program,
+        first,
+        password=of_sentinels,
+        lines=(
+            f"requirepass {of_sentinels}",
+            f"sentinel sentinel-pass {of_sentinels}",
+            f"sentinel auth-pass {MASTER_NAME} {of_servers}",
+        ),
+    )
+    file = tmp_path / "secret"
+    file.write_text(of_sentinels)
+    relay = lab.relay(
+        first,
+        start=False,
+        upstream_password=of_servers,
+        upstream_sentinel_password_file=str(file),
+        listen_password=of_servers,
+    )
+    relay.upstream_url = f"redis-sentinel://127.0.0.1:{sentinels[0].port}/{MASTER_NAME}"
+    relay.start()
+    below = lab.server(program, "below", upstream=relay, **login)
+    below.wait_link()
+    wait_for("all are known", lambda: _answering(relay) == 3)
+    for sentinel in sentinels:
+        sentinel.kill()
+    wait_for("none answers", lambda: _answering(relay) == 0)
+    load = Load(first, features=first.flavour.features)
+    load.write(100)
+    wait_same(first, second, below)
+    for sentinel in sentinels:
+        sentinel.restart()
+    wait_for("all are back", lambda: _answering(relay) == 3)
+    wait_for("they know the replica", lambda: all(_listed(s, second.port) for s in sentinels), 30)
+    first.kill()
+    _follows(relay, second)
+    wait_same(second, below)
+    assert (second.syncs.full, below.full_syncs_received) == (0, 1)
+    shown = relay.status()["upstream"]["sentinel"]
+    assert (shown["switches"], shown["objection"]) == (1, "")
+    assert shown["told_by"]
+    assert not (relay.data_dir / "followed.json").exists()
+
+
+def _answering(relay: Relay) -> int:
+    seen = relay.status()["upstream"]["sentinel"]["sentinels"]
+    return sum(each["state"] == "answering" for each in seen)

@@ -14,6 +14,7 @@ from repltap.status.counters import Counters
 from repltap.status.link import LinkState
 from repltap.status.refresh import RefreshReason, RefreshStatus
 from repltap.status.replicas import DisconnectStatus, ReplicaState
+from repltap.status.sentinel import SentinelSeen, SentinelState, SentinelStatus
 from repltap.status.sinks import SinkState, SinkStatus
 from repltap.status.store import CheckStatus
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
@@ -95,6 +96,31 @@ def test_the_link_changes_its_state(state: LinkState, level: str) -> None:
 def test_another_master() -> None:
     ((kind, _, _, text),) = told({}, {"upstream": upstream(host="10.0.0.9")})
     assert (kind, text) == ("repointed", "another master is followed: 10.0.0.9:6379")
+
+
+def test_sentinels_name_another_and_go_and_come() -> None:
+    def seen(*states: SentinelState, **changes: Any) -> dict[str, Any]:
+        sentinels = tuple(
+            SentinelSeen(address=f"10.0.1.{n}:26379", configured=True, state=state)
+            for n, state in enumerate(states)
+        )
+        named = SentinelStatus(
+            master_name="m", sentinels=sentinels, epoch=4, told_by=("10.0.1.0:26379",)
+        )
+        return {"upstream": upstream(sentinel=named, **changes)}
+
+    here, away = SentinelState.ANSWERING, SentinelState.AWAY
+    ((kind, _, _, text),) = told(seen(here, away), seen(here, away, host="10.0.0.9"))
+    assert kind == "repointed"
+    assert text.endswith("10.0.0.9:6379, as Sentinel says: 10.0.1.0:26379")
+    assert told(seen(here, here), seen(here, away)) == []
+    assert told(seen(here, away), seen(away, away))[0][:2] == ("sentinel", "error")
+    assert told(seen(away, away), seen(here, away))[0] == (
+        "sentinel",
+        "info",
+        "upstream",
+        "a sentinel answers again",
+    )
 
 
 def test_another_replid() -> None:
