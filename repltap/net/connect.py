@@ -29,6 +29,7 @@ def settings_of(
         listening_port=listening_port,
         username=config.username,
         password=config.password,
+        password_place=config.password_place,
         ip_address=config.announce_ip,
         announce_version=announce_version,
         rdb_only=rdb_only,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from repltap.net.logins import LoginGuard
+from repltap.net.logins import LoginGuard, Turn
 from repltap.status.access import LoginFailureStatus
 
 log = logging.getLogger("repltap.access")
@@ -23,18 +23,23 @@ class LoginWatch:
         self.guard = LoginGuard()
         self.latest: LoginFailureStatus | None = None
 
-    def wait_seconds(self, address: str) -> float | None:
-        """Take a place for a login, as `LoginGuard.wait_seconds`."""
-        return self.guard.wait_seconds(address, time.monotonic())
+    def turn(self, address: str) -> Turn | None:
+        """Take a place in the line for a login, as `LoginGuard.turn`."""
+        return self.guard.turn(address, time.monotonic())
 
-    def failed(self, address: str, place: str) -> None:
+    def succeeded(self, address: str, turn: Turn) -> None:
+        """Note a right one, as `LoginGuard.succeeded`."""
+        self.guard.succeeded(address, turn)
+
+    def failed(self, address: str, turn: Turn, place: str) -> None:
         """Note a wrong password.
 
         Args:
             address: Of the peer, without its port.
+            turn: The one that it had.
             place: Where it was given: `the port`, `HTTP`.
         """
-        count = self.guard.failed(address, time.monotonic())
+        count = self.guard.failed(address, time.monotonic(), turn)
         if not count:
             return
         self.latest = LoginFailureStatus(at=time.time(), address=address, count=count)

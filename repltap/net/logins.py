@@ -44,6 +44,20 @@ class _Record:
     free_at: float = 0.0  # when the next attempt may be looked at
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When a login is looked at.
+
+    Attributes:
+        wait_seconds: How long it has to wait for that, mostly 0.
+        charged: It counts as failed already, until it turns out to be right: the next in line must
+            not wait as little as if there were none before it.
+    """
+
+    wait_seconds: float = 0.0
+    charged: bool = False
+
+
 class LoginGuard:
     """Remembers who failed to log in.
 
@@ -57,31 +71,38 @@ class LoginGuard:
         self._untold = 0
         self._told_at = float("-inf")
 
-    def wait_seconds(self, address: str, now: float) -> float | None:
-        """Take a place for a login.
+    def turn(self, address: str, now: float) -> Turn | None:
+        """Take a place in the line for a login.
 
         Args:
             address: Of the peer, without its port.
             now: Seconds on a clock that never goes back.
 
         Returns:
-            How long it has to wait before its password is looked at, mostly 0; None: too many from
-            there wait already.
+            When its password may be looked at; None: too many from there wait already. What came
+            of it is told to `failed` or `succeeded`.
         """
         record = self._records.get(_network(address))
         if record is None:
-            return 0.0
+            return Turn()
         _forgive(record, now)
         if not _costs(record):
-            return 0.0
+            return Turn()
         wait = max(0.0, record.free_at - now)
         if wait > MAX_WAIT_SECONDS:
             return None
         pause = _FIRST_PAUSE_SECONDS * 2 ** (record.failures - FREE_FAILURES)
         record.free_at = now + wait + min(_MAX_PAUSE_SECONDS, pause)
-        return wait
+        record.failures = min(_MOST_FAILURES, record.failures + 1)
+        return Turn(wait, charged=True)
 
-    def failed(self, address: str, now: float) -> int:
+    def succeeded(self, address: str, turn: Turn) -> None:
+        """Take back what a login was charged that turned out to be right."""
+        record = self._records.get(_network(address))
+        if turn.charged and record is not None:
+            record.failures = max(0.0, record.failures - 1)
+
+    def failed(self, address: str, now: float, turn: Turn) -> int:
         """Note a wrong password.
 
         Returns:
@@ -90,7 +111,8 @@ class LoginGuard:
         network = _network(address)
         record = self._records.pop(network, None) or _Record(seen_at=now)
         _forgive(record, now)
-        record.failures = min(_MOST_FAILURES, record.failures + 1)
+        if not turn.charged:
+            record.failures = min(_MOST_FAILURES, record.failures + 1)
         if _costs(record):
             record.free_at = max(record.free_at, now + _FIRST_PAUSE_SECONDS)
         self._records[network] = record  # the last, now

@@ -16,6 +16,7 @@ from repltap.logs import PeerLogger
 from repltap.net.admin.context import ClientKind, ClientState
 from repltap.net.admin.dispatch import execute
 from repltap.net.connection import Connection
+from repltap.net.logins import Turn
 from repltap.net.owner import SessionOwner
 from repltap.protocol.downstream import DownstreamProtocol, InputLimits
 from repltap.protocol.events import CommandReceived, DownstreamEvent, PeerFailed
@@ -118,7 +119,8 @@ class Peer:
         if self.state.authenticated and not known:
             self.drop(DisconnectReason.KILLED, f"there is no user {self.state.username} any more")
             return True
-        if self.kind is ClientKind.REPLICA and self.protocol.forbidden_to is not None:
+        sees_data = self.kind is ClientKind.REPLICA or self.state.monitoring
+        if sees_data and self.protocol.forbidden_to is not None:
             self.drop(
                 DisconnectReason.KILLED, f"user {self.state.username} may not replicate any more"
             )
@@ -181,26 +183,34 @@ class Peer:
 
     def _take(self, args: list[bytes]) -> None:
         """Execute a command: now, or in its turn if it is a login after failed ones."""
-        wait = self._owner.logins.wait_seconds(self.host) if _logs_in(args) else 0.0
-        if wait is None:
+        if not _logs_in(args):
+            self._execute(args)
+            return
+        turn = self._owner.logins.turn(self.host)
+        if turn is None:
             self.protocol.send(_TOO_MANY_FAILED)
             self._end(PEER_CLOSED)
-        elif wait > 0:
-            self._loop.call_later(wait, self._execute_late, args)
+        elif turn.wait_seconds > 0:
+            self._loop.call_later(turn.wait_seconds, self._log_in_late, args, turn)
         else:
-            self._execute(args)
+            self._log_in(args, turn)
 
-    def _execute_late(self, args: list[bytes]) -> None:
+    def _log_in_late(self, args: list[bytes], turn: Turn) -> None:
         if not self.connection.closed:
-            self._execute(args)
+            self._log_in(args, turn)
             self._handle_events()
+
+    def _log_in(self, args: list[bytes], turn: Turn) -> None:
+        failed = self.state.failed_logins
+        self._execute(args)
+        if self.state.failed_logins > failed:
+            self._owner.logins.failed(self.host, turn, "the port")
+        else:
+            self._owner.logins.succeeded(self.host, turn)
 
     def _execute(self, args: list[bytes]) -> None:
         self._owner.command_executed()
-        failed = self.state.failed_logins
         reply = execute(self._owner, self, args)
-        if self.state.failed_logins > failed:
-            self._owner.logins.failed(self.host, "the port")
         self._note_user()
         self.protocol.send(reply)
         if self.state.close_after_reply:

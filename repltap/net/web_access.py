@@ -72,16 +72,17 @@ class WebAccess:
         if given is None:
             return _refuse(401, "a token is needed")
         address = request.remote or ""
-        wait = self._logins.wait_seconds(address)
-        if wait is None:
+        turn = self._logins.turn(address)
+        if turn is None:
             return _refuse(429, "too many wrong tokens from this address")
-        if wait:
-            await asyncio.sleep(wait)
+        if turn.wait_seconds:
+            await asyncio.sleep(turn.wait_seconds)
         digest = sha256(given).digest()
         same = [hmac.compare_digest(digest, each) for each in self.digests]  # all of them
         if any(same):
+            self._logins.succeeded(address, turn)
             return None
-        self._logins.failed(address, "HTTP")
+        self._logins.failed(address, turn, "HTTP")
         return _refuse(401, "this is not the token")
 
 

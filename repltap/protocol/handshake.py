@@ -55,13 +55,15 @@ class UpstreamSettings:
 
     `timeout_seconds` is `repl-timeout`: silence outside a transfer. A master that feeds a socket
     from its child can be silent for longer than that, with no newlines, hence
-    `transfer_timeout_seconds` (fact sheet 2.2). `claim_granted` says that the first ACK may name
+    `transfer_timeout_seconds` (fact sheet 2.2). `password_place` says where the password was given,
+    for who has to change it. `claim_granted` says that the first ACK may name
     the granted offset before the shell has said what may be acknowledged.
     """
 
     listening_port: int
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_place: str = ""
     ip_address: str | None = None
     announce_version: str | None = None
     rdb_only: bool = False
@@ -165,7 +167,9 @@ class Replies:
             return None
         user = self._settings.username or "default"
         said = self._auth_text(line[1:])
-        return LinkFailed(FailureReason.AUTH, f"the master refused user {user!r}: {said}")
+        place = self._settings.password_place
+        given = f" with the password of {place}" if place else ""
+        return LinkFailed(FailureReason.AUTH, f"the master refused user {user!r}{given}: {said}")
 
     def _auth_text(self, line: bytes) -> str:
         """Quote no more of an answer to AUTH than its error code and what servers are known for."""

@@ -87,6 +87,7 @@ def test_without_a_master_this_machine_is_still_looked_at(
         "quota": "ok",
         "listen": "ok",
         "announce-ip": "ok",
+        "access": "ok",
     }
     assert main([*words, "--json"]) == 7
     levels = {one["check"]: one["level"] for one in json.loads(capsys.readouterr().out)["findings"]}

@@ -56,6 +56,7 @@ def test_a_rotated_password_of_the_master(lab: Lab) -> None:
     master.password = THIRD
     master.drop_replicas()
     wait_for("a refusal", lambda: "WRONGPASS" in upstream(relay)["last_error"])
+    assert f"with the password of the file {file}: WRONGPASS" in upstream(relay)["last_error"]
     file.write_text(f"{THIRD}\n")
     hang_up(relay, "upstream password: reloaded: changed")
     relay.wait_link()

@@ -13,7 +13,7 @@ from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason
 from repltap.net import downstream as downstream_module
 from repltap.net.connection import OUTPUT_HIGH_BYTES
-from repltap.net.logins import FREE_FAILURES
+from repltap.net.logins import FREE_FAILURES, Turn
 from tests.net.relay import port
 from tests.protocol.ways import rdb
 from tests.stored import REPLID, SET, START, hold, open_store, until
@@ -195,36 +195,37 @@ async def test_failed_logins_wait_and_others_do_not(
             assert await boss.line() == b"+OK"
             await guest.send(b"AUTH wrong\r\n" * FREE_FAILURES)
             assert [await guest.line() for _ in range(FREE_FAILURES)] == [wrong] * FREE_FAILURES
-            waits: list[float | None] = []
-            real = it.downstream.logins.wait_seconds
+            turns: list[Turn | None] = []
+            real = it.downstream.logins.turn
 
-            def noted(address: str) -> float | None:
-                waits.append(real(address))
-                return waits[-1]
+            def noted(address: str) -> Turn | None:
+                turns.append(real(address))
+                return Turn(0.05, charged=True)  # however long the test took
 
-            monkeypatch.setattr(it.downstream.logins, "wait_seconds", noted)
+            monkeypatch.setattr(it.downstream.logins, "turn", noted)
             await guest.send(b"PING\r\nHELLO 2 auth default right\r\nPING\r\n")
             assert await guest.line() == b"-NOAUTH Authentication required."
             await boss.send(b"PING\r\n")
             assert await boss.line() == b"+PONG"
             assert (await guest.line()).startswith(b"*")
-            assert len(waits) == 1
-            assert waits[0]
+            (turn,) = turns
+            assert turn is not None
+            assert turn.charged
             assert it.downstream.logins.guard.failed_total == FREE_FAILURES
 
-            monkeypatch.setattr(it.downstream.logins, "wait_seconds", lambda _address: None)
+            monkeypatch.setattr(it.downstream.logins, "turn", lambda _address: None)
             await boss.send(b"AUTH right\r\nPING\r\n")
             assert (await boss.rest()).startswith(b"-ERR too many failed logins")
 
 
 async def test_a_client_that_leaves_while_its_login_waits(path: Path) -> None:
     async with port(path, ListenConfig(port=0, users=Users.of_default("right"))) as it:
-        it.downstream.logins.wait_seconds = lambda _address: 0.01  # type: ignore[method-assign]
+        it.downstream.logins.turn = lambda _address: Turn(3600.0)  # type: ignore[method-assign]
         with await it.replica() as guest:
             await guest.send(b"AUTH right\r\n")
             (session,) = await until("a session", lambda: it.sessions)
             await until("it waits", lambda: session.protocol.has_pending_input)
             session.drop(DisconnectReason.KILLED, "a test")
             assert await guest.rest() == b""
-        await asyncio.sleep(0.02)  # the timer finds it closed
+        session._log_in_late([b"AUTH", b"right"], Turn())  # what the timer does
         assert it.downstream.commands == 0

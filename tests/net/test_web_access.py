@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from repltap.access import digest
 from repltap.net.login_watch import LoginWatch
-from repltap.net.logins import FREE_FAILURES
+from repltap.net.logins import FREE_FAILURES, Turn
 from repltap.net.web import create_app
 from repltap.net.web_access import WebAccess
 from tests.net.admin.fakes import relay_status
@@ -98,18 +98,19 @@ async def test_wrong_tokens_wait(
     wrong = {"Authorization": "Bearer wrong"}
     for _ in range(FREE_FAILURES):
         assert (await client.get("/metrics", headers=wrong)).status == 401
-    waits: list[float | None] = []
-    real = access._logins.wait_seconds
+    turns: list[Turn | None] = []
+    real = access._logins.turn
 
-    def noted(address: str) -> float | None:
-        waits.append(real(address))
-        return waits[-1]
+    def noted(address: str) -> Turn | None:
+        turns.append(real(address))
+        return Turn(0.05, charged=True)  # however long the test took
 
-    monkeypatch.setattr(access._logins, "wait_seconds", noted)
+    monkeypatch.setattr(access._logins, "turn", noted)
     right = {"Authorization": f"Bearer {TOKEN}"}
     assert (await client.get("/metrics", headers=right)).status == 200
-    assert waits[0]
-    monkeypatch.setattr(access._logins, "wait_seconds", lambda _address: None)
+    assert turns[0]
+    assert turns[0].charged
+    monkeypatch.setattr(access._logins, "turn", lambda _address: None)
     answer = await client.get("/metrics", headers=right)
     assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
 

@@ -107,6 +107,14 @@ def test_of_an_answer_to_auth_only_what_is_known_is_quoted(line: str, said: str)
     assert answer.message == f"the master refused user 'tap': {said}"
 
 
+def test_who_has_to_change_the_password_is_told_where_it_is() -> None:
+    settings = UpstreamSettings(listening_port=1, password="s3cr3t", password_place="the file /pw")
+    answer = Replies(settings).auth(b"-WRONGPASS s3cr3t")
+    assert answer is not None
+    assert "refused user 'default' with the password of the file /pw: WRONGPASS" in answer.message
+    assert "s3cr3t" not in answer.message
+
+
 @pytest.mark.parametrize(("offset", "granted"), [(2**62, True), (2**62 + 1, False)])
 def test_an_impossible_offset_is_refused(offset: int, granted: bool) -> None:
     """2^63-1 was taken, and INFO then showed an offset past every 64-bit number."""
