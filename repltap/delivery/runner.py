@@ -31,6 +31,7 @@ from repltap.errors import (
 )
 from repltap.sink import AnyRecord, Sample, Sink, SinkContext, SnapshotMode
 from repltap.store.checkpoints import Checkpoint, Checkpoints
+from repltap.store.given import GivenNote
 
 _IDLE_SECONDS = 0.1
 """How long it waits for the bell at most: it may have rung before the index covered the bytes."""
@@ -121,6 +122,8 @@ class Runner:
         self._samples: tuple[Sample, ...] = ()
         self._place: Place | None = None  # behind what the sink has been given
         self._given: Place | None = None  # the same, with what the sink may have taken in part
+        # Who keeps the place with the records never has what was not committed.
+        self._note = None if sink.exactly_once else GivenNote(checkpoints.given_path(name))
         self._committed: Place | None = None
         self._state: Mapping[str, Any] = {}
         self._reset = ""  # one that no saved commit has followed yet
@@ -163,6 +166,7 @@ class Runner:
 
     def _load(self) -> None:
         saved = self._checkpoints.load(self._name)
+        self._recall(is_reset=saved is not None and bool(saved.reset))
         if saved is None:
             return
         try:
@@ -176,6 +180,18 @@ class Runner:
             ) from exc
         self._committed, self._state, self._reset = place, saved.state, saved.reset
         self._progress.committed = self._progress.place = place
+
+    def _recall(self, *, is_reset: bool) -> None:
+        """Find out what a worker before this one has given, and may not have committed."""
+        if self._note is None:
+            return
+        if is_reset:
+            self._note.forget()  # of another target, or to be delivered again on purpose
+            return
+        try:
+            self._given = Place.from_text(self._note.read())
+        except ValueError:
+            return  # none, or not one of ours
 
     # -- from open to close ------------------------------------------------------------------------
 
@@ -273,7 +289,7 @@ class Runner:
             self._commit()
         now = self._clock()
         if step.records:
-            self._given = step.place or self._given
+            self._remember_given(step.place)
             self._give(self._context.prepare(step.records, step.window, step.window_start), now)
         if step.place is None:
             return
@@ -284,6 +300,14 @@ class Runner:
         if step.commit_after or self._commit_is_due(self._clock()):
             self._commit()
         self._pulse()
+
+    def _remember_given(self, place: Place | None) -> None:
+        """Note where the records end that are about to be given, before they are."""
+        if place is None:
+            return
+        self._given = place
+        if self._note is not None and place.phase is Phase.STREAM:
+            self._note.write(place.as_text())
 
     def _give(self, records: Sequence[AnyRecord], now: float) -> None:
         if not records:

@@ -1,6 +1,7 @@
 """How far each sink has got: one small file per sink, replaced as a whole.
 
     checkpoints/<sink>.json    sink, place, state, saved_at; reset
+    checkpoints/<sink>.lock, <sink>.given    beside it; see `lock_path` and `given`
 
 `place` is what `repltap.delivery.place` writes. Here only this counts: in which history it is
 (`history`, `replid`), and that it needs the stream from `offset` on. `state` is the sink's own;
@@ -188,6 +189,14 @@ class Checkpoints:
             ConfigError: The sink's name can't be a file name.
         """
         return self.path_of(sink).with_suffix(".lock")
+
+    def given_path(self, sink: str) -> Path:
+        """Tell which file notes up to where a sink has been given records; see `given`.
+
+        Raises:
+            ConfigError: The sink's name can't be a file name.
+        """
+        return self.path_of(sink).with_suffix(".given")
 
     def path_of(self, sink: str) -> Path:
         """Tell which file a sink's checkpoint is.

@@ -576,3 +576,32 @@ def test_what_a_failed_sink_has_got_and_a_failover_takes_back_is_told(
         *("SET k:1", "SET k:2", f"history failover {len(sets(2))}"),
         *("snapshot_begin", *keys, "snapshot_end", "SET k:1", "history failover", "SET k:3"),
     ]
+
+
+@pytest.mark.parametrize("what", ["written", "commit"])
+def test_what_a_killed_worker_has_given_and_a_failover_takes_back_is_told(
+    tmp_path: Path, what: str
+) -> None:
+    """The next worker knows it from a note, and has forgotten it after a reset."""
+    stored = Stored(tmp_path).begin(sets(1))
+    target = Target()
+    deliver(tmp_path, target)
+    stored.append(sets(2))
+
+    def step(said: str) -> None:
+        if said == what:
+            target.step = lambda _: None
+            raise Killed
+
+    target.step = step
+    with pytest.raises(Killed):
+        deliver(tmp_path, target)
+    stored.fail_over(OTHER, lost=len(sets(2))).append(sets(3))
+    deliver(tmp_path, target)
+    assert shown(target.records) == [
+        *("SET k:1", "SET k:2", f"history failover {len(sets(2))}", "SET k:3"),
+    ]
+    reset(tmp_path, Place.stream(1, REPLID, StreamState(START, 0)))
+    again = Target()
+    deliver(tmp_path, again)
+    assert shown(again.records) == ["SET k:1", "history failover", "SET k:3"]

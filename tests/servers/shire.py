@@ -134,8 +134,8 @@ class Shire:
     def compare_borders(self, *older: str, ahead: bool = False) -> None:
         """Compare the oracle with the relay, and that with the one below it, byte by byte."""
         said = names(self.oracle)
-        assert names(self.relay) == said
-        assert names(self.sub) == said
+        for node in (self.relay, self.sub):
+            assert names(node) == said, (node.name, names(node), said)
         kind = self.oracle.flavour
         asked = questions(said, *older, ahead=ahead)
         expected = [ask(self.oracle, kind, *question, said.end) for question in asked]
