@@ -13,6 +13,7 @@ import logging
 
 from repltap.endings import DisconnectReason, Ending
 from repltap.errors import CorruptStoreError, NotRetainedError, OpenFilesError, StoreError
+from repltap.logs import history_log
 from repltap.pace import Pace, PaceStoppedError
 from repltap.readers import Reader
 from repltap.store.history import HistoryStore
@@ -92,7 +93,9 @@ class SegmentChecks:
             sound = False
             self.damaged += 1
             ending = Ending(DisconnectReason.DAMAGED, "the journal is damaged where it reads")
-            log.error("%s; the journal up to offset %d is given up", failure, segment.end)
+            history_log(history.history.replid).error(
+                "%s; the journal up to offset %d is given up", failure, segment.end
+            )
             trimmed = history.journal.trim(segment.end)
             await asyncio.to_thread(trimmed.delete)
         except (NotRetainedError, OpenFilesError) as failure:

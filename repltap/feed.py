@@ -9,7 +9,6 @@ and removal run in threads. The feed never holds the upstream back because a rea
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +26,7 @@ from repltap.errors import (
 )
 from repltap.holds import SinkHolds
 from repltap.intake import Intake
+from repltap.logs import PeerLogger
 from repltap.position import Offset, Position, ReplId
 from repltap.readers import Readers
 from repltap.retention import Retention
@@ -37,8 +37,6 @@ from repltap.store.journal import Journal
 from repltap.store.store import Store
 from repltap.syncing import JournalSync
 from repltap.tasks import OwnedTasks, wait_at_most
-
-log = logging.getLogger("repltap.journal")
 
 _INDEX_FLUSH_SECONDS = 0.05
 """A crash loses at most the bytes since the last index record; the master still has them."""
@@ -96,6 +94,7 @@ class Feed:
         """The check of everything from before the start."""
         self._publishing = asyncio.Lock()
         self._failure: BaseException | None = None
+        self._log = PeerLogger("journal", replid=self._served_replid)
 
     # -- what the upstream link calls ------------------------------------------------------------
 
@@ -141,7 +140,7 @@ class Feed:
                 await asyncio.to_thread(history.shift, replid, at)
         finally:
             self.shifting = False
-        log.info("history goes on as %s from offset %d", replid, at)
+        self._log.info("history goes on as %s from offset %d", replid, at)
         self.changed()
 
     async def begin_intake(self, replid: ReplId, offset: Offset, *, origin: str) -> Intake:
@@ -236,6 +235,13 @@ class Feed:
         """Tell the listeners that requests which wait may be served now."""
         for callback in self._listeners:
             callback()
+
+    def arriving_replid(self) -> str:
+        """Name the history that bytes from the master go to, for logs; "" before the first."""
+        return self._served_replid() if self.intake is None else self.intake.history.history.replid
+
+    def _served_replid(self) -> str:
+        return "" if self.history is None else self.history.history.replid
 
     # -- housekeeping ----------------------------------------------------------------------------
 
@@ -337,10 +343,10 @@ class Feed:
                 self._store.drop_broken, lambda: self.has_room(wanted_bytes)
             )
         except StoreError as failure:
-            log.warning("%s; what is kept of damaged files may be in the way", failure)
+            self._log.warning("%s; what is kept of damaged files may be in the way", failure)
             return
         for path in dropped:
-            log.warning("%s: deleted to make room; it was damaged, and kept to look at", path)
+            self._log.warning("%s: deleted to make room; it was damaged, and kept to look at", path)
 
     def _flush_index(self) -> None:
         self._index_timer = None
@@ -349,7 +355,9 @@ class Feed:
         try:
             self.history.journal.flush_index(time.time_ns())
         except DiskFullError as failure:
-            log.warning("index not written: %s", failure)  # the next append or sync tries again
+            self._log.warning(
+                "index not written: %s", failure
+            )  # the next append or sync tries again
 
     def _compare_replayed(self, replay: Replay, data: memoryview | bytes) -> memoryview | bytes:
         """Check that re-sent bytes are those already stored, and give back what is new."""
@@ -375,7 +383,10 @@ class Feed:
             if old is not None and (stored or not self._closing.is_set()):
                 await self._retention.retire(old, self.history)
         if stored:
-            log.info("snapshot of %d bytes at offset %d is stored", intake.size, intake.offset)
+            stored_as = PeerLogger("journal", replid=intake.history.history.replid)
+            stored_as.info(
+                "snapshot of %d bytes at offset %d is stored", intake.size, intake.offset
+            )
         self.changed()
 
     async def _make_durable(self, intake: Intake, old: HistoryStore | None) -> bool:
@@ -394,7 +405,7 @@ class Feed:
                 await asyncio.to_thread(self._store.publish, intake.history)
                 return True
             except (DiskFullError, OpenFilesError) as failure:
-                log.error("%s; trying again: until then a restart needs a full sync", failure)
+                self._log.error("%s; trying again: until then a restart needs a full sync", failure)
             if self._closing.is_set() or self.history is not intake.history:
                 return False
             await wait_at_most(self._closing, _PUBLISH_RETRY_SECONDS)
@@ -407,7 +418,7 @@ class Feed:
         try:
             await asyncio.to_thread(self._store.discard, history)
         except StoreError as failure:
-            log.warning("%s; the next start tries again", failure)
+            self._log.warning("%s; the next start tries again", failure)
 
     def _task_failed(self, failure: BaseException) -> None:
         self._failure = failure  # `run` raises it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -25,10 +25,11 @@ class PeerLogger(logging.LoggerAdapter[logging.Logger]):
 
     Attributes:
         peer: `host:port` of the other end, "" for none.
-        replid: The history in question, "" for none; assign to it when it changes.
+        replid: The history in question, "" for none; assign to it when it changes, or give what
+            says it when it is asked.
     """
 
-    def __init__(self, area: str, *, peer: str = "", replid: str = "") -> None:
+    def __init__(self, area: str, *, peer: str = "", replid: str | Callable[[], str] = "") -> None:
         """Wrap `repltap.<area>`."""
         super().__init__(logging.getLogger(f"repltap.{area}"), {})
         self.peer = peer
@@ -40,9 +41,15 @@ class PeerLogger(logging.LoggerAdapter[logging.Logger]):
         kwargs: MutableMapping[str, Any],
     ) -> tuple[Any, MutableMapping[str, Any]]:
         """Attach peer and replid to the record."""
-        own = {"peer": self.peer, "replid": self.replid}
+        replid = self.replid if isinstance(self.replid, str) else self.replid()
+        own = {"peer": self.peer, "replid": replid}
         kwargs["extra"] = own | dict(kwargs.get("extra") or {})
         return msg, kwargs
+
+
+def history_log(replid: str) -> PeerLogger:
+    """Give the logger of the journal, for a line about one history."""
+    return PeerLogger("journal", replid=replid)
 
 
 class HumanFormatter(logging.Formatter):

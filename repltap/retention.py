@@ -24,6 +24,7 @@ from repltap.config import StoreConfig
 from repltap.endings import DisconnectReason
 from repltap.errors import OpenFilesError, StoreError
 from repltap.holds import SinkHolds
+from repltap.logs import history_log
 from repltap.position import Offset
 from repltap.readers import Reader
 from repltap.store.history import HistoryStore
@@ -121,7 +122,9 @@ class Retention:
             await asyncio.to_thread(old.journal.flush_index, time.time_ns())
         except StoreError as failure:
             log.warning("index not written: %s", failure)
-        log.info("%s is kept for the sinks that have not delivered it", old.path.name)
+        history_log(old.history.replid).info(
+            "%s is kept for the sinks that have not delivered it", old.path.name
+        )
         await self.drop_histories(served)
 
     async def drop_histories(self, served: HistoryStore | None) -> None:
@@ -184,7 +187,9 @@ class Retention:
             return
         self._holds.let_go(history.number, start, journal.start)
         await asyncio.to_thread(trimmed.delete)
-        log.debug("journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start)
+        history_log(history.history.replid).debug(
+            "journal trimmed by %d bytes to offset %d", trimmed.freed_bytes, journal.start
+        )
 
     async def _discard(self, history: HistoryStore) -> None:
         try:
@@ -243,7 +248,7 @@ class Retention:
     ) -> None:
         for snapshot in superseded:
             if snapshot.offset < floor:
-                log.info(
+                history_log(history.history.replid).info(
                     "snapshot at offset %d removed: the journal after it has outgrown the limit; "
                     "the next full sync fetches another from the master",
                     snapshot.offset,

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from repltap.errors import NotRetainedError, OpenFilesError, StoreError
+from repltap.logs import history_log
 from repltap.pace import Pace, PaceStoppedError
 from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
@@ -134,7 +135,9 @@ class SnapshotShelf:
             sound = False
             if not isinstance(failure, NotRetainedError):
                 self.damaged += 1
-            log.error("%s; it is set aside, the next full sync fetches another", failure)
+            history_log(history.history.replid).error(
+                "%s; it is set aside, the next full sync fetches another", failure
+            )
             await self._withdraw(history.snapshots.set_aside, snapshot)
         self._unverified.discard(snapshot)
         del self._verifying[snapshot]

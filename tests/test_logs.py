@@ -119,3 +119,15 @@ def test_warnings_are_logged_and_a_second_setup_replaces_the_first() -> None:
         logging.captureWarnings(capture=False)
     assert first.getvalue() == ""
     assert "UserWarning: old" in second.getvalue()
+
+
+def test_a_replid_may_be_asked_for() -> None:
+    """A history gets another replid at a failover, and the logger is the same."""
+    out = io.StringIO()
+    setup(LogConfig(json=True), out)
+    replids = iter(["a" * 40, "b" * 40])
+    log = PeerLogger("upstream", peer="m:1", replid=lambda: next(replids))
+    log.info("x")
+    log.info("y")
+    found = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["replid"][0] for line in found] == ["a", "b"]

@@ -62,7 +62,7 @@ class MasterPoll:
     def __init__(self, feed: Feed, link: Followed) -> None:
         self._feed = feed
         self._link = link
-        self._log = PeerLogger("upstream", peer="")
+        self._log = PeerLogger("upstream", replid=feed.arriving_replid)
         self._interval = link.config.poll_seconds
         if self._interval:
             self._interval = max(_MIN_INTERVAL_SECONDS, self._interval)

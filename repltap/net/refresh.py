@@ -328,7 +328,7 @@ class SnapshotRefresher:
         return sum(request.count(now) for request in self._requests.values())
 
     def _logger(self) -> PeerLogger:
-        return PeerLogger("upstream", peer=self._link.peer)
+        return PeerLogger("upstream", peer=self._link.peer, replid=self._feed.arriving_replid)
 
 
 class _UselessError(UpstreamError):

@@ -160,6 +160,7 @@ class SyncService:
             journal = history.journal
             decision = decide(position, history.history, journal.start, journal.end)
             if decision.verdict is Verdict.CONTINUE:
+                session.log.replid = history.history.replid
                 session.continue_at(history, position.offset)
                 self.partial += 1
                 session.log.info("continues from offset %d", position.offset)
@@ -210,6 +211,7 @@ class SyncService:
             return
         history = choice.history if isinstance(choice, Intake) else self._feed.history
         assert history is not None
+        session.log.replid = history.history.replid
         session.log.info(
             "gets a full sync: %s; snapshot at offset %d%s",
             reason,
@@ -265,6 +267,7 @@ class SyncService:
             session.hold("nothing has come from the master yet")
             return
         self.full += 1
+        session.log.replid = history.history.replid
         session.log.info("gets an empty snapshot, as it asked, and the stream from now on")
         session.send_empty_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)
 

@@ -101,7 +101,7 @@ class UpstreamLink:
         self.streaming_since: float | None = None
         self.on_down: Callable[[], None] = _nothing
         self.counters = LinkCounters()
-        self._log = PeerLogger("upstream", peer=self.peer)
+        self._log = PeerLogger("upstream", peer=self.peer, replid=feed.arriving_replid)
         self._conversation: Conversation | None = None
         self._intake: Intake | None = None
         self._again = asyncio.Event()
