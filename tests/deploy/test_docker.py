@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +23,10 @@ from repltap.cli.run import run
 from repltap.config import Config, load
 from repltap.delivery.registry import find_sink
 from repltap.delivery.settings import read_settings
+from tests.servers.lab import laboratory
+from tests.servers.ports import free_port
+from tests.servers.process import Process
+from tests.servers.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"
@@ -134,6 +140,62 @@ def test_the_image_starts_a_relay() -> None:
     assert PurePosixPath(volume) in PurePosixPath(config.store.data_dir).parents
 
 
+def health_checks() -> dict[str, list[str]]:
+    """The commands that tell a container's health: the image's, and compose's for the relay."""
+    (line,) = stages()[-1].all("HEALTHCHECK")
+    kind, *command = compose()["services"]["relay"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    return {"image": json.loads(line.split("CMD ", 1)[1]), "compose": command}
+
+
+def healthy(command: list[str], port: int) -> bool:
+    """Run one as the container would."""
+    program, option, code = command
+    assert (program, option) == ("python", "-c")
+    assert ":8380/" in code
+    code = code.replace(":8380/", f":{port}/")
+    done = subprocess.run([sys.executable, option, code], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.e2e
+def test_the_container_comes_to_health() -> None:
+    """Its entry point with its environment, but for the ports: healthy, then ready."""
+    final = stages()[-1]
+    command = json.loads(final.all("ENTRYPOINT")[0]) + json.loads(final.all("CMD")[0])
+    checks = health_checks()
+    with laboratory() as lab:
+        master = lab.server("redis-7.0", "master", start=False)
+        container = Container(lab.directory / "container", command, master.port)
+        lab.add(container)
+        wait_for("it lives", lambda: healthy(checks["image"], container.http_port))
+        assert not healthy(checks["compose"], container.http_port)
+        master.start()
+        wait_for("it is ready", lambda: healthy(checks["compose"], container.http_port))
+        assert container.stop() == 0
+        assert not healthy(checks["image"], container.http_port)
+
+
+class Container(Process):
+    """What the image runs, outside of it."""
+
+    def __init__(self, directory: Path, command: list[str], master: int) -> None:
+        super().__init__("container", directory)
+        self._command = command
+        self.http_port = free_port()
+        places = {"/data/": f"{directory}/", ":6380": f":{free_port()}"}
+        self._environ = os.environ | environment()
+        self._environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        for old, new in (places | {":8380": f":{self.http_port}"}).items():
+            for name, value in self._environ.items():
+                if name.startswith("REPLTAP_"):
+                    self._environ[name] = value.replace(old, new)
+        self._environ["REPLTAP_UPSTREAM"] = f"redis://127.0.0.1:{master}"
+
+    def start(self) -> None:
+        self.spawn(self._command, self._environ)
+
+
 @contextmanager
 def answering(status: int) -> Iterator[int]:
     """A web server that answers each request alike."""
@@ -157,19 +219,36 @@ def answering(status: int) -> Iterator[int]:
         server.server_close()
 
 
-@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-def test_the_health_check_tells_health(status: int, healthy: bool) -> None:
-    (line,) = stages()[-1].all("HEALTHCHECK")
-    program, option, code = json.loads(line.split("CMD ", 1)[1])
-    assert (program, option) == ("python", "-c")
-    assert ":8380/" in code
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_health_check_tells_health(status: int) -> None:
     with answering(status) as port:
-        code = code.replace(":8380/", f":{port}/")
-        done = subprocess.run([sys.executable, option, code], capture_output=True, check=False)
-    assert (done.returncode == 0) is healthy
+        assert healthy(health_checks()["image"], port) is (status == 200)
 
 
 # -- compose ---------------------------------------------------------------------------------------
+
+
+def docker_compose(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the real thing, or skip the test where it is absent. It needs no Docker for this."""
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("docker-compose is absent")
+    return subprocess.run(
+        [program, "--file", file, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_docker_compose_takes_the_file() -> None:
+    done = docker_compose(DOCKER / "compose.yaml", "config", "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(json.loads(done.stdout)["services"]) == set(compose()["services"])
+
+
+def test_docker_compose_does_find_a_wrong_name(tmp_path: Path) -> None:
+    text = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(text.replace("stop_grace_period:", "stop_grace_time:"))
+    assert "stop_grace_time" in docker_compose(wrong, "config", "--quiet").stderr
 
 
 def test_the_services_are_there_and_their_images_are_pinned() -> None:
