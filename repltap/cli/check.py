@@ -55,7 +55,7 @@ def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own 
 def check(
     file: Path | None, sample_seconds: float, strict: bool, as_json: bool, **flags: object
 ) -> int:
-    """Look at a master and at this machine before a relay is started.
+    """Look at a master and this machine before a relay starts.
 
     The master is asked whether it is there and lets the relay in (password, ACL, PSYNC), and what
     it is set to: backlog, output buffer, time-outs, against its dataset and its write rate. No full

@@ -14,7 +14,7 @@ VARIABLE = "_REPLTAP_COMPLETE"
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that lets a shell complete repltap's commands and options.
+    """Print the script for completion in bash, zsh or fish.
 
     repltap has to be on PATH. Run it once, or from the shell's start file:
 

@@ -66,10 +66,10 @@ class _Found:
 @sink_flag
 @json_flag
 def list_sinks(file: Path | None, as_json: bool, **flags: object) -> int | None:
-    """List the sinks that are configured or have a checkpoint: where they are, what is kept.
+    """List the sinks: where they are, and what is kept for them.
 
-    It reads files only, beside a running relay or without one; how sinks are doing just now is in
-    `repltap status`.
+    Those that are configured or have a checkpoint. It reads files only, beside a running relay or
+    without one; how sinks are doing just now is in `repltap status`.
 
     \b
     repltap sink ls --config repltap.toml
@@ -97,7 +97,7 @@ def list_sinks(file: Path | None, as_json: bool, **flags: object) -> int | None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @table_options("data_dir")
 def reset(name: str, target: str | None, file: Path | None, *, yes: bool, **flags: object) -> None:
-    """Forget where the sink NAME is, so that it begins anew; or let it go on elsewhere.
+    """Let the sink NAME begin anew, or go on elsewhere.
 
     What is delivered already is delivered again, or what is not never is: both as you say. A place
     that a sink keeps in its target (redis, log, kafka with transactions) does not count any more;

@@ -76,11 +76,12 @@ def parse_target(_ctx: click.Context, param: click.Parameter, text: str | None) 
     "not given.",
 )
 def cat(form: str, target: Target | None, **options: object) -> int | None:
-    """Print what an RDB holds: FILE, - for stdin, or the newest stored snapshot.
+    """Print what an RDB holds, as JSON, commands or names.
 
-    It is read as a stream, in little memory: a large value comes in several records or commands.
-    Exits with 5 when the file is damaged, after what is before the damage. `resp` is for an empty
-    server; it can't set a consumer's times nor what is pending of deleted entries, `restore` can.
+    Of FILE, - for stdin, or the newest stored snapshot. It is read as a stream, in little memory: a
+    large value comes in several records or commands. Exits with 5 when the file is damaged, after
+    what is before the damage. `resp` is for an empty server; it can't set a consumer's times nor
+    what is pending of deleted entries, `restore` can.
 
     With --db, --key or --type there are no AUX fields and no functions in it.
 

@@ -27,10 +27,10 @@ from repltap.rdb.memory import KeySize, MemoryReport, Total
 )
 @json_flag
 def memory(top: int, as_json: bool, **options: object) -> None:
-    """Estimate the memory that the keys of an RDB take: FILE, - for stdin, or a stored snapshot.
+    """Estimate the memory that the keys of an RDB take.
 
-    By type and encoding, and the largest keys. An estimate of what MEMORY USAGE says on a 64-bit
-    Redis 7: other versions pack otherwise.
+    Of FILE, - for stdin, or the newest stored snapshot; by type and encoding, and the largest keys.
+    An estimate of what MEMORY USAGE says on a 64-bit Redis 7: other versions pack otherwise.
 
     \b
     repltap snapshot memory dump.rdb

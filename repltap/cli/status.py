@@ -31,7 +31,7 @@ _START_HINT = "is `repltap run` running with --http at this address?"
 @token_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(address: str, token_file: Path | None, as_json: bool) -> None:
-    """Show how a running relay is: its master, journal, replicas and sinks.
+    """Show how a running relay is, and all around it.
 
     \b
     repltap status --http 127.0.0.1:8380

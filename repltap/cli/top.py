@@ -44,7 +44,7 @@ _QUIT = "qQ\x03\x04"  # ctrl-C and ctrl-D too
     help="How often it is asked.",
 )
 def top(address: str, token_file: Path | None, interval: float) -> None:
-    """Watch a running relay: its master, replicas and sinks, with rates and lags.
+    """Watch a running relay, with rates and lags.
 
     Keys: l sorts by lag, r by rate, n by name; q quits. Rate is how fast the journal grows, a
     replica acknowledges, a sink commits; lag is how far that is behind the journal's end, and in

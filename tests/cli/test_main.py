@@ -110,6 +110,21 @@ def test_every_command_has_an_example(path: str, found: click.Command) -> None:
     assert f"{path}" in (found.help or "")
 
 
+def groups(found: click.Command, path: str) -> Iterator[tuple[str, click.Group]]:
+    if isinstance(found, click.Group):
+        yield path, found
+        for name, below in found.commands.items():
+            yield from groups(below, f"{path} {name}")
+
+
+@pytest.mark.parametrize(("path", "found"), list(groups(module.cli, "repltap")))
+def test_no_line_of_a_list_of_commands_is_cut(path: str, found: click.Group) -> None:
+    """In a terminal of 80 columns; found by a new user."""
+    context = click.Context(found, info_name=path, terminal_width=80)
+    cut = [line for line in found.get_help(context).split("\n") if line.endswith("...")]
+    assert cut == [f"Usage: {path} [OPTIONS] COMMAND [ARGS]..."]
+
+
 def test_every_exit_code_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     first = [line.split()[0] for line in EXIT_CODES.splitlines() if line.startswith("  ")]
