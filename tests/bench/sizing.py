@@ -18,6 +18,7 @@ import psutil
 from tests.bench.crowd import Crowd
 from tests.bench.stage import choose_server
 from tests.bench.writer import Heartbeat, write_paced, write_stream
+from tests.servers.kafka import Broker
 from tests.servers.lab import Lab, laboratory
 from tests.servers.relay import Relay
 from tests.servers.server import Server
@@ -40,6 +41,10 @@ def main() -> None:
         print(kind, file=sys.stderr)
         with laboratory() as lab:
             found[f"sink {kind}"] = _sink(lab, kind)
+    for stalled in (False, True):
+        print("kafka", "stalled" if stalled else "", file=sys.stderr)
+        with laboratory() as lab:
+            found["sink kafka, broker stalled" if stalled else "sink kafka"] = _kafka(lab, stalled)
     print(json.dumps(found, indent=2))
 
 
@@ -128,19 +133,53 @@ def _sink(lab: Lab, kind: str) -> dict[str, Any]:
 
     shown = wait_for("the sink", done, _WAIT_SECONDS)
     memory = psutil.Process(shown["pid"]).memory_info().rss
-    peak = int(
-        next(
-            line.split()[1]
-            for line in Path(f"/proc/{shown['pid']}/status").read_text().splitlines()
-            if line.startswith("VmHWM:")
-        )
-    )
-    found = {"rss_bytes": memory, "peak_rss_bytes": peak * 1024, "records": shown["records"]}
+    found = {
+        "rss_bytes": memory,
+        "peak_rss_bytes": _peak_bytes(shown["pid"]),
+        "records": shown["records"],
+    }
     if written is not None:
         files = [written] if written.is_file() else list(written.rglob("*"))
         size = sum(file.stat().st_size for file in files if file.is_file())
         found["bytes_per_record"] = round(size / shown["records"], 1)
     return found
+
+
+def _kafka(lab: Lab, stalled: bool) -> dict[str, Any]:
+    """The memory of a kafka sink's process, whose broker takes all, or nothing any more."""
+    master = lab.master(choose_server())
+    with Broker(lab.directory / "broker", proxied=True) as broker:
+        assert broker.proxy is not None
+        relay = lab.relay(master, sink=f"kafka:{broker.address}/redis,create_partitions=1")
+        relay.wait_link(_WAIT_SECONDS)
+        write_stream(master.port, WRITES // 2, _WAIT_SECONDS)
+
+        def shown() -> Any:
+            return relay.status()["sinks"][0]
+
+        wait_for("the sink", lambda: shown()["records"] >= WRITES // 2, _WAIT_SECONDS)
+        wait_for("its commit", lambda: shown()["lag_bytes"] == 0, _WAIT_SECONDS)
+        if stalled:
+            broker.proxy.weather.stall()
+        write_stream(master.port, 2 * WRITES, _WAIT_SECONDS)
+        pid = shown()["pid"]
+        if stalled:
+            wait_for("its first error", lambda: shown()["last_error"], _WAIT_SECONDS)
+        else:
+            wait_for("its commit", lambda: shown()["lag_bytes"] == 0, _WAIT_SECONDS)
+        return {
+            "rss_bytes": psutil.Process(pid).memory_info().rss,
+            "peak_rss_bytes": _peak_bytes(pid),
+            "records": shown()["records"],
+        }
+
+
+def _peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return (
+        int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")))
+        * 1024
+    )
 
 
 if __name__ == "__main__":
