@@ -47,7 +47,8 @@ async def running(**parts: Callable[[], Take]) -> AsyncIterator[Reloads]:
     yield reloads
     task.cancel()
     await asyncio.wait([task])
-    assert said == ["begun", "ended"] * (len(said) // 2)
+    # The last may have been cancelled before its end.
+    assert said == (["begun", "ended"] * len(said))[: len(said)]
 
 
 async def reloaded(reloads: Reloads) -> list[tuple[str, str, str]]:

@@ -146,3 +146,47 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     again = tmp_path / "b.toml"
     again.write_text(shown)
     assert load({}, {}, again) == load(flags, {}, None)
+
+
+USERS = """
+[upstream]
+url = "redis://h"
+[http]
+token_file = "/run/token"
+[user.by-file]
+rights = ["replicate"]
+password_file = "/run/replicas"
+[user.inside]
+rights = ["status", "administer"]
+password = "hush1"
+[user.by-variable]
+rights = ["status"]
+[user.elsewhere]
+rights = ["status"]
+"""
+
+
+def test_users_are_shown_without_their_passwords(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(USERS)
+    environ = {
+        "REPLTAP_USER_BY_VARIABLE_PASSWORD": "hush2",
+        "REPLTAP_USER_ELSEWHERE_PASSWORD_FILE": "/run/x",
+        "REPLTAP_HTTP_TOKEN": "hush3",
+    }
+    shown = effective(read_sources(FLAGS, environ, file), environ, file)
+    assert "hush" not in shown
+    found = tomllib.loads(shown)
+    assert found["user"] == {
+        "by-file": {"rights": ["replicate"], "password_file": "/run/replicas"},
+        "inside": {"rights": ["administer", "status"]},
+        "by-variable": {"rights": ["status"]},
+        "elsewhere": {"rights": ["status"], "password_file": "/run/x"},
+    }
+    assert "token_file" not in found["http"]  # the variable counts
+    for line in (
+        '# password = "***"  # with the user; not shown',
+        '# password = "***"  # REPLTAP_USER_BY_VARIABLE_PASSWORD; not shown',
+        '# token = "***"  # REPLTAP_HTTP_TOKEN; not shown',
+    ):
+        assert line in shown.splitlines()
