@@ -3,8 +3,8 @@
 Measured: CPU seconds of the middle process for a fixed stream with 1, 8 and 32 raw replicas; added
 latency of paced writes; the time that WAIT takes by ACK policy; what four replicas cost that attach
 to a large dataset; resident memory; how long a restart on a journal of 10 GB takes; what sinks cost
-the relay. Everything is on loopback. CPU seconds come from /proc/PID/stat: on a machine that others
-share they and the ratios mean more than wall time does.
+the relay, and what clients that monitor do. Everything is on loopback. CPU seconds come from
+/proc/PID/stat: on a machine that others share they and the ratios mean more than wall time does.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.bench import (
     eventlog,
     herd,
     latency,
+    monitor,
     rdb,
     restart,
     sinks,
@@ -46,6 +47,7 @@ _PARTS: dict[str, Callable[[Plan, Callable[[str], None]], Iterator[Row]]] = {
     "restart": restart.measure,
     "herd": herd.measure,
     "sinks": sinks.measure,
+    "monitor": monitor.measure,
 }
 
 
