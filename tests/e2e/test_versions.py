@@ -16,6 +16,7 @@ from tests.servers.matrix import (
     DOCUMENT,
     FULL,
     REFUSED,
+    TUNNEL,
     Note,
     documented_table,
     label,
@@ -28,6 +29,7 @@ from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
 TABLE = "Servers"
+TLS_TABLE = "Servers over TLS"
 MODES = pytest.mark.parametrize("diskless", ["yes", "no"], ids=["diskless", "disk"])
 _REFUSALS = ("Can't handle RDB format version", "Wrong signature trying to load", "Fatal error")
 
@@ -82,6 +84,28 @@ def test_valkey_above_redis_and_valkey(lab: Lab, diskless: str, record_property:
     note(record_property, TABLE, label(kind), {label(f): ADAPTED for f in adapted})
 
 
+@MODES
+@pytest.mark.relay_only
+@pytest.mark.parametrize("master_name", ALL_NAMES)
+def test_full_and_partial_sync_over_tls(
+    lab: Lab, master_name: str, diskless: str, record_property: Note
+) -> None:
+    """The same with TLS and certificates of both sides on both links."""
+    kind = flavour(master_name)
+    followers = [*_followers(kind), *_adapted(kind)]
+    features = {Feature.FUNCTIONS} if _adapted(kind) else {*kind.features}
+    master = lab.master(kind, tls=True, repl_diskless_sync=diskless)
+    load = Load(master, features=features, seed=6)
+    load.write(100)
+    relay = lab.relay(master, tls=True)
+    replicas = [lab.server(f, f.name, upstream=relay, tls=True) for f in followers]
+    _check_syncs(master, relay, replicas, load, full=2 if _adapted(kind) else 1)
+    cells = {label(f): FULL if Feature.TLS in f.features else TUNNEL for f in followers}
+    if Feature.TLS not in kind.features:
+        cells = dict.fromkeys(cells, TUNNEL)
+    note(record_property, TLS_TABLE, label(kind), cells)
+
+
 @pytest.mark.relay_only
 @pytest.mark.parametrize("master_name", ALL_NAMES)
 def test_what_no_server_can_load(lab: Lab, master_name: str, record_property: Note) -> None:
@@ -123,6 +147,9 @@ def test_the_documented_table_is_whole() -> None:
     assert all(names <= row.keys() for row in table.values())
     cells = {cell for row in table.values() for cell in row.values()}
     assert cells <= {FULL, ADAPTED, REFUSED}
+    tls = documented_table(TLS_TABLE)
+    for row, cells in table.items():
+        assert [c == REFUSED for c in cells.values()] == [c == REFUSED for c in tls[row].values()]
     readme = (REPOSITORY / "README.md").read_text()
     assert documented_table(TABLE, readme) == table, f"README.md and {DOCUMENT.name} differ"
 

@@ -23,6 +23,10 @@ ADAPTED = "yes*"
 REFUSED = "no"
 """The downstream can't load what this upstream writes: under the upstream itself neither."""
 
+TUNNEL = "tunnel"
+"""The same over TLS, where the build of one of the two has none: a tunnel beside it speaks it. The
+relay knows nothing of that, and speaks TLS on both links."""
+
 ABSENT = "?"
 
 _PROPERTY = "matrix "
@@ -30,9 +34,9 @@ Note = Callable[[str, object], None]
 """pytest's `record_property`."""
 
 
-def label(flavour: Flavour, *, tls: bool = False) -> str:
+def label(flavour: Flavour) -> str:
     """Name a server as the table does."""
-    return label_of(flavour.name) + (", TLS" if tls else "")
+    return label_of(flavour.name)
 
 
 def label_of(name: str) -> str:

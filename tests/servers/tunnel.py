@@ -49,9 +49,11 @@ class Tunnel:
 
     async def _serve(self) -> None:
         async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(OSError):
-                await self._pass_on(reader, writer)
-            writer.transport.abort()
+            try:
+                with suppress(OSError):
+                    await self._pass_on(reader, writer)
+            finally:  # also where the tunnel is closed meanwhile
+                writer.transport.abort()
 
         # What can't shake hands is the test's matter, not the log's.
         self._loop.set_exception_handler(lambda *_: None)
