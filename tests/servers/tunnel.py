@@ -61,6 +61,11 @@ class Tunnel:
         self._listening.set()
         await self._closed.wait()
         server.close()
+        # Who is shaking hands is known to nobody else (`Server.abort_clients` is Python 3.13's).
+        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = "127.0.0.1" if self._connects else None
