@@ -17,12 +17,16 @@ Reply = Any
 class Client:
     """One connection to a server.
 
+    Attributes:
+        port: Of the server.
+
     Raises:
         OSError: The connection failed or was closed (each method).
         hiredis.ReplyError: The server answered an error (`call`, not `pipeline`).
     """
 
     def __init__(self, port: int, *, timeout_seconds: float = 30.0, password: str = "") -> None:
+        self.port = port
         self._socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = hiredis.Reader()

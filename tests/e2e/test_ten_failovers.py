@@ -1,0 +1,207 @@
+"""Ten failovers in a row under load, with real sentinels, and two relays beside native replicas.
+
+One relay asks Sentinel for its master, the other is re-pointed by it; both acknowledge what a
+replica below them has (`quorum:1`). What is claimed, and checked after each failover:
+
+- the datasets and offsets behind both relays are the new master's;
+- a relay got a full sync only where the new master said that it had been asked for more of the old
+  history than it has: what it says to any replica that was that far. Beside the relays is a native
+  replica of priority 0; what it needed is printed;
+- a write that WAIT confirmed for every replica that the master had is on the new master, and so
+  behind both relays; and whenever a relay was counted, the replica below it had the write.
+
+A write that WAIT 1 has confirmed for one replica is as safe as Redis makes it: when Sentinel
+promotes another one it may be gone, for relays and native replicas alike. How many are is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+import hiredis
+import pytest
+
+from tests.servers.acked import Acked
+from tests.servers.client import Client
+from tests.servers.dataset import wait_same
+from tests.servers.lab import Lab
+from tests.servers.load import Load
+from tests.servers.node import Node
+from tests.servers.relay import Relay
+from tests.servers.sentinel import MASTER_NAME, failover
+from tests.servers.server import Server
+from tests.servers.waiting import wait_for
+
+pytestmark = [pytest.mark.relay_only, pytest.mark.slow]
+
+FAILOVERS = int(os.environ.get("REPLTAP_FAILOVERS", "10"))
+_KINDS = ("kill", "asked", "freeze", "kill", "asked")
+_DOWN_MS = 2000
+"""On a busy machine servers seem dead sooner than they are; a failover that nobody asked for costs
+the test nothing but time."""
+
+_AHEAD = "but I can reply up to"
+"""What a master logs that was asked for more of its former history than it has (Redis and Valkey
+`masterTryPartialResynchronization`)."""
+
+
+@dataclass
+class Scene:
+    """Three servers that take turns, two relays, a replica below each, three sentinels."""
+
+    lab: Lab
+    program: str
+    natives: list[Server] = field(default_factory=list)
+    relays: list[Relay] = field(default_factory=list)
+    below: list[Server] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        lab, program = self.lab, self.program
+        self.natives.append(lab.master(program, "node-0"))
+        self.natives += [lab.server(program, f"node-{n}", upstream=self.natives[0]) for n in (1, 2)]
+        for native in self.natives[1:]:
+            native.wait_link()
+        self.sentinels = lab.sentinels(program, self.natives[0], down_ms=_DOWN_MS, failover_ms=4000)
+        self.beside = lab.server(program, "beside", upstream=self.natives[0], replica_priority=0)
+        self.beside.wait_link()
+        asks = lab.relay(self.natives[0], "asks", start=False, upstream_ack_policy="quorum:1")
+        asks.upstream_url = f"redis-sentinel://127.0.0.1:{self.sentinels[0].port}/{MASTER_NAME}"
+        asks.start()
+        self.relays += [asks, lab.relay(self.natives[0], "told", upstream_ack_policy="quorum:1")]
+        self.below += [
+            lab.server(program, f"below-{relay.name}", upstream=relay) for relay in self.relays
+        ]
+        for node in (*self.relays, *self.below):
+            node.wait_link()
+        for sentinel in self.sentinels:
+            sentinel.hurry()
+            wait_for(
+                "all replicas are listed",
+                lambda s=sentinel: len(s.replicas()) == 5,  # type: ignore[misc]
+            )
+        self.master = self.natives[0]
+
+    def client(self) -> Client:
+        """Open a connection to the master of now, as `Writable`."""
+        return Client(self.master.port, timeout_seconds=2.0)
+
+    def in_place(self) -> set[int]:
+        """Name the ports that must have confirmed a write."""
+        return {node.port for node in (*self.replicas, *self.relays, self.beside)}
+
+    def settle(self) -> None:
+        """Wait until at least one native replica can be promoted; note who is in place."""
+        self.replicas: list[Server] = []
+
+        def some() -> bool:
+            master = self.look()
+            self.replicas = [n for n in self.natives if n is not master and self.follows(n)]
+            return bool(self.replicas)
+
+        wait_for("a native replica is in place", some, 40)
+
+    def look(self) -> Server:
+        """See whom all sentinels name, and which says so itself: nobody else is the master."""
+        ports = {sentinel.master_port() for sentinel in self.sentinels}
+        if len(ports) == 1 and ports != {self.master.port}:
+            found = next(native for native in self.natives if native.port in ports)
+            if found.info("replication")["role"] == "master":
+                old, self.master = self.master, found
+                self.replicas = [n for n in self.natives if n not in (found, old)]
+        return self.master
+
+    def follows(self, node: Node) -> bool:
+        try:
+            info = node.info("replication")
+        except (OSError, hiredis.ReplyError):
+            return False
+        up = info.get("master_link_status") == "up"
+        return up and int(info.get("master_port", 0)) == self.look().port
+
+    def fail_over(self, kind: str) -> Server:
+        """Make Sentinel choose another master; returns the old one."""
+        old = self.master
+        if kind == "asked":
+            failover(self.sentinels[0], old)
+        elif kind == "kill":
+            old.kill()
+        else:
+            old.freeze()
+        wait_for(f"all name another master after {kind}", lambda: self.look() is not old, 60)
+        return old
+
+    def come_back(self, old: Server, kind: str) -> None:
+        """Let the old master return; Sentinel makes a replica of it, seconds later."""
+        if kind == "kill":
+            old.restart()
+        elif kind == "freeze":
+            old.thaw()
+
+    def full_syncs(self) -> list[int]:
+        """Count what each relay was given."""
+        return [relay.status()["counters"]["upstream_sync_full"] for relay in self.relays]
+
+
+def _round(scene: Scene, acked: Acked, number: int, kind: str) -> tuple[int, int]:
+    """Go through one failover; returns the relays' full syncs, and the native one's."""
+    scene.settle()
+    before = scene.full_syncs()
+    native = scene.beside.full_syncs_received
+    ahead = {native.name: native.log.count(_AHEAD) for native in scene.natives}
+    features = scene.master.flavour.features
+    with acked, Load(scene, features=features, seed=number, pause_seconds=0.01):
+        confirmed = len(acked.by_all)
+        wait_for("confirmed writes", lambda: len(acked.by_all) >= confirmed + 10, 40)
+        old = scene.fail_over(kind)
+        scene.come_back(old, kind)
+        for relay in (*scene.relays, scene.beside):
+            wait_for(
+                f"{relay.name} follows the new master",
+                lambda r=relay: scene.follows(r),  # type: ignore[misc]
+                40,
+            )
+        for replica in scene.below:
+            replica.wait_link(40)
+        confirmed = len(acked.by_all)
+
+        def again() -> bool:
+            scene.look()
+            return len(acked.by_all) >= confirmed + 5
+
+        wait_for("confirmed writes again", again, 60)
+    for relay in (*scene.relays, scene.beside):
+        wait_for("it still follows", lambda r=relay: scene.follows(r), 40)  # type: ignore[misc]
+    wait_same(scene.master, scene.beside, *scene.below, timeout_seconds=60)
+    for relay in scene.relays:
+        wait_for("equal offsets", lambda r=relay: r.offset == scene.master.offset)  # type: ignore[misc]
+    fulls = sum(scene.full_syncs()) - sum(before)
+    denied = sum(native.log.count(_AHEAD) - ahead[native.name] for native in scene.natives)
+    assert fulls <= denied, f"failover {number} ({kind}): a full sync for another reason"
+    assert acked.missing(scene.master, acked.by_all) == [], f"failover {number} ({kind})"
+    assert acked.early == []
+    return fulls, scene.beside.full_syncs_received - native
+
+
+@pytest.mark.parametrize("program", ["redis-7.0", "valkey-9.1", "redis-8.2"])
+def test_ten_failovers_in_a_row(lab: Lab, program: str) -> None:
+    scene = Scene(lab, program)
+    acked = Acked(scene.client, scene.in_place, scene.below)
+    began, relays, natives = time.monotonic(), 0, 0
+    for number in range(FAILOVERS):
+        fulls, given = _round(scene, acked, number, _KINDS[number % len(_KINDS)])
+        relays += fulls
+        natives += given
+    lost = len(acked.missing(scene.master, acked.by_one))
+    partial = sum(r.status()["counters"]["upstream_sync_partial_ok"] for r in scene.relays)
+    print(
+        f"\n{program}: {FAILOVERS} failovers in {time.monotonic() - began:.0f} s; two relays: "
+        f"{partial} partial resyncs, {relays} full; the native replica beside them: {natives} "
+        "full; "
+        f"{len(acked.by_all)} writes confirmed by all replicas, 0 missing; "
+        f"{len(acked.by_one)} by one at least, {lost} missing"
+    )
+    assert scene.relays[0].status()["upstream"]["sentinel"]["switches"] >= FAILOVERS
+    for relay in scene.relays:
+        assert relay.running
