@@ -12,7 +12,13 @@ import asyncio
 import logging
 
 from repltap.endings import DisconnectReason, Ending
-from repltap.errors import CorruptStoreError, NotRetainedError, OpenFilesError, StoreError
+from repltap.errors import (
+    CorruptStoreError,
+    DiskFullError,
+    NotRetainedError,
+    OpenFilesError,
+    StoreError,
+)
 from repltap.logs import history_log
 from repltap.pace import Pace, PaceStoppedError
 from repltap.readers import Reader
@@ -96,8 +102,7 @@ class SegmentChecks:
             history_log(history.history.replid).error(
                 "%s; the journal up to offset %d is given up", failure, segment.end
             )
-            trimmed = history.journal.trim(segment.end)
-            await asyncio.to_thread(trimmed.delete)
+            await self._give_up(segment, history)
         except (NotRetainedError, OpenFilesError) as failure:
             sound = None
             ending = Ending(DisconnectReason.STORE_ERROR, str(failure))
@@ -113,3 +118,20 @@ class SegmentChecks:
             else:
                 reader.wake()
         return sound
+
+    @staticmethod
+    async def _give_up(segment: Segment, history: HistoryStore) -> None:
+        """Remove a damaged segment and what is before it, its bytes since the check included.
+
+        A failover that cut the journal within it has made it the last one, which is never trimmed.
+        """
+        journal = history.journal
+        if segment is journal.segments[-1]:
+            try:
+                journal.begin_segment()
+            except DiskFullError as failure:
+                history_log(history.history.replid).error(
+                    "%s; it goes when there is room for the segment after it", failure
+                )
+        trimmed = journal.trim(segment.end)
+        await asyncio.to_thread(trimmed.delete)

@@ -11,7 +11,7 @@ from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.store.store import Store
 from repltap.tasks import OwnedTasks
-from tests.stored import START, hold, open_store
+from tests.stored import OTHER, START, hold, open_store
 
 
 class FakeReader:
@@ -81,3 +81,45 @@ async def test_a_flipped_bit_is_never_served(
     assert segment.path.name in caplog.text
     assert not failures
     store.close()
+
+
+async def test_a_damaged_segment_that_a_failover_has_made_the_last_one_is_given_up(
+    tmp_path: Path,
+) -> None:
+    """Its readers were dropped, over and over, until it was full."""
+    store = open_store(tmp_path, segment_bytes=1000)
+    first = hold(store).journal
+    for _ in range(30):
+        first.append(bytes(100), 1)
+        first.flush_index(1)
+    path = first.segments[0].path
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1  # not where it is cut: there it is looked at
+    path.write_bytes(content)
+    store = open_store(tmp_path, segment_bytes=1000)
+    history = store.current
+    assert history is not None
+    journal = history.journal
+    segment = journal.segments[0]
+    history.shift(OTHER, Offset(segment.end - 110))
+    journal.append(b"of the new master", 10**18)
+    assert journal.segments == (segment,)
+    assert not segment.verified
+    failures: list[BaseException] = []
+    tasks = OwnedTasks(failures.append)
+    checks = SegmentChecks(tasks)
+    reader = FakeReader()
+    checks.request(segment, history, reader)
+    await tasks.join()
+    assert len(reader.dropped) == 1
+    assert journal.start == journal.end
+    assert not segment.path.exists()
+    journal.append(b"more", 10**18)
+    assert journal.read(journal.start, 100) == b"more"
+    assert not failures
+    store.close()
+    again = open_store(tmp_path, segment_bytes=1000)
+    assert again.current is not None
+    assert again.current.journal.read(again.current.journal.start, 100) == b"more"
+    again.close()

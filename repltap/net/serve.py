@@ -30,9 +30,14 @@ from repltap.status.refresh import RefreshReason
 from repltap.store.snapshots import Snapshot
 
 _AHEAD_GRACE_SECONDS = 3.0
-"""A replica ahead of the journal is held this long once the master streams: after a kill the
+"""A replica ahead of the journal is held this long once the master's stream flows: after a kill the
 journal lost its last moments, which the master sends again at once. Who is still ahead then holds
 bytes that this master never sent."""
+
+_AHEAD_SILENT_SECONDS = 15.0
+"""And this long while not one byte of the stream has come: a link that stalls behind `+CONTINUE`
+has shown nothing yet. A master with nothing else to send pings after 10 s
+(`repl-ping-replica-period`)."""
 
 _AHEAD_LIMIT_SECONDS = 60.0
 """And this long while there is no master, then it is told to ask again (it keeps its offset)."""
@@ -63,6 +68,10 @@ class Upstream(Protocol):
     @property
     def streaming_since(self) -> float | None:
         """When the stream began, on the event loop's clock; None while it doesn't run."""
+
+    @property
+    def flowing_since(self) -> float | None:
+        """When its first byte came; None before that."""
 
 
 class Refresher(Protocol):
@@ -188,7 +197,9 @@ class SyncService:
         if self._feed.intake is not None:
             return False
         if since is not None:
-            if now - max(since, wait.since) >= _AHEAD_GRACE_SECONDS:
+            flowing = self._upstream.flowing_since
+            grace = _AHEAD_SILENT_SECONDS if flowing is None else _AHEAD_GRACE_SECONDS
+            if now - max(flowing or since, wait.since) >= grace:
                 return False
         elif now - wait.since >= _AHEAD_LIMIT_SECONDS:
             session.refuse(_NO_MASTER)

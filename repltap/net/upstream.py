@@ -83,6 +83,7 @@ class UpstreamLink:
         state: Where the link stands.
         on_down: Called when the link has broken, or an attempt has failed.
         streaming_since: When the stream began, event loop's clock; None while it doesn't run.
+        flowing_since: When the first byte of it came; None before that.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class UpstreamLink:
         self._listening_port = config.announce_port or listening_port
         self.state = LinkState.CONNECT
         self.streaming_since: float | None = None
+        self.flowing_since: float | None = None
         self.on_down: Callable[[], None] = _nothing
         self.counters = LinkCounters()
         self._log = PeerLogger("upstream", peer=self.peer, replid=feed.arriving_replid)
@@ -223,6 +225,8 @@ class UpstreamLink:
     def stream(self, data: memoryview | bytes) -> None:
         """Store stream bytes."""
         self.counters.received_bytes += len(data)
+        if self.flowing_since is None:
+            self.flowing_since = asyncio.get_running_loop().time()
         self._feed.append(data)
 
     def snapshot(self, data: memoryview | bytes) -> None:
@@ -324,7 +328,7 @@ class UpstreamLink:
             self._start_afresh |= isinstance(failure, RemoteProtocolError)
             self._went_down(failure)
         finally:
-            since, self.streaming_since = self.streaming_since, None
+            since, self.streaming_since, self.flowing_since = self.streaming_since, None, None
             self._conversation = None
             if self._intake is not None:
                 self._intake = None

@@ -70,6 +70,7 @@ class StubUpstream:
 
     def __init__(self, streaming_since: float | None = None) -> None:
         self.streaming_since = streaming_since
+        self.flowing_since = streaming_since
 
 
 class StubRefresher:

@@ -517,12 +517,41 @@ async def test_a_replica_that_stays_ahead_holds_other_bytes(
 ) -> None:
     monkeypatch.setattr(serve_module, "_AHEAD_GRACE_SECONDS", 0.05)
     async with port(path) as it:
-        it.upstream.streaming_since = 0.0  # long since: the wait counts from the request
+        # Long since: the wait counts from the request.
+        it.upstream.streaming_since = it.upstream.flowing_since = 0.0
         with await it.replica() as replica:
             await replica.ask(REPLID, END + 4)
             await replica.newline()
             assert await replica.snapshot() == (REPLID, START, rdb())
         assert (it.service.full, it.service.denied) == (1, 1)
+
+
+async def test_a_replica_ahead_of_a_stream_that_has_not_begun_to_flow_is_held_longer(
+    path: Path, fast_ticks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that stalled behind `+CONTINUE` cost it a full sync: three seconds had passed."""
+    monkeypatch.setattr(serve_module, "_AHEAD_GRACE_SECONDS", 0.0)
+    async with port(path) as it:
+        it.upstream.streaming_since = 0.0
+        with await it.replica() as replica:
+            await replica.ask(REPLID, END + 4)
+            for _ in range(2):  # the second a second later
+                await replica.newline()
+            it.upstream.flowing_since = asyncio.get_running_loop().time()
+            it.feed.append(b"1234")
+            assert await replica.line() == b"+CONTINUE"
+        assert (it.service.partial, it.service.denied) == (1, 0)
+
+
+async def test_a_replica_ahead_of_a_stream_that_never_flows_is_given_up(
+    path: Path, fast_ticks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve_module, "_AHEAD_SILENT_SECONDS", 0.05)
+    async with port(path) as it:
+        it.upstream.streaming_since = 0.0
+        with await it.replica() as replica:
+            await replica.ask(REPLID, END + 4)
+            assert await replica.snapshot() == (REPLID, START, rdb())
 
 
 async def test_a_replica_ahead_without_a_master_is_held_then_sent_away(

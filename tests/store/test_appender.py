@@ -28,6 +28,21 @@ def ends(journal: Journal) -> list[int]:
     return [record.end if record else -1 for record in records]
 
 
+def test_a_segment_is_begun_before_the_last_one_is_full(make_journal: MakeJournal) -> None:
+    journal = make_journal()
+    journal.begin_segment()  # there is nothing in the last one
+    assert len(journal.segments) == 1
+    journal.append(DATA[:10], 1)
+    journal.begin_segment()
+    journal.begin_segment()
+    journal.append(DATA[10:30], 1)
+    assert [(s.start, s.end) for s in journal.segments] == [(5000, 5010), (5010, 5030)]
+    assert content(journal) == DATA[:30]
+    journal.close()
+    with pytest.raises(DataDirError):
+        journal.begin_segment()
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_append_and_roll(make_journal: MakeJournal, kind: Callable[[bytes], bytes]) -> None:
     journal = make_journal()
