@@ -1,4 +1,4 @@
-# make demo    everything on one screen: master, relay, two replicas, traffic (ctrl-C stops all)
+# make demo    everything at once: master, relay, two replicas, audit file, traffic (ctrl-C stops all)
 # make test    all checks and all tests, as CI runs them
 # make compiled  the tests of what can be compiled, on that form, installed elsewhere (needs gcc)
 # make soak    random faults on real servers under load: DURATION=120 (seconds), ROUNDS=, SEED=
