@@ -18,7 +18,7 @@ from repltap.cli.options import (
     redis_cli_environment,
     redis_cli_flags,
 )
-from repltap.cli.output import show_json
+from repltap.cli.output import busy, show_json
 from repltap.cli.sections import Cell, Section, as_tables, as_text
 from repltap.config import Config, load
 from repltap.config_sources import read_sources
@@ -97,7 +97,8 @@ def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[
     from repltap.preflight.probe import Probe
 
     probe = Probe(config.upstream, sample_seconds)
-    facts = probe.run()
+    with busy(f"asking the master; its writes are counted for {sample_seconds:g} s"):
+        facts = probe.run()
     findings = probe.findings
     if facts is not None:
         findings += judge(facts, config.upstream)

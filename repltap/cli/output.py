@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -24,7 +24,8 @@ from rich.progress import (
 from repltap.cli.human import NOTHING
 from repltap.cli.sections import Section, as_tables, as_text
 
-_FOLDED_WIDTH = 16  # of a column that may be folded: less is hard to read
+_FOLDED_WIDTH = 12  # of a column that may be folded: less is hard to read
+_NAME_WIDTH = 21  # an address in one piece: before that is folded, a column is spared
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
@@ -47,7 +48,10 @@ def stdout_closed() -> int:
 
 
 def show(found: Sequence[Section]) -> None:
-    """Print tables for people; what is too wide for the terminal as text, which loses nothing."""
+    """Print tables for people, without what can be spared where a terminal is narrow.
+
+    What is too wide all the same is printed as text, which loses nothing.
+    """
     console = Console()
     if not console.is_terminal:
         click.echo(as_text(found))
@@ -55,18 +59,21 @@ def show(found: Sequence[Section]) -> None:
     for index, section in enumerate(found):
         if index:
             click.echo()
-        if _least_width(section) <= console.width:
-            console.print(as_tables([section]))
+        fitting = section
+        while fitting.spare and _least_width(fitting, _NAME_WIDTH) > console.width:
+            fitting = fitting.without(fitting.spare[0])
+        if _least_width(fitting, _FOLDED_WIDTH) <= console.width:
+            console.print(as_tables([fitting]))
         else:
             click.echo(as_text([section]))
 
 
-def _least_width(section: Section) -> int:
+def _least_width(section: Section, folded_width: int) -> int:
     """Tell how narrow a table can be. In less, rich leaves out whole columns without a word."""
     total = 1
     for index, name in enumerate(section.columns):
         width = max(len(name), *(len(row[index].text) for row in section.rows), 0)
-        total += 3 + (min(width, _FOLDED_WIDTH) if index in section.folded else width)
+        total += 3 + (min(width, folded_width) if index in section.folded else width)
     return total
 
 
@@ -123,6 +130,26 @@ def progress(what: str, total_bytes: int | None) -> Iterator[Meter]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Meter(bar, what, total_bytes)
+
+
+@contextmanager
+def busy(what: str, *, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """Show that something goes on whose end nobody knows, on stderr and only on a terminal.
+
+    Args:
+        what: What is done.
+        shown: Whether it is shown there.
+
+    Yields:
+        What to tell how far it is, in words. Lines that are written to `sys.stderr` as it is
+        meanwhile appear above it.
+    """
+    console = Console(stderr=True)
+    if not (shown and console.is_terminal):
+        yield lambda _: None
+        return
+    with console.status(what) as status:
+        yield lambda text: status.update(f"{what}: {text}")
 
 
 def moment(seconds: float | None) -> str:

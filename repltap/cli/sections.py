@@ -5,7 +5,7 @@ Both are made from the same `Section`s, so they can't tell different things.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -34,6 +34,7 @@ class Section:
         rows: The cells.
         right: Which columns hold numbers.
         folded: Which may be folded when the terminal is narrow: half a number misleads.
+        spare: Which are left out, one after the other, where a terminal is too narrow for all.
     """
 
     title: str
@@ -41,6 +42,22 @@ class Section:
     rows: tuple[tuple[Cell, ...], ...]
     right: frozenset[int] = frozenset()
     folded: frozenset[int] = frozenset((0,))
+    spare: tuple[int, ...] = ()
+
+    def without(self, column: int) -> Section:
+        """Leave out a column, one of `spare`."""
+
+        def shifted(columns: Iterable[int]) -> Iterator[int]:
+            return (each - (each > column) for each in columns if each != column)
+
+        return Section(
+            self.title,
+            self.columns[:column] + self.columns[column + 1 :],
+            tuple(row[:column] + row[column + 1 :] for row in self.rows),
+            frozenset(shifted(self.right)),
+            frozenset(shifted(self.folded)),
+            tuple(shifted(self.spare)),
+        )
 
 
 def facts(title: str, *rows: tuple[str, str | Cell]) -> Section:

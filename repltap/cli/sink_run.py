@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from repltap import logs
 from repltap.cli.options import sink_flag, table_options
-from repltap.cli.output import is_unread, stdout_closed
+from repltap.cli.output import busy, is_unread, stdout_closed
 from repltap.config import TapConfig, load_tap
 from repltap.delivery.report import WorkerReport, WorkerState
 from repltap.errors import ConfigError, ReplTapError, StoreError
 from repltap.sink_config import SinkConfig
 from repltap.store.reader import StoreReader
+
+if TYPE_CHECKING:  # `--help` is to be quick
+    from repltap.delivery.progress import Progress
 
 CRASHED = 1
 
@@ -42,15 +47,33 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
     """
     config = load_tap(flags, os.environ, file)
     chosen = _find(config, name)
-    logs.setup(config.log)
+    prints = chosen.type == "stdout"
+    with busy(f"delivering to {name}", shown=until_end and not prints) as tell:
+        logs.setup(config.log)  # within: its lines must not be drawn over
+        done = _deliver(config, chosen, until_end=until_end, tell=tell)
+    if done is None:
+        return CRASHED
+    place = "nothing committed"
+    if done.committed is not None:
+        place = f"committed up to offset {done.committed.offset} of {done.committed.replid}"
+        # Who only wanted to look would fill the disk with what nobody is going to fetch.
+        place += f"; what follows is kept for it until `repltap sink reset {name}`"
+    counts = f"{_counted(done.records, 'record')}, {_counted(done.commits, 'commit')}"
+    click.echo(f"{name}: {counts}, {place}", err=True)
+    return stdout_closed() if prints and is_unread() else 0
+
+
+def _deliver(
+    config: TapConfig, chosen: SinkConfig, *, until_end: bool, tell: Callable[[str], None]
+) -> Progress | None:
+    """Deliver until the end or a signal; None where the sink has crashed, which is logged."""
     from repltap.delivery.watch import FileBell
     from repltap.delivery.worker import deliver, yield_to_others
 
-    prints = chosen.type == "stdout"
-
     def told(report: WorkerReport) -> None:
+        tell(f"{_counted(report.records, 'record')}")
         # `repltap sink run stdout | head`: there will never be a reader again.
-        if prints and report.state is WorkerState.FAILED and is_unread():
+        if chosen.type == "stdout" and report.state is WorkerState.FAILED and is_unread():
             bell.stop()
 
     bell = FileBell(config.data_dir, told)
@@ -58,7 +81,7 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
         signal.signal(number, lambda *_: bell.stop())
     yield_to_others()
     try:
-        done = deliver(
+        return deliver(
             chosen,
             data_dir=config.data_dir,
             source=_source(config),
@@ -69,16 +92,8 @@ def run(name: str, file: Path | None, *, until_end: bool, **flags: object) -> in
     except ReplTapError:
         raise
     except Exception:
-        logging.getLogger(f"repltap.sink.{name}").exception("the sink has crashed")
-        return CRASHED
-    place = "nothing committed"
-    if done.committed is not None:
-        place = f"committed up to offset {done.committed.offset} of {done.committed.replid}"
-        # Who only wanted to look would fill the disk with what nobody is going to fetch.
-        place += f"; what follows is kept for it until `repltap sink reset {name}`"
-    counts = f"{_counted(done.records, 'record')}, {_counted(done.commits, 'commit')}"
-    click.echo(f"{name}: {counts}, {place}", err=True)
-    return stdout_closed() if prints and is_unread() else 0
+        logging.getLogger(f"repltap.sink.{chosen.name}").exception("the sink has crashed")
+        return None
 
 
 def _counted(number: int, what: str) -> str:

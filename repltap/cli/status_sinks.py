@@ -15,6 +15,7 @@ def sinks(status: RelayStatus) -> Section:
         tuple(_sink(each, status.now) for each in status.sinks),
         frozenset((3, 4, 5, 6, 7, 8)),
         folded=frozenset((0, 2)),
+        spare=(7, 1, 8, 6),  # sent, type, errors, records
     )
 
 

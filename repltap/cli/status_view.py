@@ -180,6 +180,7 @@ def _replicas(status: RelayStatus) -> Section:
         ("replica", "state", "acked", "lag", "in time", "last ack", "version"),
         tuple(_replica(each, status.now) for each in status.replicas),
         frozenset((2, 3, 4, 5)),
+        spare=(6, 5),  # version, last ack
     )
 
 

@@ -156,8 +156,8 @@ def screen(
         shown, rest = found[:room], found[room:]
     table = Table(box=None, padding=(0, 1), pad_edge=False, expand=True, header_style="dim")
     table.add_column("", no_wrap=True, width=7)
-    table.add_column("name", no_wrap=True, overflow="ellipsis", ratio=2, min_width=12)
-    table.add_column("state", no_wrap=True, overflow="ellipsis", ratio=1, min_width=10)
+    table.add_column("name", no_wrap=True, overflow="ellipsis", ratio=1, min_width=12)
+    table.add_column("state", no_wrap=True, overflow="ellipsis", ratio=1, min_width=11)
     numbers = ["rate", "lag", "in time"] + (["offset"] if width >= 72 else [])
     for name in numbers:
         table.add_column(name, no_wrap=True, justify="right")
@@ -168,7 +168,8 @@ def screen(
             human_age(row.lag_seconds),
             NOTHING if row.offset is None else str(row.offset),
         ]
-        state = Text(printable(row.state.text), style=STYLES[row.state.tone])
+        short = row.state.text.replace(", next try in ", ", ")
+        state = Text(printable(short), style=STYLES[row.state.tone])
         table.add_row(row.kind, Text(printable(row.name)), state, *cells[: len(numbers)])
     lines = [_head(status, width), _facts(status, width), Text("")]
     if trouble:
@@ -176,7 +177,8 @@ def screen(
     parts: list[RenderableType] = [*lines, table]
     if rest:
         parts.append(_line(f"... and {len(rest)} more", width, "dim"))
-    return Group(*parts, _keys(order, width))
+    gap = [Text("")] if len(shown) < room else []
+    return Group(*parts, *gap, _keys(order, width))
 
 
 def _head(status: RelayStatus, width: int) -> Text:

@@ -82,7 +82,8 @@ def _role(facts: Facts) -> Finding:
         return Finding("role", Level.WARN, "it is loading its data", "the relay waits for that")
     if facts.info.get("role") == "master":
         replicas = facts.info.get("connected_slaves", "?")
-        return Finding("role", Level.OK, f"a master with {replicas} replicas")
+        noun = "replica" if replicas == "1" else "replicas"
+        return Finding("role", Level.OK, f"a master with {replicas} {noun}")
     if facts.info.get("master_link_status") != "up":
         return Finding(
             "role",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repltap.cli.output import is_unread, moment, progress, show, show_json
+from repltap.cli.output import busy, is_unread, moment, progress, show, show_json
 from repltap.cli.sections import Cell, Section
 
 
@@ -23,7 +23,7 @@ def test_a_table_on_a_terminal(
     assert "╭" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("columns", "boxed"), [("42", True), ("41", False)])
+@pytest.mark.parametrize(("columns", "boxed"), [("38", True), ("37", False)])
 def test_a_table_that_does_not_fit_loses_nothing(
     columns: str, boxed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,6 +38,25 @@ def test_a_table_that_does_not_fit_loses_nothing(
     assert ("╭" in second) is boxed
     for whole in ("streaming", "1234567", "a-long-name"):
         assert whole in second
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [("90", {"name", "b", "c", "d"}), ("60", {"name", "c", "d"}), ("48", {"name", "d"})],
+)
+def test_what_can_be_spared_is_left_out_first(
+    columns: str,
+    shown: set[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    cells = [Cell("127.0.0.1:20000"), *(Cell(name * 16) for name in "bcd")]
+    show([Section("T", ("name", "b", "c", "d"), (tuple(cells),), frozenset((2, 3)), spare=(1, 2))])
+    out = capsys.readouterr().out
+    assert "127.0.0.1:20000" in out
+    assert {name for name in shown | {"b", "c", "d"} if name == "name" or name * 16 in out} == shown
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +78,23 @@ def test_progress_is_for_terminals(
     out, err = capsys.readouterr()
     assert out == ""
     assert "writing" in err
+
+
+def test_what_has_no_known_end_is_for_terminals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with busy("delivering") as tell:
+        tell("7 records")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with busy("delivering", shown=False) as tell:
+        tell("7 records")
+    assert capsys.readouterr() == ("", "")
+    with busy("delivering") as tell:
+        tell("7 records")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "delivering" in err
 
 
 def test_moment() -> None:
