@@ -142,6 +142,29 @@ def test_clients_that_monitor(lab: Lab, tmp_path: Path) -> None:
     assert b"NOAUTH" in stranger.stdout + stranger.stderr
 
 
+def test_monitoring_over_tls(lab: Lab) -> None:
+    """The process that makes lines knows nothing of it; large values and slow clients as ever."""
+    master = lab.master(PROGRAM, tls=True)
+    relay = lab.relay(master, tls=True)
+    relay.wait_link()
+    pair = lab.authority.issue()
+    monitor = Monitor(relay.tls_port, pair=pair)
+    slow = Monitor(relay.tls_port, pair=pair, receive_bytes=4096)
+    value = "v" * 20_000
+    with master.client() as client:
+        for start in range(0, 1_000, 50):
+            client.pipeline([("SET", f"n:{n}", value) for n in range(start, start + 50)])
+    master.call("SET", "the last", "one")
+    shown = monitor.until('"the last"')
+    assert all(line.startswith(f"[0 127.0.0.1:{master.tls_port}]") for line in shown)
+    assert [line for line in shown if '"n:' in line] == [
+        f'[0 127.0.0.1:{master.tls_port}] "SET" "n:{n}" "{value}"' for n in range(1_000)
+    ]
+    wait_for("the slow one is told off", lambda: "too slow for MONITOR: it had" in relay.log)
+    for each in (monitor, slow):
+        each.close()
+
+
 def _worker(relay: Relay) -> psutil.Process | None:
     workers = [c for c in relay.children() if any("monitor.worker" in w for w in c.cmdline())]
     assert len(workers) <= 1, "one process is for all"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import time
+
+from tests.servers.certificates import Pair
 
 _LINE = re.compile(rb"\+(\d+)\.(\d{6}) \[(\d+) ([^\]]+)\] (.*)\r\n", re.DOTALL)
 
@@ -16,14 +19,21 @@ class Monitor:
         port: Of the server.
         receive_bytes: The socket's receive buffer, 0 for what is usual.
         before: What to send before, such as `HELLO 3`.
+        pair: Talk TLS, and show this.
     """
 
-    def __init__(self, port: int, *, receive_bytes: int = 0, before: bytes = b"") -> None:
+    def __init__(
+        self, port: int, *, receive_bytes: int = 0, before: bytes = b"", pair: Pair | None = None
+    ) -> None:
         self.socket = socket.socket()
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(20)
         self.socket.connect(("127.0.0.1", port))
+        if pair is not None:
+            context = ssl.create_default_context(cafile=str(pair.ca_file))
+            context.load_cert_chain(pair.cert_file, pair.key_file)
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.stream = self.socket.makefile("rb")
         self.socket.sendall(before + b"MONITOR\r\n")
         while (line := self.stream.readline()) != b"+OK\r\n":

@@ -2,6 +2,7 @@
 
 import pytest
 
+from repltap.access import ALL_RIGHTS, Right
 from tests.net.admin.fakes import FakeClient, FakeContext, ask, relay_status
 
 
@@ -94,6 +95,14 @@ def test_monitor_is_a_mode() -> None:
     assert b"flags=N " in ask("CLIENT INFO", client, context)
     assert ask("RESET", client, context) == b"+RESET\r\n"
     assert ask("MONITOR x") == b"-ERR wrong number of arguments for 'monitor' command\r\n"
+
+
+def test_who_may_not_replicate_may_not_monitor() -> None:
+    client = FakeClient()
+    context = FakeContext(connected=[client], rights=ALL_RIGHTS - {Right.REPLICATE})
+    assert ask("MONITOR", client, context).startswith(b"-NOPERM ")
+    assert context.monitors == []
+    assert not client.state.monitoring
 
 
 def test_no_transaction_monitors() -> None:
