@@ -19,6 +19,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from repltap.certificates import Certificates
 from repltap.config import Config, StoreConfig
 from repltap.delivery.messages import Start
 from repltap.delivery.monitor.process import MonitorProcess
@@ -76,9 +77,7 @@ def run(config: Config, sources: Sources | None = None) -> int:
     # A wrong setting is told now, not by a worker that fails again and again.
     for told in unknown_commands(read_all_settings(config.sinks, os.environ)):
         log.warning("%s", told)
-    for tls in (config.upstream.tls, config.listen.tls, config.http.tls if config.http else None):
-        if tls is not None:
-            tls.load()
+    Certificates(config).load()
     notifier.starting(f"opening {config.store.data_dir}")
     try:
         store = Store.open(config.store.data_dir, _store_options(config.store))
@@ -146,6 +145,7 @@ class Relay:
         self._sinks = SinkSupervisor(
             _starts(config), self._feed, self._feed.holds, self._want_snapshot
         )
+        self._certificates = Certificates(config)
         self._link: UpstreamLink
         self._discovery: Discovery | None = None
         self._poll: MasterPoll
@@ -176,6 +176,7 @@ class Relay:
         )
         if self._sources is not None:
             add_secrets(self._reloads, self._sources, self._link, self._downstream)
+            self._certificates.read_again(self._reloads, self._sources, self._link.try_again)
         if upstream.sentinel is not None:
             self._discovery = Discovery(upstream.sentinel, self._link, is_master)
         self._poll = MasterPoll(self._feed, self._link)
@@ -194,6 +195,7 @@ class Relay:
         parts = self._start_parts()
         naming = self._part("sentinel", run_discovery(self._discovery))
         keeping = self._part("keep", self._followed.run())
+        watching = self._part("certificates", self._certificates.run())
         reloading = self._part("reload", self._reloads.run())
         # Not among them: signs of life go on until the shutdown is done.
         notifying = self._part("notify", self._notifier.run(self.status))
@@ -202,6 +204,7 @@ class Relay:
         self._notifier.stopping()
         await _end(naming)
         await self._shut_down(parts, web)
+        await _end(watching)
         await _end(keeping)
         await _end(notifying)
         if self._failure is not None:
@@ -224,6 +227,8 @@ class Relay:
             started_at=self._started_at,
             listen_host=self._config.listen.host,
             listen_port=self._downstream.port,
+            listen_tls=self._downstream.tls_address,
+            certificates=self._certificates.status(),
             data_dir=str(self._config.store.data_dir),
             disk_free_bytes=self._feed.free_bytes(),
             quota_bytes=self._config.store.quota_bytes,
@@ -358,7 +363,7 @@ class Relay:
         if self._sources is not None:
             add_tokens(self._reloads, self._sources, access)
         app = create_app(self.status, registry, http.ready, access)
-        return await start_web(app, http.host, http.port)
+        return await start_web(app, http.host, http.port, http.tls)
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
         store, port, upstream, refresh, sinks, poll, monitors = parts
@@ -390,13 +395,6 @@ class Relay:
     def _want_snapshot(self, sink: int) -> None:
         self._refresher.want_for_sink(sink)
 
-    def _addresses(self) -> list[str]:
-        config, downstream = self._config.listen, self._downstream
-        found = [f"{config.host}:{downstream.port}"] if config.plain else []
-        if config.tls_address is not None:
-            found.append(f"{config.tls_address.host}:{downstream.tls_port} (TLS)")
-        return found
-
     def _log_start(self) -> None:
         history = self._feed.history
         held = (
@@ -408,7 +406,7 @@ class Relay:
             "repltap %s: master %s, replicas on %s, data in %s: %s",
             VERSION,
             self._link.peer or f"by Sentinel, {self._config.upstream.source}",
-            " and ".join(self._addresses()),
+            " and ".join(self._downstream.addresses),
             self._config.store.data_dir,
             held,
         )

@@ -7,10 +7,12 @@ hiredis frames the replies; there is no Redis client library in the product.
 from __future__ import annotations
 
 import socket
+import ssl
 
 import hiredis
 
 from repltap.errors import ReplTapError
+from repltap.tls import ClientTls
 
 TIMEOUT_SECONDS = 30.0
 _READ_BYTES = 1 << 16
@@ -19,11 +21,28 @@ _READ_BYTES = 1 << 16
 class Connection:
     """One connection to one server; every failure is a ConnectionError (an OSError)."""
 
-    def __init__(self, host: str, port: int, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Connect, to a unix socket where port is 0; OSError when nobody listens."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        tls: ClientTls | None = None,
+    ) -> None:
+        """Connect, to a unix socket where port is 0.
+
+        Raises:
+            OSError: Nobody listens; an SSLError among them, for the TLS handshake.
+            ConfigError: A file of TLS can't be used.
+        """
+        self._socket: socket.socket
         if port:
             self._socket = socket.create_connection((host, port), timeout=timeout_seconds)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                # Its own socket is closed when the handshake fails.
+                context = tls.context
+                self._socket = context.wrap_socket(self._socket, server_hostname=tls.name(host))
         else:
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.settimeout(timeout_seconds)
@@ -48,7 +67,12 @@ class Connection:
         """
         # hiredis's stub says "a tuple of one"; any number is what it takes.
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        self._socket.sendall(b"".join(packed))
+        try:
+            self._socket.sendall(b"".join(packed))
+        except OSError:
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.recv(1)  # raises what the server has said before it closed, if it did
+            raise
         return [self._reply() for _ in commands]
 
     def call(self, *command: bytes | str | int) -> bytes:
@@ -84,6 +108,8 @@ class Connection:
                 data = self._socket.recv(_READ_BYTES)
                 if not data:
                     raise ConnectionResetError("the server closed the connection")
+                if data[:1] == b"\x15":  # an alert: our command was no ClientHello
+                    raise ConnectionResetError("it speaks TLS there: use rediss:// or --tls")
                 self._reader.feed(data)
         except hiredis.ProtocolError as exc:
             raise ConnectionResetError(f"not RESP: {exc}") from exc

@@ -55,6 +55,7 @@ def counters(
         connections_received=downstream.connections,
         connections_rejected=downstream.admission.rejected,
         commands_processed=downstream.commands,
+        tls_handshake_failures=downstream.handshakes_failed,
         login_failures=downstream.logins.guard.failed_total,
         sync_full=service.full,
         sync_partial_ok=service.partial,

@@ -62,10 +62,28 @@ class RelayCollector(Collector):
         yield from _downstream(status)
         yield from _disk(status)
         yield from _access(status.counters)
+        if status.certificates or status.listen_tls:
+            yield from _tls(status)
         if status.journal is not None:
             yield from _journal(status.journal)
         if status.sinks or status.hand_sinks:
             yield from sink_metrics(status.sinks, status.hand_sinks)
+
+
+def _tls(status: RelayStatus) -> Iterator[Metric]:
+    expiry = labelled(
+        "tls_certificate_expiry_timestamp_seconds",
+        "When our certificate ends, by who is shown it.",
+        "side",
+    )
+    for one in status.certificates:
+        expiry.add_metric([one.side], one.expires_at)
+    yield expiry
+    yield counter(
+        "tls_handshake_failures",
+        "Handshakes of clients on the port with TLS that failed.",
+        status.counters.tls_handshake_failures,
+    )
 
 
 def _upstream(status: RelayStatus) -> Iterator[Metric]:

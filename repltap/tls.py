@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from repltap.certificate import Certificate, first_in_pem
 from repltap.errors import ConfigError
@@ -109,10 +110,18 @@ class _Loaded:
     own: Certificate | None
 
 
-class _Tls:
-    """The context in use."""
+_C = TypeVar("_C", ClientTlsConfig, ServerTlsConfig)
 
-    def __init__(self) -> None:
+
+class _Tls(Generic[_C]):
+    """The context in use.
+
+    Attributes:
+        config: What it was made of.
+    """
+
+    def __init__(self, config: _C) -> None:
+        self.config: _C = config
         self._loaded: _Loaded | None = None
 
     @property
@@ -137,8 +146,11 @@ class _Tls:
         """
         self._in_use()
 
-    def read(self) -> Callable[[], str]:
+    def read(self, config: _C) -> Callable[[], str]:
         """Read the files again; may take its time.
+
+        Args:
+            config: As it is configured now.
 
         Returns:
             What puts them into effect, and says what they are.
@@ -146,30 +158,25 @@ class _Tls:
         Raises:
             ConfigError: One can't be used; what was read before stays in use.
         """
-        loaded = self._load()
+        loaded = self._load(config)
 
         def take() -> str:
-            self._loaded = loaded
-            own = loaded.own
-            return "its CA" if own is None else f"certificate {own.name!r}"
+            self.config, self._loaded = config, loaded
+            return "used for new connections, the present ones stay"
 
         return take
 
     def _in_use(self) -> _Loaded:
         if self._loaded is None:
-            self._loaded = self._load()
+            self._loaded = self._load(self.config)
         return self._loaded
 
-    def _load(self) -> _Loaded:
+    def _load(self, config: _C) -> _Loaded:
         raise NotImplementedError
 
 
-class ClientTls(_Tls):
+class ClientTls(_Tls[ClientTlsConfig]):
     """TLS of connections that we open."""
-
-    def __init__(self, config: ClientTlsConfig) -> None:
-        super().__init__()
-        self.config = config
 
     def name(self, host: str) -> str:
         """Tell which name the server at `host` is asked for, and has to have."""
@@ -179,8 +186,7 @@ class ClientTls(_Tls):
         """Say why a connection failed; see `tls_fault`."""
         return tls_fault(failure, who, name=self.name(host), trusted=self.config.trust.shown)
 
-    def _load(self) -> _Loaded:
-        config = self.config
+    def _load(self, config: ClientTlsConfig) -> _Loaded:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if config.verify is not Verify.YES:
@@ -195,15 +201,10 @@ class ClientTls(_Tls):
         return _Loaded(context, own)
 
 
-class ServerTls(_Tls):
+class ServerTls(_Tls[ServerTlsConfig]):
     """TLS of connections that we accept."""
 
-    def __init__(self, config: ServerTlsConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def _load(self) -> _Loaded:
-        config = self.config
+    def _load(self, config: ServerTlsConfig) -> _Loaded:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # A client could make us compute one key after the other, and reading would need writing.

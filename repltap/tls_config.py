@@ -6,10 +6,11 @@ a connection without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
-from repltap.config_sources import Given
+from repltap.config_sources import Given, read_sources
 from repltap.errors import ConfigError
 from repltap.tls import (
     AuthClients,
@@ -74,6 +75,27 @@ def http_tls(given: Given) -> ServerTls | None:
         return None
     # Browsers and Prometheus rarely have a certificate of their own.
     return _server(given, _HTTP, AuthClients.NO)
+
+
+_T = TypeVar("_T")
+
+
+def read_tls(
+    make: Callable[[Given], _T],
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    file: Path | None,
+) -> _T:
+    """Make one of these from the configuration as it is now; nothing else has to be right.
+
+    Args:
+        make: `upstream_tls`, `listen_tls` or `http_tls`.
+        flags, environ, file: As for `repltap.config.load`.
+
+    Raises:
+        ConfigError: As `make`, or a source can't be read.
+    """
+    return make(read_sources(flags, environ, file))
 
 
 def _server(given: Given, section: str, auth_clients: AuthClients) -> ServerTls:

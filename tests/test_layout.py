@@ -38,6 +38,7 @@ WITHOUT_TEST = {
     "repltap/gather.py",
     "repltap/net/owner.py",
     "repltap/status/access.py",
+    "repltap/status/certificates.py",
     "repltap/status/counters.py",
     "repltap/status/link.py",
     "repltap/status/refresh.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from repltap.errors import ConfigError
 from repltap.options import OPTIONS, Option
 from repltap.secret_files import read_passwords
 from repltap.sink_config import VARIABLE as SINK_VARIABLE
+from repltap.tls import ClientTls, ClientTlsConfig, Credentials, Trust, Verify
 from repltap.values import DEFAULT_REDIS_PORT
 
 _F = TypeVar("_F", bound=Callable[..., Any])  # Any: click's own callback type
@@ -70,6 +72,42 @@ def http_token(file: Path | None) -> str:
     return os.environ.get("REPLTAP_HTTP_TOKEN", "")
 
 
+def https_flags(command: _F) -> _F:
+    """Give a command what it needs to ask a relay by https; `https_context` reads them."""
+    for made in (
+        click.option("--insecure", is_flag=True, help="Ask by https, whoever answers."),
+        click.option("--key", metavar="FILE", type=click.Path(path_type=Path),
+                     help="Its key."),
+        click.option("--cert", metavar="FILE", type=click.Path(path_type=Path),
+                     help="Certificate to show, if the relay asks for one."),
+        click.option("--cacert", metavar="FILE", type=click.Path(path_type=Path),
+                     help="CA that has signed the relay's certificate: ask by https.  "
+                     "[default: those of the system]"),
+    ):  # fmt: skip
+        command = made(command)
+    return command
+
+
+def https_context(
+    cacert: Path | None, cert: Path | None, key: Path | None, *, insecure: bool
+) -> ssl.SSLContext | None:
+    """Make what a relay is asked with by https, None where nothing is said of it.
+
+    Raises:
+        ConfigError: A file can't be used.
+        click.UsageError: A certificate comes without its key, or the other way round.
+    """
+    if (cert is None) != (key is None):
+        raise click.UsageError("--cert and --key go together")
+    if cacert is None and cert is None and not insecure:
+        return None
+    credentials = Credentials(cert_file=cert, key_file=key) if cert and key else None
+    verify = Verify.NO if insecure else Verify.YES
+    trust = Trust(ca_cert_file=cacert)
+    config = ClientTlsConfig(section="https", trust=trust, credentials=credentials, verify=verify)
+    return ClientTls(config).context
+
+
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -91,6 +129,13 @@ def redis_cli_flags(command: _F) -> _F:
     for made in (
         click.option("-a", "--pass", metavar="-", callback=_no_password, expose_value=False,
                      help="Refused: others could read it. Use REDISCLI_AUTH, as with redis-cli."),
+        click.option("--insecure", is_flag=True, help="As --upstream-tls-verify no."),
+        click.option("--sni", metavar="NAME", help="As --upstream-tls-sni."),
+        click.option("--key", metavar="FILE", help="As --upstream-tls-key-file."),
+        click.option("--cert", metavar="FILE", help="As --upstream-tls-cert-file."),
+        click.option("--cacertdir", metavar="DIR", help="As --upstream-tls-ca-cert-dir."),
+        click.option("--cacert", metavar="FILE", help="As --upstream-tls-ca-cert-file."),
+        click.option("--tls", is_flag=True, help="As --upstream-tls."),
         click.option("--user", metavar="NAME", help="As --upstream-username."),
         click.option("-p", "port", type=click.IntRange(1, 65535), metavar="PORT",
                      help="As the port in --upstream.  [default: 6379]"),
@@ -100,11 +145,22 @@ def redis_cli_flags(command: _F) -> _F:
     return command
 
 
+_TLS_FLAGS = {
+    "tls": "upstream_tls",
+    "cacert": "upstream_tls_ca_cert_file",
+    "cacertdir": "upstream_tls_ca_cert_dir",
+    "cert": "upstream_tls_cert_file",
+    "key": "upstream_tls_key_file",
+    "sni": "upstream_tls_sni",
+    "insecure": "upstream_tls_verify",
+}
+
+
 def from_redis_cli(flags: dict[str, object]) -> dict[str, object]:
     """Turn redis-cli's flags into those of the table.
 
     Args:
-        flags: As click gives them, with `host`, `port` and `user`.
+        flags: As click gives them, with `host`, `port`, `user` and those of TLS.
 
     Returns:
         The same without these.
@@ -124,6 +180,20 @@ def from_redis_cli(flags: dict[str, object]) -> dict[str, object]:
         if left.get("upstream_username") is not None:
             raise click.UsageError("--user and --upstream-username are the same")
         left["upstream_username"] = user
+    return _tls_from_redis_cli(left)
+
+
+def _tls_from_redis_cli(flags: dict[str, object]) -> dict[str, object]:
+    left = dict(flags)
+    left["tls"] = "yes" if left.get("tls") else None
+    left["insecure"] = "no" if left.get("insecure") else None
+    for ours, theirs in _TLS_FLAGS.items():
+        value = left.pop(ours, None)
+        if value is None:
+            continue
+        if left.get(theirs) is not None:
+            raise click.UsageError(f"--{ours} and --{theirs.replace('_', '-')} are the same")
+        left[theirs] = value
     return left
 
 
@@ -160,6 +230,12 @@ def flag(option: Option) -> click.Option:
     return click.Option([option.flag], help=shown, metavar=option.metavar)
 
 
+UPSTREAM_TLS = tuple(
+    option.key for option in OPTIONS if option.key.startswith("upstream_tls") and not option.secret
+)
+"""For commands that connect to a server."""
+
+
 def table_options(*keys: str) -> Callable[[_F], _F]:
     """Give a command options of the table, by `Option.key`, and `--config`.
 
@@ -171,9 +247,18 @@ def table_options(*keys: str) -> Callable[[_F], _F]:
         command = config_file(command)
         for option in reversed(chosen):
             shown = f"{option.help}  [env: {option.variable}]"
-            command = click.option(option.flag, option.key, metavar=option.metavar, help=shown)(
-                command
-            )
+            if option.metavar == "BOOL":
+                made = click.option(
+                    option.flag,
+                    option.key,
+                    is_flag=True,
+                    flag_value="yes",
+                    default=None,
+                    help=shown,
+                )
+            else:
+                made = click.option(option.flag, option.key, metavar=option.metavar, help=shown)
+            command = made(command)
         return command
 
     return decorate

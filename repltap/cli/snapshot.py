@@ -17,6 +17,7 @@ from repltap.cli.journal import (
     report,
 )
 from repltap.cli.options import (
+    UPSTREAM_TLS,
     from_redis_cli,
     json_flag,
     redis_cli_environment,
@@ -123,6 +124,7 @@ def verify(file: Path | None, number: int | None, as_json: bool, **flags: object
     "upstream_timeout_seconds",
     "upstream_transfer_timeout_seconds",
     "upstream_connect_timeout_seconds",
+    *UPSTREAM_TLS,
 )
 @redis_cli_flags
 @click.option(

@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 from pathlib import Path
 
 import click
 import orjson
 
-from repltap.cli.options import http_option, http_token, token_file_option
+from repltap.cli.options import (
+    http_option,
+    http_token,
+    https_context,
+    https_flags,
+    token_file_option,
+)
 from repltap.cli.output import show
 from repltap.cli.status_document import decode_status
 from repltap.cli.status_view import sections
 from repltap.errors import StatusUnavailableError
 from repltap.reasons import os_reason
+from repltap.tls_faults import tls_fault
 
 _TIMEOUT_SECONDS = 5.0
 _MAX_STATUS_BYTES = 16 << 20
 """Some hundred bytes for each replica: this is room for tens of thousands of them."""
 
 _TOKEN_HINT = "give the relay's token by REPLTAP_HTTP_TOKEN or --token-file"
+_TLS_HINT = "see --cert and --key; --http http://... if it does not speak https"
+_TLS_HINTS: dict[type[OSError], str] = {
+    ssl.SSLCertVerificationError: "see --cacert; --insecure asks whoever answers",
+}
 _START_HINT = "is `repltap run` running with --http at this address?"
 
 
 @click.command()
 @http_option
 @token_file_option
+@https_flags
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
-def status(address: str, token_file: Path | None, as_json: bool) -> None:
+def status(
+    address: str,
+    token_file: Path | None,
+    cacert: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    insecure: bool,
+    as_json: bool,
+) -> None:
     """Show how a running relay is, and all around it.
 
     \b
     repltap status --http 127.0.0.1:8380
+    repltap status --http https://relay.example:8380 --cacert ca.crt
     repltap status --json | jq .upstream.state
     """
-    url = status_url(address)
-    body = fetch(url, http_token(token_file))
+    context = https_context(cacert, cert, key, insecure=insecure)
+    url = status_url(address, secure=context is not None)
+    body = fetch(url, http_token(token_file), context)
     try:
         if as_json:
             click.echo(orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2))
@@ -52,11 +75,12 @@ def status(address: str, token_file: Path | None, as_json: bool) -> None:
     show(found)
 
 
-def status_url(address: str) -> str:
+def status_url(address: str, *, secure: bool = False) -> str:
     """Make the URL to ask.
 
     Args:
         address: `HOST:PORT`, or an http or https URL with or without a path.
+        secure: `HOST:PORT` means https.
 
     Returns:
         The address of `/api/status` there.
@@ -64,7 +88,7 @@ def status_url(address: str) -> str:
     Raises:
         click.BadParameter: It is neither.
     """
-    url = address if "://" in address else f"http://{address}"
+    url = address if "://" in address else f"{'https' if secure else 'http'}://{address}"
     wrong = click.BadParameter(f"{address!r} is neither HOST:PORT nor a URL", param_hint="--http")
     try:
         parts = urllib.parse.urlsplit(url)
@@ -79,12 +103,13 @@ def status_url(address: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def fetch(url: str, token: str = "") -> bytes:
+def fetch(url: str, token: str = "", context: ssl.SSLContext | None = None) -> bytes:
     """Get a relay's status.
 
     Args:
         url: From `status_url`.
         token: The relay's, "" where it asks for none.
+        context: For https, None for what the system trusts.
 
     Returns:
         The body of the answer.
@@ -94,7 +119,8 @@ def fetch(url: str, token: str = "") -> bytes:
     """
     # No proxies: the relay is on this machine or its network, and a proxy in the environment
     # would be asked for 127.0.0.1.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+    opener = urllib.request.build_opener(*handlers)
     asked = urllib.request.Request(url)
     if token:
         # Not passed on when the answer is a redirection to somewhere else.
@@ -107,15 +133,21 @@ def fetch(url: str, token: str = "") -> bytes:
         hint = _TOKEN_HINT if exc.code == 401 else "is it a repltap?"
         raise StatusUnavailableError(f"{url} answered {exc.code} {exc.reason}", hint=hint) from exc
     except (OSError, HTTPException) as exc:
-        raise StatusUnavailableError(
-            f"cannot reach {url}: {_reason(exc)}", hint=_START_HINT
-        ) from exc
+        reason, hint = _reason(exc, url)
+        raise StatusUnavailableError(f"cannot reach {url}: {reason}", hint=hint) from exc
     if len(body) > _MAX_STATUS_BYTES:
         raise StatusUnavailableError(f"{url} answered with too much", hint="is it a repltap?")
     return body
 
 
-def _reason(failure: OSError | HTTPException) -> str:
+def _reason(failure: OSError | HTTPException, url: str) -> tuple[str, str]:
     # urllib wraps what the socket said, or gives a text of its own.
     cause = failure.reason if isinstance(failure, urllib.error.URLError) else failure
-    return os_reason(cause) if isinstance(cause, OSError) else str(cause)
+    if isinstance(cause, ssl.SSLError):
+        name = urllib.parse.urlsplit(url).hostname or ""
+        fault = tls_fault(cause, "the relay", name=name, trusted="--cacert or this system")
+        return fault.message, _TLS_HINTS.get(type(cause), _TLS_HINT)
+    if isinstance(cause, RemoteDisconnected | ConnectionResetError):
+        hint = "does it speak https? Then see --cacert" if url.startswith("http:") else _TLS_HINT
+        return "it closed the connection", hint
+    return (os_reason(cause) if isinstance(cause, OSError) else str(cause)), _START_HINT

@@ -6,6 +6,7 @@ import os
 import queue
 import select
 import signal
+import ssl
 import sys
 import termios
 import threading
@@ -19,7 +20,13 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from repltap.cli.options import http_option, http_token, token_file_option
+from repltap.cli.options import (
+    http_option,
+    http_token,
+    https_context,
+    https_flags,
+    token_file_option,
+)
 from repltap.cli.status import fetch, status_url
 from repltap.cli.status_document import decode_status
 from repltap.cli.top_view import Order, rows, screen
@@ -35,6 +42,7 @@ _QUIT = "qQ\x03\x04"  # ctrl-C and ctrl-D too
 @click.command()
 @http_option
 @token_file_option
+@https_flags
 @click.option(
     "--interval",
     type=click.FloatRange(0.1, 60),
@@ -43,7 +51,15 @@ _QUIT = "qQ\x03\x04"  # ctrl-C and ctrl-D too
     metavar="SECONDS",
     help="How often it is asked.",
 )
-def top(address: str, token_file: Path | None, interval: float) -> None:
+def top(
+    address: str,
+    token_file: Path | None,
+    cacert: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    insecure: bool,
+    interval: float,
+) -> None:
     """Watch a running relay, with rates and lags.
 
     Keys: l sorts by lag, r by rate, n by name; q quits. Rate is how fast the journal grows, a
@@ -57,15 +73,16 @@ def top(address: str, token_file: Path | None, interval: float) -> None:
         raise click.UsageError(
             "top needs a terminal; `repltap status` prints the same once, --json for programs"
         )
-    url = status_url(address)
+    context = https_context(cacert, cert, key, insecure=insecure)
+    url = status_url(address, secure=context is not None)
     token = http_token(token_file)
-    first = _ask(url, token)  # who is not there is told before the screen is taken
-    Top(_Poll(url, interval, token), first).run()
+    first = _ask(url, token, context)  # who is not there is told before the screen is taken
+    Top(_Poll(url, interval, token, context), first).run()
 
 
-def _ask(url: str, token: str = "") -> RelayStatus:
+def _ask(url: str, token: str = "", context: ssl.SSLContext | None = None) -> RelayStatus:
     try:
-        return decode_status(fetch(url, token))
+        return decode_status(fetch(url, token, context))
     except ValueError as exc:
         raise StatusUnavailableError(
             f"{url} did not answer with a repltap status: {exc}",
@@ -76,8 +93,15 @@ def _ask(url: str, token: str = "") -> RelayStatus:
 class _Poll:
     """Asks again and again, in a thread: a relay that hangs must not take the keys with it."""
 
-    def __init__(self, url: str, interval_seconds: float, token: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        interval_seconds: float,
+        token: str = "",
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self._url = url
+        self._context = context
         self._token = token
         self._interval_seconds = interval_seconds
         # Bounded: what nobody takes is not asked for.
@@ -98,7 +122,7 @@ class _Poll:
         while True:
             time.sleep(self._interval_seconds)
             try:
-                self._found.put(_ask(self._url, self._token))
+                self._found.put(_ask(self._url, self._token, self._context))
             except StatusUnavailableError as exc:
                 self._found.put(exc.message)
 

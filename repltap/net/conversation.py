@@ -186,7 +186,11 @@ class Conversation(asyncio.BufferedProtocol):
         if self.explain is not None and (early or isinstance(failure, ssl.SSLError)):
             return self.explain(failure)
         reason = os_reason(failure) if isinstance(failure, OSError) else str(failure)
-        return UpstreamError(f"connection lost: {reason}", reason=FailureReason.CONNECTION_LOST)
+        return UpstreamError(
+            f"connection lost: {reason}",
+            hint=_MAYBE_TLS if early else "",
+            reason=FailureReason.CONNECTION_LOST,
+        )
 
     async def _pause(self) -> None:
         """Wait for something to do, a tick at most."""
@@ -235,6 +239,8 @@ class Conversation(asyncio.BufferedProtocol):
     async def _take(self, event: UpstreamEvent) -> None:
         if isinstance(event, LinkFailed):
             hint = _HINTS.get(event.reason, "")
+            if event.reason is FailureReason.EOF and self.last_io_at is None:
+                hint = _MAYBE_TLS
             self.fail(UpstreamError(event.message, hint=hint, reason=event.reason))
         elif isinstance(event, StreamBytes):
             self._handler.stream(event.data)
@@ -270,6 +276,9 @@ class Conversation(asyncio.BufferedProtocol):
             self.protocol.state is UpstreamState.CLOSED and not self._slow and self._failure is None
         )
 
+
+_MAYBE_TLS = "it said nothing: is this its tls-port? Then use rediss://"
+"""What a server with TLS does with plain text (Redis 7.0: a reset)."""
 
 _HINTS = {
     FailureReason.AUTH: "see --upstream-username, --upstream-password-file and "

@@ -124,6 +124,18 @@ class Downstream:
         """The port with TLS, None for none."""
         return self._secured.port if self._secured is not None else None
 
+    @property
+    def tls_address(self) -> str:
+        """Where TLS is listened for, `host:port`, "" for nowhere."""
+        where = self._config.tls_address
+        return "" if where is None else f"{where.host}:{self.tls_port}"
+
+    @property
+    def addresses(self) -> list[str]:
+        """All that is listened on, for people."""
+        plain = [f"{self._config.host}:{self.port}"] if self._config.plain else []
+        return plain + ([f"{self.tls_address} (TLS)"] if self.tls_address else [])
+
     def announced_port(self, *, tls: bool) -> int:
         """Choose what a master is told, as Redis's `syncWithMaster`: with TLS there, that with TLS.
 

@@ -187,6 +187,10 @@ class UpstreamLink:
         self._again.set()  # who was refused with the old ones need not wait
         return True
 
+    def try_again(self) -> None:
+        """Don't wait any longer with the next attempt."""
+        self._again.set()
+
     def addresses(self) -> set[tuple[str, int]]:
         """Tell where the master is: as configured, and as connected to; hosts in lower case."""
         found = {(self.config.host.lower(), self.config.port)}

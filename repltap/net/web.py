@@ -24,9 +24,11 @@ from repltap.net.events import EventFeed
 from repltap.net.page import load_page
 from repltap.net.readiness import unready
 from repltap.net.web_access import WebAccess
+from repltap.net.web_tls import TlsAcceptor
 from repltap.reasons import os_reason
 from repltap.status.link import LinkState
 from repltap.status.relay import RelayStatus
+from repltap.tls import ServerTls
 from repltap.values import DEFAULT_READINESS, Readiness
 
 _SHUTDOWN_SECONDS = 1.0
@@ -158,7 +160,7 @@ class WebServer:
     """
 
     port: int
-    _listening: asyncio.Server
+    _listening: asyncio.Server | TlsAcceptor
     _runner: web.AppRunner
 
     async def close(self) -> None:
@@ -167,13 +169,16 @@ class WebServer:
         await self._runner.cleanup()
 
 
-async def start_web(app: web.Application, host: str, port: int) -> WebServer:
+async def start_web(
+    app: web.Application, host: str, port: int, tls: ServerTls | None = None
+) -> WebServer:
     """Serve an application, on `_MAX_CONNECTIONS` connections at most: the oldest go.
 
     Args:
         app: From `create_app`.
         host: The address to listen on.
         port: 0 to 65535; 0 lets the system choose.
+        tls: The certificate, for https; None for http.
 
     Returns:
         The server, listening. Close it.
@@ -200,6 +205,10 @@ async def start_web(app: web.Application, host: str, port: int) -> WebServer:
         return server()
 
     try:
+        if tls is not None:
+            secured = TlsAcceptor(host, port, tls, accept)
+            await secured.start()
+            return WebServer(secured.port, secured, runner)
         listening = await asyncio.get_running_loop().create_server(
             accept, host, port, backlog=_BACKLOG
         )

@@ -9,6 +9,7 @@ not asked.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 
@@ -72,9 +73,10 @@ class Probe:
                 self._config.host,
                 self._config.port,
                 timeout_seconds=self._config.connect_timeout_seconds,
+                tls=self._config.tls,
             )
         except OSError as failure:
-            self._add("reach", Level.FAIL, f"{address}: {os_reason(failure)}", "is the master up?")
+            self._unreachable(address, failure)
             return None
         except UnicodeError:
             self._add("reach", Level.FAIL, f"{address}: not a host name")
@@ -84,13 +86,28 @@ class Probe:
             return self._ask(connection)
         except _ShutError:
             return None
+        except ssl.SSLError as failure:  # in TLS 1.3 our certificate is refused that late
+            self._unreachable(address, failure)
+            return None
         except OSError as failure:
             silent = isinstance(failure, TimeoutError)
             said = "it does not answer" if silent else os_reason(failure)
-            self._add("reach", Level.FAIL, f"{address}: {said}", "is it a Redis or Valkey?")
+            advice = "is it a Redis or Valkey? If this is its tls-port, use rediss:// or --tls"
+            self._add("reach", Level.FAIL, f"{address}: {said}", advice)
             return None
         finally:
             connection.close()
+
+    def _unreachable(self, address: str, failure: OSError) -> None:
+        tls = self._config.tls
+        if tls is not None and isinstance(failure, TimeoutError):
+            advice = "is it up, and is this its tls-port? A port without TLS says nothing"
+            self._add("reach", Level.FAIL, f"{address}: no answer to the TLS handshake", advice)
+        elif tls is not None and isinstance(failure, ssl.SSLError):
+            fault = tls.fault(failure, "the master", self._config.host)
+            self._add("reach", Level.FAIL, f"{address}: {fault.message}", fault.hint)
+        else:
+            self._add("reach", Level.FAIL, f"{address}: {os_reason(failure)}", "is the master up?")
 
     def _greet(self, connection: Connection, address: str) -> None:
         """Log in, and find out whether it answers.

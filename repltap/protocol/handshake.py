@@ -146,7 +146,7 @@ class Replies:
     def not_redis(self, line: bytes, *, quoted: bool = True) -> LinkFailed:
         """Say that the peer does not speak the protocol at all."""
         if line[:1] in (b"\x15", b"\x16"):  # TLS record types alert and handshake
-            text = "the server speaks TLS, not plain text"
+            text = "the server speaks TLS there: use rediss://, or its port without TLS"
         elif not quoted:
             text = "this is not a Redis or Valkey server: it answered AUTH with no status line"
         else:

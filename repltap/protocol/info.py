@@ -118,8 +118,13 @@ def _server(status: RelayStatus, *, system: str = "") -> _Fields:
     yield "server_time_usec", int(status.now * 1_000_000)
     yield "uptime_in_seconds", uptime
     yield "uptime_in_days", uptime // 86400
-    host = status.listen_host
-    yield "listener0", f"name=tcp,bind={host},port={status.listen_port}"
+    # From Redis 7.2 on (`genRedisInfoString`).
+    host, _, port = status.listen_tls.rpartition(":")
+    listeners = [f"name=tls,bind={host},port={port}"] if port else []
+    if port != str(status.listen_port):
+        listeners.insert(0, f"name=tcp,bind={status.listen_host},port={status.listen_port}")
+    for number, listener in enumerate(listeners):
+        yield f"listener{number}", listener
 
 
 def _clients(status: RelayStatus) -> _Fields:

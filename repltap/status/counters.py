@@ -21,6 +21,7 @@ class Counters:
         snapshot_refreshes_by_reason: Snapshots fetched anew, by `RefreshReason`.
         snapshot_refresh_failures: Tries to that came to nothing.
         upstream_partial_denied: Partial resyncs that the master answered with a full one.
+        tls_handshake_failures: Clients on the port with TLS that did not get in.
         login_failures: Wrong passwords and tokens, at the port and over HTTP.
         stored_damaged: Segments and snapshots that were found damaged, and are not served.
 
@@ -31,6 +32,7 @@ class Counters:
     connections_rejected: int = 0
     commands_processed: int = 0
     login_failures: int = 0
+    tls_handshake_failures: int = 0
     sync_full: int = 0
     sync_partial_ok: int = 0
     sync_partial_err: int = 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from repltap.position import NO_REPLID, Offset, ReplId
 from repltap.status.access import LoginFailureStatus, ReloadStatus
+from repltap.status.certificates import CertificateStatus
 from repltap.status.counters import Counters
 from repltap.status.link import UpstreamStatus
 from repltap.status.refresh import RefreshFailureStatus, RefreshStatus
@@ -27,6 +28,8 @@ class RelayStatus:
         run_id: Forty hexadecimal characters, new at each start.
         now, started_at: Unix seconds.
         listen_port: The RESP port that is listened on.
+        listen_tls: The address with TLS, "" for none.
+        certificates: Those that peers are shown.
         data_dir: Where the store is.
         disk_free_bytes: What file system and quota have left for us.
         file_system_free_bytes: What the file system has left, whatever the quota.
@@ -79,6 +82,8 @@ class RelayStatus:
     recent_disconnects: tuple[DisconnectStatus, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
     hand_sinks: tuple[HandSinkStatus, ...] = ()
+    listen_tls: str = ""
+    certificates: tuple[CertificateStatus, ...] = ()
     login_failure: LoginFailureStatus | None = None
     reloads: tuple[ReloadStatus, ...] = ()
 

@@ -79,6 +79,7 @@ def test_json(relay: Relay) -> None:
         "sinks": [],
         "hand_sinks": [],
         "reloads": [],
+        "certificates": [],
     }
 
 
