@@ -18,6 +18,7 @@ from tests.servers.lab import Lab
 from tests.servers.ports import own_address
 from tests.servers.relay import Relay
 from tests.servers.secrets import secret
+from tests.servers.sentinel import MASTER_NAME, Sentinel, failover
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
@@ -245,3 +246,42 @@ class Everywhere(Relay):
     def command(self) -> list[str]:
         words = super().command()
         return [*words[:6], *(word.replace("127.0.0.1:", "0.0.0.0:") for word in words[6:])]
+
+
+def test_sentinel_logs_in_as_a_user_and_re_points_the_relay(lab: Lab) -> None:
+    """The user of docs/access.md and the ACL rule of docs/sentinel.md are enough for it."""
+    rule = (
+        f"on >{WATCH} allchannels +multi +slaveof +ping +exec +subscribe +config|rewrite +role "
+        "+publish +info +client|setname +client|kill +script|kill"
+    )
+    login: dict[str, str | int] = {"requirepass": BOSS, "masterauth": BOSS}
+    first = lab.master("redis-7.0", "first", **login)
+    second = lab.server("redis-7.0", "second", upstream=first, **login)
+    second.wait_ready()
+    for server in (first, second):
+        server.call("ACL", "SETUSER", "sentinel", *rule.split())
+    second.wait_link()
+    relay, _, _ = guarded(lab, first, upstream_password=BOSS)
+    below = lab.server("redis-7.0", "below", upstream=relay, masteruser="tap", masterauth=TAP)
+    below.wait_link()
+    lines = (
+        f"sentinel auth-user {MASTER_NAME} sentinel",
+        f"sentinel auth-pass {MASTER_NAME} {WATCH}",
+    )
+    sentinels = lab.sentinels("redis-7.0", first, lines=lines)
+    ports = {str(second.port), str(relay.port)}
+
+    def well(sentinel: Sentinel) -> bool:
+        seen = {each["port"]: each["flags"] for each in sentinel.replicas()}
+        return set(seen) == ports and set(seen.values()) == {"slave"}
+
+    for sentinel in sentinels:
+        wait_for("both replicas are well", lambda s=sentinel: well(s))  # type: ignore[misc]
+    failover(sentinels[0], first)
+    wait_for(
+        "the relay follows", lambda: relay.info("replication")["master_port"] == str(second.port)
+    )
+    relay.wait_link()
+    second.call("SET", "after", "x")
+    wait_same(second, below)
+    assert relay.status()["counters"]["login_failures"] == 0
