@@ -174,11 +174,11 @@ class Relay:
             listening_port=announced,
             acknowledged=self._downstream.acknowledged,
         )
-        if self._sources is not None:
-            add_secrets(self._reloads, self._sources, self._link, self._downstream)
-            self._certificates.read_again(self._reloads, self._sources, self._link.try_again)
         if upstream.sentinel is not None:
             self._discovery = Discovery(upstream.sentinel, self._link, is_master)
+        if self._sources is not None:
+            add_secrets(self._reloads, self._sources, self._link, self._downstream, self._discovery)
+            self._certificates.read_again(self._reloads, self._sources, self._link.try_again)
         self._poll = MasterPoll(self._feed, self._link)
         self._refresher = SnapshotRefresher(
             self._feed, self._link, self._config.snapshot, listening_port=announced

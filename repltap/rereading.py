@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repltap.config import load_tokens, load_upstream, load_users
+from repltap.net.discovery import Discovery
 from repltap.net.downstream import Downstream
 from repltap.net.upstream import UpstreamLink
 from repltap.net.web_access import WebAccess
@@ -27,7 +28,11 @@ class Sources:
 
 
 def add_secrets(
-    reloads: Reloads, sources: Sources, link: UpstreamLink, downstream: Downstream
+    reloads: Reloads,
+    sources: Sources,
+    link: UpstreamLink,
+    downstream: Downstream,
+    discovery: Discovery | None = None,
 ) -> None:
     """Register the secrets of a relay.
 
@@ -36,6 +41,7 @@ def add_secrets(
         sources: What to read again.
         link: To the master.
         downstream: The port.
+        discovery: Of the master by sentinels, None without them.
     """
 
     def read_upstream() -> Take:
@@ -63,6 +69,24 @@ def add_secrets(
 
     reloads.add("upstream password", read_upstream)
     reloads.add("users of the port", read_users)
+    if discovery is not None:
+        _add_sentinels(reloads, sources, discovery)
+
+
+def _add_sentinels(reloads: Reloads, sources: Sources, discovery: Discovery) -> None:
+    """Register what is logged in with at the sentinels."""
+
+    def read() -> Take:
+        found = load_upstream(sources.flags, sources.environ, sources.file).sentinel
+
+        def take() -> str:
+            if found is not None and discovery.take_credentials(found.username, found.password):
+                return "changed; used at the next connections, the present ones stay"
+            return "nothing changed"
+
+        return take
+
+    reloads.add("sentinels' password", read)
 
 
 def add_tokens(reloads: Reloads, sources: Sources, access: WebAccess) -> None:

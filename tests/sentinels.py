@@ -62,6 +62,7 @@ class FakeSentinel:
     Attributes:
         answer: To each question; None to say nothing.
         connections, asked: How many there were.
+        heard: All that was said to it.
     """
 
     def __init__(self, answer: bytes | None) -> None:
@@ -69,6 +70,7 @@ class FakeSentinel:
         self.greeting = GREETING + SUBSCRIBED
         self.connections = 0
         self.asked = 0
+        self.heard = b""
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server
 
@@ -103,6 +105,7 @@ class FakeSentinel:
         try:
             writer.write(self.greeting)
             while data := await reader.read(1 << 16):
+                self.heard += data
                 for _ in range(data.count(b"MYID")):
                     self.asked += 1
                     if self.answer is not None:

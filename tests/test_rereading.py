@@ -10,6 +10,7 @@ import pytest
 
 from repltap.access import Users, digest
 from repltap.errors import ConfigError
+from repltap.net.discovery import Discovery
 from repltap.net.downstream import Downstream
 from repltap.net.login_watch import LoginWatch
 from repltap.net.upstream import UpstreamLink
@@ -131,3 +132,37 @@ def test_the_tokens_of_http_are_read_again(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(ConfigError, match=str(file)):
         read()
+
+
+class FakeDiscovery:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.used: tuple[str | None, str | None] = (None, None)
+
+    def take_credentials(self, username: str | None, password: str | None) -> bool:
+        before, self.used = self.used, (username, password)
+        return before != self.used
+
+
+def test_the_password_at_the_sentinels_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "word"
+    file.write_text("one\n")
+    flags = {
+        "upstream": "redis-sentinel://10.0.0.1:26379/mymaster",
+        "upstream_sentinel_password_file": str(file),
+    }
+    reloads, discovery = Gathered(), FakeDiscovery()
+    add_secrets(
+        reloads,
+        Sources(flags, {}, None),
+        cast(UpstreamLink, None),
+        cast(Downstream, None),
+        cast(Discovery, discovery),
+    )
+    read = reloads.parts["sentinels' password"]
+    assert read()().startswith("changed")
+    assert read()() == "nothing changed"
+    file.write_text("two\n")
+    read()()
+    assert discovery.used == (None, "two")

@@ -135,6 +135,19 @@ class Discovery:
                 elif not await wait_at_most(self._changed, again):
                     self.nudge()
 
+    def take_credentials(self, username: str | None, password: str | None) -> bool:
+        """Log in with these at the next connections; the present ones stay.
+
+        Returns:
+            False if nothing changed.
+        """
+        if (username, password) == (self._config.username, self._config.password):
+            return False
+        self._config = replace(self._config, username=username, password=password)
+        for link in self._links.values():
+            link.take_credentials(self._config)
+        return True
+
     # -- inside ----------------------------------------------------------------------------------
 
     def _watch(self, address: Address, *, configured: bool) -> None:

@@ -107,6 +107,11 @@ class SentinelLink:
                 step = min(step, 2 * _URGENT_SECONDS)
             await asyncio.sleep(random.uniform(0.5, 1.0) * step)
 
+    def take_credentials(self, config: SentinelConfig) -> None:
+        """Log in with these at the next connection; the present one stays."""
+        self._config = config
+        self.nudge()
+
     # -- inside ----------------------------------------------------------------------------------
 
     async def _converse(self) -> None:

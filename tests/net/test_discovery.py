@@ -238,3 +238,14 @@ async def test_what_replicaof_asks_for_is_asked_of_the_sentinels() -> None:
 
 async def test_without_sentinels_there_is_nothing_to_do() -> None:
     await run_discovery(None)
+
+
+async def test_another_password_is_for_all_sentinels() -> None:
+    async with scene((OLD, 0), (OLD, 0)) as it:
+        await it.follows(OLD)
+        assert it.discovery.take_credentials("tap", "hunter2")
+        assert not it.discovery.take_credentials("tap", "hunter2")
+        for fake in it.fakes:
+            fake.greeting = b"+OK\r\n" + fake.greeting
+            fake.hang_up()
+        await until("both", lambda: all(b"hunter2" in fake.heard for fake in it.fakes))

@@ -91,6 +91,22 @@ async def test_it_comes_back() -> None:
         assert (fake.connections, link.answering) == (2, True)
 
 
+async def test_another_password_is_used_at_the_next_connection() -> None:
+    async with FakeSentinel(answers(MASTER, 7)) as fake, watching(fake.address) as (link, told):
+        await until("an answer", lambda: told)
+        config = SentinelConfig(
+            addresses=(fake.address,), master_name="mymaster", username="tap", password="hunter2"
+        )
+        link.take_credentials(config)
+        await until("a question", lambda: len(told) == 2)
+        assert fake.connections == 1
+        assert b"AUTH" not in fake.heard
+        fake.greeting = b"+OK\r\n" + fake.greeting
+        fake.hang_up()
+        await until("a login", lambda: b"$3\r\ntap\r\n$7\r\nhunter2\r\n" in fake.heard)
+        await until("an answer", lambda: link.answering)
+
+
 @pytest.mark.parametrize("fault", ["nobody", "name", "silent", "torn", "no sentinel"])
 async def test_one_that_does_not_answer(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
