@@ -20,7 +20,7 @@ from repltap.cli.options import (
 )
 from repltap.cli.output import busy, show_json
 from repltap.cli.sections import Cell, Section, as_tables, as_text
-from repltap.config import Config, load
+from repltap.config import Config, UpstreamConfig, load
 from repltap.config_sources import read_sources
 from repltap.options import OPTIONS
 from repltap.preflight.finding import Finding, Level
@@ -95,13 +95,21 @@ def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[
     from repltap.preflight.judge import judge
     from repltap.preflight.local import check_addresses, check_announced, check_data_dir
     from repltap.preflight.probe import Probe
+    from repltap.preflight.sentinels import find_master
 
-    probe = Probe(config.upstream, sample_seconds)
-    with busy(f"asking the master; its writes are counted for {sample_seconds:g} s"):
-        facts = probe.run()
-    findings = probe.findings
-    if facts is not None:
-        findings += judge(facts, config.upstream)
+    findings: list[Finding] = []
+    upstream: UpstreamConfig | None = config.upstream
+    if config.upstream.sentinel is not None:
+        with busy("asking the sentinels"):
+            findings, upstream = find_master(config.upstream)
+    facts = None
+    if upstream is not None:
+        probe = Probe(upstream, sample_seconds)
+        with busy(f"asking the master; its writes are counted for {sample_seconds:g} s"):
+            facts = probe.run()
+        findings += probe.findings
+        if facts is not None:
+            findings += judge(facts, upstream)
     if has_data_dir:
         findings += check_data_dir(config.store, facts.used_memory_bytes if facts else None)
     else:

@@ -163,9 +163,11 @@ def fetch(
     environ = redis_cli_environment(flags, os.environ, file)
     flags = from_redis_cli(flags)
     if flags["upstream"] is not None:
+        from repltap.preflight.sentinels import with_master
+
         if (offset, number, flags["data_dir"]) != (None, None, None):
             raise click.UsageError("--upstream goes with none of --data-dir, --offset, --history")
-        document = fetch_from_master(load_upstream(flags, environ, file), output)
+        document = fetch_from_master(with_master(load_upstream(flags, environ, file)), output)
     else:
         document = fetch_stored(choose(open_store(flags, file), number, offset), output)
     if as_json:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,14 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     below = lab.server(program, "below", upstream=relay, **login)
     below.wait_link()
     wait_for("all are known", lambda: _answering(relay) == 3)
+    environ = {**relay.environ(), "REPLTAP_UPSTREAM": relay.upstream_url}
+    command = [sys.executable, "-m", "repltap", "check", "--sample-seconds", "0", "--json"]
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    levels = [each["level"] for each in json.loads(done.stdout)["findings"]
+              if each["check"] in ("sentinel", "reach", "role")]  # fmt: skip
+    assert levels == ["ok"] * 5, done.stdout
     for sentinel in sentinels:
         sentinel.kill()
     wait_for("none answers", lambda: _answering(relay) == 0)
@@ -127,6 +138,47 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     assert (shown["switches"], shown["objection"]) == (1, "")
     assert shown["told_by"]
     assert not (relay.data_dir / "followed.json").exists()
+
+
+def test_two_deployments_that_know_one_relay_stay_two(lab: Lab) -> None:
+    """Both call their master `mymaster`. A native replica there makes one deployment of them.
+
+    Sentinels of the first know the relay still after it has moved to the second; they meet on it.
+    """
+    program = "redis-7.0"
+    masters = [lab.master(program, f"master-{n}") for n in (1, 2)]
+    relay = lab.relay(masters[0])
+    relay.wait_link()
+    # They take a relay that follows another master back after this long; not in this test.
+    first = lab.sentinels(program, masters[0], failover_ms=300_000)
+    for sentinel in first:
+        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port))  # type: ignore[misc]
+    relay.follow(masters[1])
+    _follows(relay, masters[1])
+    second = lab.sentinels(program, masters[1], name="other", failover_ms=300_000)
+    for sentinel in second:
+        wait_for("it is listed there", lambda s=sentinel: _listed(s, relay.port))  # type: ignore[misc]
+    # Both are on the relay's channel, and each hears itself there. Listen as a sentinel of the
+    # second deployment does, until each of the second has been heard a few times.
+    mine = [sentinel.call("SENTINEL", "MYID") for sentinel in second]
+    with relay.client() as ear:
+        ear.call("SUBSCRIBE", "__sentinel__:hello")
+        heard: list[bytes] = []
+        wait_for(
+            "hellos",
+            lambda: (
+                heard.append(ear.read()[2])
+                or all(  # type: ignore[func-returns-value]
+                    sum(each in hello for hello in heard) >= 3 for each in mine
+                )
+            ),
+            60,
+        )
+    assert {hello.split(b",")[2] for hello in heard} <= set(mine)
+    for sentinels, master in ((first, masters[0]), (second, masters[1])):
+        for sentinel in sentinels:
+            assert len(sentinel.others()) == 2
+            assert sentinel.master_port() == master.port
 
 
 def _answering(relay: Relay) -> int:

@@ -62,6 +62,10 @@ class Client:
         self._socket.sendall(b"".join(packed))
         return [self._read() for _ in packed]
 
+    def read(self) -> Reply:
+        """Return what comes by itself, such as a message to a subscriber."""
+        return self._read()
+
     def _read(self) -> Reply:
         while True:
             reply = self._reader.gets()

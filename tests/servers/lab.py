@@ -81,7 +81,7 @@ class Lab:
     ) -> list[Sentinel]:
         """Start sentinels that watch a master, and wait until they know each other."""
         kind = flavour(program) if isinstance(program, str) else program
-        name = str(options.get("master_name", "sentinel"))
+        name = str(options.pop("name", "sentinel"))
         made = [
             Sentinel(kind, self.directory / f"{name}-{n}", f"{name}-{n}", master.port, **options)
             for n in range(count)
