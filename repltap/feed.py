@@ -218,7 +218,7 @@ class Feed:
                 self._work.set()
             if self._index_timer is None:
                 loop = asyncio.get_running_loop()
-                self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._flush_index)
+                self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._index_due)
 
     # -- what readers call -----------------------------------------------------------------------
 
@@ -348,8 +348,16 @@ class Feed:
         for path in dropped:
             self._log.warning("%s: deleted to make room; it was damaged, and kept to look at", path)
 
-    def _flush_index(self) -> None:
+    def _index_due(self) -> None:
         self._index_timer = None
+        self.flush_index()
+
+    def flush_index(self) -> None:
+        """Let the index cover all that has been stored, as it does by itself a moment later.
+
+        Once the link has broken: if this process is killed before the next master goes on under
+        another replid, what a start would cut off could not be told from what the old one lost.
+        """
         if self.history is None or self.shifting:
             return
         try:

@@ -337,6 +337,7 @@ class UpstreamLink:
             if self._intake is not None:
                 self._intake = None
                 self._feed.abandon_intake("the master broke off the snapshot")
+        self._feed.flush_index()
         now = asyncio.get_running_loop().time()
         return since is not None and now - since >= _PROVEN_SECONDS
 

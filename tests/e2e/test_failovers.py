@@ -7,6 +7,9 @@ the oracle.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import hiredis
 import pytest
 
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.relay_only
 @pytest.mark.parametrize("program", ALL_NAMES)
 def test_promoted_and_back_level_behind_and_ahead(lab: Lab, program: str) -> None:
     """One failover after the other, there and back."""
-    shire = Shire(lab, program)
+    shire = Shire(lab, program, sink="file:audit.jsonl")
     first = shire.master.replid
     assert shire.granted() == [1, 1]
 
@@ -58,6 +61,28 @@ def test_promoted_and_back_level_behind_and_ahead(lab: Lab, program: str) -> Non
     shire.write(10, seed=5)  # a link on which nothing has come yet is given more time
     shire.settle()
     shire.compare_borders(first, second, lost, ahead=True)
+    _check_that_the_sink_was_told(shire, first, second, lost)
+
+
+def _check_that_the_sink_was_told(shire: Shire, first: str, second: str, lost: str) -> None:
+    path = shire.relay.directory / "audit.jsonl"
+
+    def told() -> list[dict[str, Any]]:
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        found = [record for record in records if record["kind"] == "history"]
+        return found if len(found) == 3 else []
+
+    records = wait_for("the sink is told of each failover", told)
+    details = [record["details"] for record in records]
+    said = [
+        (detail["reason"], detail["previous_replid"], record["replid"])
+        for record, detail in zip(records, details, strict=True)
+    ]
+    assert said == [
+        ("failover", first, second),
+        ("failover", second, lost),
+        ("full_resync", lost, shire.master.replid),
+    ]
 
 
 @pytest.mark.parametrize("program", ["redis-7.0", "redis-8.2", "valkey-9.1"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
+import time
 
 import pytest
 
+from tests.servers.dataset import wait_same
 from tests.servers.dying import STEPS
 from tests.servers.lab import Lab
 from tests.servers.relay import Relay
@@ -13,6 +17,9 @@ from tests.servers.shire import Shire, cut_off, full_syncs
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
+
+# More of them take long: REPLTAP_FAILOVER_ROUNDS=100 for a thorough run.
+ROUNDS = int(os.environ.get("REPLTAP_FAILOVER_ROUNDS", "4"))
 
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["ahead", "same-byte"])
@@ -56,6 +63,36 @@ def test_killed_at_each_step_of_a_switch(lab: Lab) -> None:
     shire.compare_borders()
     shire.write(40, seed=3)
     shire.settle()
+
+
+def test_killed_at_any_moment_of_a_switch(lab: Lab) -> None:
+    """One switch after the other, and a kill somewhere in each."""
+    rng = random.Random()
+    shire = Shire(lab, "redis-7.0")
+    for number in range(ROUNDS):
+        other_is_ahead = rng.random() < 0.5
+        if other_is_ahead:
+            shire.drift(-5, seed=number)
+        else:
+            shire.write(5, seed=number)
+            wait_same(shire.master, shire.other)
+        shire.hand_over()
+        # Real time: which moment that is, is left to chance.
+        time.sleep(rng.choice([0.0, rng.uniform(0, 0.05), rng.uniform(0, 0.6)]))
+        shire.relay.kill()
+        shire.write(3, seed=1_000 + number)
+        shire.relay.restart()
+        shire.settle()
+        shire.rejoin()
+        shire.settle(shire.other)
+        assert shire.granted() == [1, 1], f"in round {number}, other ahead: {other_is_ahead}"
+        # What came in its last moment is cut off by the start, and the switch ends the old replid
+        # there: whoever below had got it is ahead of that. A native one that is killed has nothing.
+        torn = shire.relay.log.count("are not covered by the index")
+        for node in (shire.sub, shire.below, shire.lower):
+            assert 1 <= full_syncs(node) <= 1 + torn, f"{node.name} in round {number}"
+    shire.compare_borders()
+    assert shire.master.syncs.full + shire.other.syncs.full == 3  # at the beginning
 
 
 class _Dying(Relay):

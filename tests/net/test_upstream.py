@@ -193,6 +193,21 @@ async def test_progress_of_a_snapshot(tmp_path: Path, master: FakeMaster) -> Non
         await it.holds(5)
 
 
+async def test_the_index_covers_all_when_the_link_has_broken(
+    tmp_path: Path, master: FakeMaster
+) -> None:
+    """Killed just then, and followed by a failover, it cost replicas below a full sync."""
+    async with link(tmp_path, master.port) as it:
+        peer, _ = await master.asked()
+        peer.full(REPLID, 5)
+        peer.say(b"twelve bytes")
+        await it.holds(5 + 12)
+        flushed = Mock(wraps=it.feed.flush_index)
+        it.feed.flush_index = flushed  # type: ignore[method-assign]
+        peer.close()
+        await until("it is flushed", lambda: flushed.called)
+
+
 async def test_an_end_mark_and_a_version(tmp_path: Path, master: FakeMaster) -> None:
     async with link(tmp_path, master.port) as it:
         peer, _ = await master.asked()

@@ -34,7 +34,7 @@ class Shire:
         below, lower: Replicas of the relay and of a relay below it.
     """
 
-    def __init__(self, lab: Lab, program: str) -> None:
+    def __init__(self, lab: Lab, program: str, **options: str) -> None:
         self.master = lab.master(program, "one", **_QUIET)
         self.features = self.master.flavour.features
         self.write(120)
@@ -43,7 +43,7 @@ class Shire:
         self.other.wait_ready()
         self.other.follow(self.wires["two"])
         self.oracle = lab.server(program, "oracle", upstream=self.wires["oracle"], **_QUIET)
-        self.relay = lab.relay(self.wires["relay"], "relay")
+        self.relay = lab.relay(self.wires["relay"], "relay", **options)
         self.sub = lab.relay(self.relay, "sub")
         self.below = lab.server(program, "below", upstream=self.relay, **_QUIET)
         self.lower = lab.server(program, "lower", upstream=self.sub, **_QUIET)
@@ -101,6 +101,19 @@ class Shire:
         self.master, self.other = new, old
         if lead:
             self.lead(new)
+
+    def hand_over(self) -> None:
+        """Let the other one be master; the one that was reaches nobody, until `rejoin`."""
+        self.kill_links()
+        self.other.call("REPLICAOF", "NO", "ONE")
+        self.master, self.other = self.other, self.master
+        self.lead(self.master)
+
+    def rejoin(self) -> None:
+        """Let the one that was master follow the new one, with what it has."""
+        self.wires["two"].target_port = self.master.port
+        self.wires["two"].weather.clear()
+        self.other.follow(self.wires["two"])
 
     def kill_links(self) -> None:
         """Cut all links to the master for good, and let nothing of what they hold through."""
