@@ -80,13 +80,25 @@ def test_a_secret_that_is_shown_anywhere_is_found(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     try:
         master = lab.master(PROGRAM)
+        token = tmp_path / "token"
+        token.write_text(f"{secret('token')}\n")
         relay = lab.add(
-            Relay(tmp_path / MARK, "relay", master.port, {"sink": f"file:x.jsonl,sink={MARK}"})
+            Relay(
+                tmp_path / MARK,
+                "relay",
+                master.port,
+                {
+                    "sink": f"file:x.jsonl,sink={MARK}",
+                    "http_token_file": str(token),
+                    "listen_password": secret("port"),
+                },
+            )
         )
         relay.wait_link()
         wait_for("its worker", relay.children)
         with RawReplica(relay.port) as replica, relay.client() as client:
             client.call("CLIENT", "SETNAME", MARK)
+            replica.send(b"AUTH %s\r\n" % secret("port").encode())
             replica.send(
                 b"REPLCONF ip-address %s listening-port 7\r\nPSYNC ? -1\r\n" % MARK.encode()
             )

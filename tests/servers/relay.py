@@ -13,6 +13,8 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import hiredis
+
 from tests.servers.certificates import Pair
 from tests.servers.client import Client
 from tests.servers.node import Node
@@ -92,9 +94,11 @@ class Relay(Node):
         self.spawn(self.command(), self.environ())
 
     def get(self, path: str, timeout_seconds: float = 5) -> HTTPResponse:
-        """Ask its HTTP port; close the answer."""
-        url = f"http://127.0.0.1:{self.http_port}{path}"
-        answer = urllib.request.urlopen(url, timeout=timeout_seconds)
+        """Ask its HTTP port, with its token if it has one; close the answer."""
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}")
+        if token := self._configured("http_token"):
+            asked.add_header("Authorization", f"Bearer {token}")
+        answer = urllib.request.urlopen(asked, timeout=timeout_seconds)
         assert isinstance(answer, HTTPResponse)
         return answer
 
@@ -106,7 +110,7 @@ class Relay(Node):
                 yield f"{path} of {self.name}", self._read(path)
         with suppress(OSError):
             yield f"/api/events of {self.name}", self.events()
-        with suppress(OSError), self._searching_client() as client:
+        with suppress(OSError, hiredis.ReplyError), self._searching_client() as client:
             for words, reply in zip(_ASKED, client.pipeline(_ASKED), strict=True):
                 yield f"{' '.join(words)} of {self.name}", repr(reply).encode()
 
@@ -127,7 +131,17 @@ class Relay(Node):
                 return refused.read()
 
     def _searching_client(self) -> Client:
-        return Client(self.port, password=self.password, timeout_seconds=_SEARCH_SECONDS)
+        password = self.password or self._configured("listen_password")
+        return Client(self.port, password=password, timeout_seconds=_SEARCH_SECONDS)
+
+    def _configured(self, secret: str) -> str:
+        """Find out what it was given as a password or token; "" for none."""
+        if given := self.options.get(secret):
+            return str(given)
+        file = self.options.get(f"{secret}_file")
+        with suppress(OSError):
+            return Path(str(file)).read_text().partition("\n")[0] if file else ""
+        return ""
 
     def status(self) -> dict[str, Any]:
         """Return what `/api/status` answers."""
