@@ -14,10 +14,11 @@ from typing import Protocol
 
 from repltap.boundary import last_boundary
 from repltap.endings import DenialReason, DisconnectReason, Ending
-from repltap.errors import NotRetainedError, StoreError
+from repltap.errors import NotRetainedError, ReplTapError, StoreError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.net.departures import ending_of
+from repltap.net.functions import StoredFunctions
 from repltap.net.owner import SyncWait
 from repltap.net.session import Session
 from repltap.net.setbacks import Setbacks
@@ -116,6 +117,7 @@ class SyncService:
         self._upstream = upstream
         self._refresher = refresher
         self._slots = slots
+        self._functions = StoredFunctions(feed.changed)
         self._spurned = Setbacks(_now, lambda: feed.generation)
         self.full = 0
         self.partial = 0
@@ -158,8 +160,11 @@ class SyncService:
         if session.protocol.replica.cluster_node:
             self._refuse_cluster_node(session)
             return
-        if session.protocol.replica.filter is not None:
+        if session.protocol.replica.filter == "":
             self._serve_empty(session)
+            return
+        if session.protocol.replica.filter is not None:
+            self._serve_functions(session, wait)
             return
         position = None if wait.legacy else wait.request.position
         reason = "it has nothing yet"
@@ -280,7 +285,27 @@ class SyncService:
         self.full += 1
         session.log.replid = history.history.replid
         session.log.info("gets an empty snapshot, as it asked, and the stream from now on")
-        session.send_empty_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)
+        session.send_made_snapshot(history, last_boundary(history, (_CLIENT_WINDOW,)), _EMPTY_RDB)
+
+    def _serve_functions(self, session: Session, wait: SyncWait) -> None:
+        """`redis-cli --functions-rdb` filters out all but the functions."""
+        choice = self._choose(session, wait)
+        history = self._feed.history
+        if history is None or not isinstance(choice, Snapshot):
+            session.hold("no snapshot is stored yet")
+            return
+        try:
+            found = self._functions.of(choice)
+        except ReplTapError as failure:
+            session.log.warning("the functions of the snapshot can't be read: %s", failure)
+            session.refuse(b"-ERR the functions of the snapshot can't be read; see the relay's log")
+            return
+        if found is None:
+            session.hold("the functions are being read")
+            return
+        self.full += 1
+        session.log.info("gets the functions of the snapshot at offset %d", choice.offset)
+        session.send_made_snapshot(history, choice.offset, found)
 
 
 def _now() -> float:

@@ -255,8 +255,8 @@ class Session(Peer):
         self.protocol.begin_transfer(size, mark)
         self._send_protocol()
 
-    def send_empty_snapshot(self, history: HistoryStore, offset: Offset, rdb: bytes) -> None:
-        """Grant a full sync to a client that has filtered all data out of it."""
+    def send_made_snapshot(self, history: HistoryStore, offset: Offset, rdb: bytes) -> None:
+        """Grant a full sync to a client that has filtered all data, or all keys, out of it."""
         self.outflow.prepare_later(history, offset)
         self.wait = None
         self.protocol.grant_full(history.history.replid, offset)

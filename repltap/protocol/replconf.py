@@ -30,7 +30,7 @@ class ReplicaInfo:
     capabilities: set[str] = field(default_factory=set)
     version: str | None = None
     rdb_only: bool = False
-    filter: str | None = None  # "" asks for an RDB without data (redis-cli --replica)
+    filter: str | None = None  # "": no data (redis-cli --replica); "functions": nothing else
     acked: Offset | None = None  # highest ACK
     durable: Offset | None = None  # highest FACK
     last_ack_at: float | None = None  # of an ACK or a newline; INFO's lag counts from here
@@ -143,10 +143,9 @@ def _rdb_only(replica: ReplicaInfo, value: bytes) -> None:
 
 
 def _rdb_filter_only(replica: ReplicaInfo, value: bytes) -> None:
-    # `functions` would need an RDB of our own making; a stored one is served as it is.
-    if value:
+    if value not in (b"", b"functions"):
         raise RemoteProtocolError(f"ERR Unsupported rdb-filter-only option: {_quoted(value)}")
-    replica.filter = ""
+    replica.filter = value.decode("ascii")
 
 
 def _no_compress(_replica: ReplicaInfo, value: bytes) -> None:

@@ -88,6 +88,16 @@ def _cli_rdb(world: World) -> None:
     other.kill()
 
 
+def _cli_functions(world: World) -> None:
+    world.cli("--functions-rdb", "functions.rdb")
+    other = world.lab.server(PROGRAM, "from-functions", start=False)
+    (world.path / "functions.rdb").rename(other.directory / "dump.rdb")
+    other.restart()
+    assert "mine" in str(other.call("FUNCTION", "LIST"))
+    assert other.call("DBSIZE") == 0
+    other.kill()
+
+
 def _cli_replica(world: World) -> None:
     with world.watching("--replica") as watcher:
         wait_for("the stream", lambda: "done" in watcher.log.lower())
@@ -176,6 +186,7 @@ def _exporter(world: World) -> None:
 
 ROWS: dict[str, Callable[[World], None]] = {
     "redis-cli --rdb": _cli_rdb,
+    "redis-cli --functions-rdb": _cli_functions,
     "redis-cli --replica": _cli_replica,
     "redis-cli monitor": _cli_monitor,
     "redis-cli --stat": _cli_stat,

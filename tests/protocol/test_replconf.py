@@ -54,10 +54,6 @@ def test_what_a_replica_says_is_kept() -> None:
         ),
         ([b"rdb-only", b"2"], b"-ERR value is out of range, value must between 0 and 1\r\n"),
         ([b"rdb-filter-only", b"keys"], b"-ERR Unsupported rdb-filter-only option: keys\r\n"),
-        (
-            [b"rdb-filter-only", b"functions"],
-            b"-ERR Unsupported rdb-filter-only option: functions\r\n",
-        ),
         ([b"version", b"abc"], b"-ERR Unrecognized version format: abc\r\n"),
         ([b"version", b"1.2.256"], b"-ERR Unrecognized version format: 1.2.256\r\n"),
         (
