@@ -42,9 +42,13 @@ HASTE: dict[str, dict[str, str]] = {
     "RepltapReplicaLagBytes": {"> 104857600": "> 4000000"},
     "RepltapDiskLow": {"< 1073741824": "< 20971520"},
     "RepltapDiskFilling": {"4 * 3600": "4 * 3600 / 120"},
-    # A process starts no quicker, and waits between its starts are as long as they are.
-    "RepltapRestarting": {"[15m]": "[40m]"},
-    "RepltapSinkRestarting": {"[10m]": "[40m]"},
+    # Processes start no quicker, links and resyncs take what they take, and the machine is shared:
+    # as often as the rules say, or nearly, in a longer time.
+    "RepltapRestarting": {"[15m]": "[40m]", "> 2": "> 1"},
+    "RepltapSinkRestarting": {"[10m]": "[40m]", "> 2.5": "> 1.5"},
+    "RepltapLinkFlapping": {"[10m]": "[20m]"},
+    "RepltapFullResyncs": {"[10m]": "[20m]"},
+    "RepltapFullResyncsServed": {"[10m]": "[20m]"},
     # Only what it takes to clear.
     "RepltapStoreDamaged": {"1h": "10m"},
 }
