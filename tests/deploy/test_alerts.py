@@ -38,6 +38,11 @@ def test_the_rules_are_well_formed() -> None:
     assert "SUCCESS" in promtool("check", "rules", str(RULES))
 
 
+def test_the_configuration_of_compose_is_one() -> None:
+    path = DEPLOY / "docker" / "prometheus.yaml"
+    assert "SUCCESS" in promtool("check", "config", "--syntax-only", str(path))
+
+
 def test_each_alert_fires_and_does_not() -> None:
     promtool("test", "rules", str(DEPLOY / "prometheus" / "tests.yml"))
     tests = (DEPLOY / "prometheus" / "tests.yml").read_text()
