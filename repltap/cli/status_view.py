@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from repltap.cli.human import NOTHING, human_age, human_size
 from repltap.cli.sections import Cell, Section, facts, row
+from repltap.cli.status_sentinel import master_rows, sentinels
 from repltap.cli.status_sinks import hand_sinks, sink_errors, sinks
 from repltap.position import NO_REPLID
 from repltap.status.link import LinkState, UpstreamStatus
@@ -17,7 +18,10 @@ _DISCONNECTS_SHOWN = 8
 
 def sections(status: RelayStatus) -> list[Section]:
     """Say everything there is to say, in the order in which an operator asks."""
-    found = [_relay(status), _upstream(status), _journal(status)]
+    found = [_relay(status), _upstream(status)]
+    if status.upstream.sentinel is not None:
+        found.append(sentinels(status.upstream.sentinel, status.now))
+    found.append(_journal(status))
     if status.journal and status.journal.snapshots:
         found.append(_snapshots(status))
     if status.replicas:
@@ -56,7 +60,7 @@ def _relay(status: RelayStatus) -> Section:
 def _upstream(status: RelayStatus) -> Section:
     upstream = status.upstream
     rows: list[tuple[str, str | Cell]] = [
-        ("master", f"{upstream.host}:{upstream.port}"),
+        *master_rows(upstream, status.now),
         *([("name", upstream.source)] if upstream.source else []),
         ("link", link_state(status)),
     ]
