@@ -33,6 +33,9 @@ Raises:
     ReplTapError: What was read can't be used; its text names the file and no secret.
 """
 
+UNCHANGED = "nothing changed"
+"""What a `Take` says then."""
+
 _T = TypeVar("_T")
 
 
@@ -52,6 +55,8 @@ class Reloads:
         self._parts: dict[str, Read] = {}
         self._busy: set[str] = set()  # their threads have not come back
         self._asked = asyncio.Event()
+        self._all = False
+        self._doubted: set[str] = set()
         self._latest: dict[str, ReloadStatus] = {}
 
     @property
@@ -70,6 +75,15 @@ class Reloads:
 
     def ask(self) -> None:
         """Reload soon; asked for again before it has begun, it is done once."""
+        self._all = True
+        self._asked.set()
+
+    def doubt(self, part: str) -> None:
+        """Look soon whether a part has changed: what is in use was refused.
+
+        That may be again and again, so it is told only if there is something new.
+        """
+        self._doubted.add(part)
         self._asked.set()
 
     async def run(self) -> None:
@@ -77,22 +91,36 @@ class Reloads:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            self._begun()
-            for part, read in self._parts.items():
-                self._latest[part] = await self._reload(part, read)
-            self._ended()
+            doubted, self._doubted = self._doubted, set()
+            if self._all:
+                self._all = False
+                self._begun()
+                for part in self._parts:
+                    self._tell(await self._reload(part))
+                self._ended()
+                continue
+            for part in doubted & set(self._parts):
+                status, before = await self._reload(part), self._latest.get(part)
+                known = before is not None and status.error == before.error
+                if status.result != UNCHANGED and not (status.error and known):
+                    self._tell(status)
 
-    async def _reload(self, part: str, read: Read) -> ReloadStatus:
+    def _tell(self, status: ReloadStatus) -> None:
+        self._latest[status.part] = status
+        if status.error:
+            log.error("%s: not reloaded, the old one stays in use: %s", status.part, status.error)
+        else:
+            log.info("%s: reloaded: %s", status.part, status.result)
+
+    async def _reload(self, part: str) -> ReloadStatus:
         try:
-            result = await self._read(part, read)
+            result = await self._read(part, self._parts[part])
         except ReplTapError as failure:
-            log.error("%s: not reloaded, the old one stays in use: %s", part, failure)
             return ReloadStatus(part=part, at=time.time(), error=str(failure))
         except Exception:
             # An error of ours; the relay goes on with what it has.
-            log.exception("%s: not reloaded, the old one stays in use: internal error", part)
+            log.exception("%s: an internal error while it was read again", part)
             return ReloadStatus(part=part, at=time.time(), error="internal error")
-        log.info("%s: reloaded: %s", part, result)
         return ReloadStatus(part=part, at=time.time(), result=result)
 
     async def _read(self, part: str, read: Read) -> str:

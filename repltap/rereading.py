@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from repltap.config import load_tokens, load_upstream, load_users
@@ -15,7 +16,7 @@ from repltap.net.discovery import Discovery
 from repltap.net.downstream import Downstream
 from repltap.net.upstream import UpstreamLink
 from repltap.net.web_access import WebAccess
-from repltap.reload import Reloads, Take
+from repltap.reload import UNCHANGED, Reloads, Take
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,7 +51,7 @@ def add_secrets(
         def take() -> str:
             if link.take_credentials(found.username, found.password):
                 return "changed; used at the next connection, the present one stays"
-            return "nothing changed"
+            return UNCHANGED
 
         return take
 
@@ -59,7 +60,7 @@ def add_secrets(
 
         def take() -> str:
             if found == downstream.users:
-                return "nothing changed"
+                return UNCHANGED
             gone = downstream.take_users(found)
             names = ", ".join(user.name for user in found.all) or "nobody has to log in"
             ended = f"; {gone} connections ended for want of a right" if gone else ""
@@ -68,6 +69,8 @@ def add_secrets(
         return take
 
     reloads.add("upstream password", read_upstream)
+    # A file that was changed and no SIGHUP sent, as Kubernetes changes a mounted secret.
+    link.on_refused = partial(reloads.doubt, "upstream password")
     reloads.add("users of the port", read_users)
     if discovery is not None:
         _add_sentinels(reloads, sources, discovery)
@@ -82,7 +85,7 @@ def _add_sentinels(reloads: Reloads, sources: Sources, discovery: Discovery) -> 
         def take() -> str:
             if found is not None and discovery.take_credentials(found.username, found.password):
                 return "changed; used at the next connections, the present ones stay"
-            return "nothing changed"
+            return UNCHANGED
 
         return take
 
@@ -97,7 +100,7 @@ def add_tokens(reloads: Reloads, sources: Sources, access: WebAccess) -> None:
 
         def take() -> str:
             if found == access.digests:
-                return "nothing changed"
+                return UNCHANGED
             access.digests = found
             return "changed" if found else "changed: nobody needs a token any more"
 

@@ -11,7 +11,7 @@ import pytest
 
 from repltap import reload as reload_module
 from repltap.errors import ConfigError
-from repltap.reload import Reloads, Take
+from repltap.reload import UNCHANGED, Reloads, Take
 from tests.stored import until
 
 
@@ -125,3 +125,36 @@ async def test_asked_for_twice_at_once_it_is_done_once() -> None:
         reloads.ask()
         await until("the reload", lambda: reloads.latest)
         assert len(value.reads) == 1
+
+
+async def test_what_was_refused_is_looked_at_again_and_told_only_if_it_is_new(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    value = Value()
+    said: list[str] = []
+
+    def read() -> Take:
+        take = value.read()
+        return lambda: UNCHANGED if value.used == value.source else take()
+
+    async def doubted(reloads: Reloads) -> None:
+        count = len(value.reads)
+        reloads.doubt("password")
+        reloads.doubt("unknown")
+        await until("a look", lambda: len(value.reads) > count and not reloads._busy)
+        await asyncio.sleep(0)
+
+    async with running(password=read, other=lambda: lambda: said.append("other") or "x") as reloads:
+        value.source = value.used
+        await doubted(reloads)
+        assert (reloads.latest, caplog.messages) == ((), [])
+        value.source = "new"
+        await doubted(reloads)
+        await until("it is told", lambda: caplog.messages == ["password: reloaded: changed"])
+        value.source = ConfigError("/f: can't be read")
+        for _ in range(3):
+            await doubted(reloads)
+        await until("the error", lambda: len(caplog.messages) == 2)
+        assert reloads.latest[0].error == "/f: can't be read"
+    assert said == []  # nothing else is read for it

@@ -156,7 +156,7 @@ def test_the_password_at_the_sentinels_is_read_again(tmp_path: Path) -> None:
     add_secrets(
         reloads,
         Sources(flags, {}, None),
-        cast(UpstreamLink, None),
+        cast(UpstreamLink, FakeLink()),
         cast(Downstream, None),
         cast(Discovery, discovery),
     )

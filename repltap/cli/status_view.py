@@ -46,6 +46,7 @@ def _relay(status: RelayStatus) -> Section:
         )
     if status.disk_full:
         disk = Cell(f"{disk.text}: too little, reading has stopped", "bad")
+    failed = [each for each in status.reloads if each.error]
     return facts(
         f"repltap {status.version}",
         ("listening", f"{status.listen_host}:{status.listen_port}"),
@@ -54,6 +55,7 @@ def _relay(status: RelayStatus) -> Section:
         ("memory", f"{human_size(status.rss_bytes)}, peak {human_size(status.peak_rss_bytes)}"),
         ("data", status.data_dir),
         ("disk", disk),
+        *((f"{each.part}", Cell(f"not reloaded: {each.error}", "bad")) for each in failed),
     )
 
 

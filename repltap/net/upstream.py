@@ -82,6 +82,7 @@ class UpstreamLink:
         config: As given, with the host and port of the last `repoint`.
         state: Where the link stands.
         on_down: Called when the link has broken, or an attempt has failed.
+        on_refused: Called when the master does not take the password, or asks for one.
         streaming_since: When the stream began, event loop's clock; None while it doesn't run.
         flowing_since: When the first byte of it came; None before that.
     """
@@ -102,6 +103,7 @@ class UpstreamLink:
         self.streaming_since: float | None = None
         self.flowing_since: float | None = None
         self.on_down: Callable[[], None] = _nothing
+        self.on_refused: Callable[[], None] = _nothing
         self.counters = LinkCounters()
         self._log = PeerLogger("upstream", peer=self.peer, replid=feed.arriving_replid)
         self._conversation: Conversation | None = None
@@ -402,6 +404,8 @@ class UpstreamLink:
             self._last_error = ""
             return
         self.on_down()
+        if isinstance(failure, UpstreamError) and failure.reason is FailureReason.AUTH:
+            self.on_refused()
         message = str(failure)
         if message != self._last_error or now - self._logged_at >= _REMIND_SECONDS:
             self._log.warning("%s", message)

@@ -5,6 +5,7 @@ import pytest
 from repltap.cli.sections import as_text
 from repltap.cli.status_view import sections
 from repltap.position import NO_REPLID, Offset
+from repltap.status.access import ReloadStatus
 from repltap.status.counters import Counters
 from repltap.status.link import LinkState, SyncProgress
 from repltap.status.refresh import RefreshFailureStatus, RefreshReason, RefreshStatus
@@ -182,3 +183,12 @@ def test_a_refresh_that_failed_and_when_the_next_try_is() -> None:
     assert "failed: the master went away; again in 28s if wanted" in text(
         relay_status(refresh_failure=failed)
     )
+
+
+def test_a_reload_that_failed_is_shown() -> None:
+    good = ReloadStatus(part="users of the port", at=NOW, result="nothing changed")
+    bad = ReloadStatus(part="HTTP token", at=NOW, error="/f: can't be read")
+    (relay, *_) = sections(relay_status(reloads=(good, bad)))
+    shown = str(relay)
+    assert "not reloaded: /f: can't be read" in shown
+    assert "users of the port" not in shown

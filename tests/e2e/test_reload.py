@@ -61,3 +61,13 @@ def test_a_rotated_password_of_the_master(lab: Lab) -> None:
     hang_up(relay, "upstream password: reloaded: changed")
     relay.wait_link()
     assert master.syncs.full == 1
+
+    # And without SIGHUP: what is refused is looked up again.
+    fourth = secret("fourth")
+    file.write_text(f"{fourth}\n")
+    master.call("CONFIG", "SET", "requirepass", fourth)
+    master.password = fourth
+    master.drop_replicas()
+    wait_for("another partial resync", lambda: master.syncs.partial_ok >= 3)
+    relay.wait_link()
+    assert master.syncs.full == 1
