@@ -160,6 +160,24 @@ def _py(protocol: int) -> Callable[[World], None]:
     return check
 
 
+def _pub_sub(world: World) -> None:
+    """PUBLISH is part of the stream: who has subscribed to a replica below hears of it."""
+    replica = world.lab.server(PROGRAM, "replica", upstream=world.relay)
+    replica.wait_ready()
+    replica.wait_link()
+    with redis.Redis(port=replica.port) as client, client.pubsub() as subscriber:
+        subscriber.subscribe("news")
+        assert subscriber.get_message(timeout=10)["type"] == "subscribe"
+        assert world.master.call("PUBLISH", "news", "hello") == 0, "it counts its own subscribers"
+        message = subscriber.get_message(timeout=10)
+        assert (message["channel"], message["data"]) == (b"news", b"hello")
+    with world.client(2) as client, client.pubsub() as subscriber:
+        subscriber.subscribe("news")
+        with pytest.raises(redis.ResponseError, match="Publish and subscribe at the master"):
+            subscriber.get_message(timeout=10)
+    replica.kill()
+
+
 def _exporter(world: World) -> None:
     """What redis_exporter asks of each target (its `exporter.go`, `info.go`)."""
     with world.client(2) as client:
@@ -195,6 +213,7 @@ ROWS: dict[str, Callable[[World], None]] = {
     "redis-py, RESP2": _py(2),
     "redis-py, RESP3": _py(3),
     "monitoring as redis_exporter": _exporter,
+    "pub/sub at a replica below": _pub_sub,
 }
 
 
