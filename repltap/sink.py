@@ -30,6 +30,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from repltap.errors import ReplTapError, SinkError, SinkErrorKind
 from repltap.quoting import quoted
+from repltap.tls import ClientTls, client_tls
 from repltap.values import boolean, choice, integer, path, seconds, secret, size, text, words
 
 ENVELOPE_VERSION = 1
@@ -37,6 +38,7 @@ ENVELOPE_VERSION = 1
 __all__ = [
     "ENVELOPE_VERSION",
     "AnyRecord",
+    "ClientTls",
     "Kind",
     "Notice",
     "Option",
@@ -53,6 +55,7 @@ __all__ = [
     "Transaction",
     "boolean",
     "choice",
+    "client_tls",
     "integer",
     "path",
     "quoted",

@@ -8,11 +8,11 @@ opens a connection; nothing here shows a passphrase.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from repltap.certificate import Certificate, first_in_pem
 from repltap.errors import ConfigError
@@ -214,6 +214,42 @@ class ServerTls(_Tls[ServerTlsConfig]):
             context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
             _load_trust(context, config.trust, config.section)
         return _Loaded(context, _load_credentials(context, config.credentials, config.section))
+
+
+def client_tls(section: str, settings: Mapping[str, Any], prefix: str = "tls_") -> ClientTls:
+    """Make one of settings, which are called as Redis's with `_` for `-`.
+
+    Args:
+        section: What they are of, for errors.
+        settings: `tls_ca_cert_file`, `tls_ca_cert_dir`, `tls_cert_file`, `tls_key_file`,
+            `tls_key_file_pass`, `tls_sni`, `tls_verify`, as far as they are there and not None.
+        prefix: What their names begin with.
+
+    Raises:
+        ValueError: A certificate without its key, or the other way round.
+    """
+
+    def given(name: str) -> Any:  # Any: as the option parses
+        return settings.get(prefix + name)
+
+    cert, key = given("cert_file"), given("key_file")
+    if (cert is None) != (key is None):
+        lacking = "tls_cert_file" if cert is None else "tls_key_file"
+        raise ValueError(f"{lacking} is missing: a certificate and its key belong together")
+    credentials = None
+    if cert is not None and key is not None:
+        credentials = Credentials(
+            cert_file=cert, key_file=key, key_file_pass=given("key_file_pass")
+        )
+    return ClientTls(
+        ClientTlsConfig(
+            section=section,
+            trust=Trust(ca_cert_file=given("ca_cert_file"), ca_cert_dir=given("ca_cert_dir")),
+            credentials=credentials,
+            sni=given("sni") or "",
+            verify=Verify(given("verify") or Verify.YES.value),
+        )
+    )
 
 
 def _load_trust(context: ssl.SSLContext, trust: Trust, section: str) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import hiredis
 
 from repltap.sink import (
     AnyRecord,
+    ClientTls,
     Kind,
     Notice,
     Option,
@@ -26,6 +28,7 @@ from repltap.sink import (
     SinkErrorKind,
     SnapshotMode,
     SnapshotRecord,
+    client_tls,
 )
 from sinks._redis.checkpoint import Checkpoint
 from sinks._redis.connection import Connection, pack
@@ -54,9 +57,12 @@ class RedisSink(Sink):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         address: Address = settings["url"]
-        self._address = Address(
-            address.host, address.port, settings["username"] or address.username
-        )
+        self._address = replace(address, username=settings["username"] or address.username)
+        self._tls: ClientTls | None = None
+        if address.tls:
+            self._tls = client_tls("url", settings)
+        elif any(settings.get(f"tls_{name}") for name in ("ca_cert_file", "cert_file")):
+            raise ValueError("url: tls_ca_cert_file and tls_cert_file go with rediss://")
         self._context: SinkContext | None = None
         self._connection: Connection | None = None
         self._server: Server | None = None
@@ -142,6 +148,7 @@ class RedisSink(Sink):
         context = self._context
         connection = Connection(
             self._address,
+            tls=self._tls,
             connect_seconds=self.settings["connect_timeout_seconds"],
             reply_seconds=self.settings["timeout_seconds"],
             stopping=lambda: context.wait(0),

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import hiredis
 
-from repltap.sink import SinkError, SinkErrorKind
+from repltap.sink import ClientTls, ReplTapError, SinkError, SinkErrorKind
 from sinks._redis.url import Address
 
 _READ_BYTES = 1 << 16
+_WRITE_BYTES = 1 << 16
+_NOTHING_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _SLICE_SECONDS = 0.25  # how late a stop is noticed
 _STOP_SECONDS = 5.0
 """How long a reply is waited for once the sink is to stop: a commit that is under way gets its
@@ -39,6 +42,7 @@ class Connection:
 
     Args:
         address: The target.
+        tls: How it is connected to by TLS, None without. Its files are read each time.
         connect_seconds: How long connecting may take.
         reply_seconds: How long nothing may move where something is waited for.
         stopping: Tells whether the sink is to stop.
@@ -51,6 +55,7 @@ class Connection:
         self,
         address: Address,
         *,
+        tls: ClientTls | None = None,
         connect_seconds: float,
         reply_seconds: float,
         stopping: Callable[[], bool],
@@ -60,12 +65,16 @@ class Connection:
         self._stopping = stopping
         self._reader = hiredis.Reader()
         self._head = b""  # of a reply to EXEC, before its elements are for the reader
+        self._tls = tls
+        self._socket: socket.socket
         try:
             self._socket = socket.create_connection((address.host, address.port), connect_seconds)
         except OSError as exc:
             raise SinkError(
                 f"{address} can't be reached: {_reason(exc)}", kind=SinkErrorKind.AWAY
             ) from exc
+        if tls is not None:
+            self._shake_hands(tls)
         self._socket.setblocking(False)
         with suppress(OSError):  # it is gone already: the first call says so
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,8 +89,9 @@ class Connection:
     def is_gone(self) -> bool:
         """Tell whether the target has closed it, or said what nobody asked for."""
         try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
+            # With TLS there is no peeking; a byte that nobody asked for is as bad as the end.
+            self._socket.recv(1, 0 if self._tls else socket.MSG_PEEK)
+        except _NOTHING_NOW:
             return False
         except OSError:
             pass
@@ -93,12 +103,13 @@ class Connection:
         deadline = _Deadline(self._reply_seconds, self._stopping)
         while view:
             try:
-                sent = self._socket.send(view)
-            except BlockingIOError:
+                # OpenSSL wants the same piece again until it has gone as a whole.
+                sent = self._socket.send(view[:_WRITE_BYTES] if self._tls else view)
+            except _NOTHING_NOW:
                 self._wait(deadline, select.POLLIN | select.POLLOUT)
                 continue
             except OSError as exc:
-                raise self._away(f"the connection is lost: {_reason(exc)}") from exc
+                raise self._lost(exc) from exc
             view = view[sent:]
             deadline.renew()
 
@@ -184,10 +195,10 @@ class Connection:
         """Read what is there, b"" for nothing."""
         try:
             data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
+        except _NOTHING_NOW:
             return b""
         except OSError as exc:
-            raise self._away(f"the connection is lost: {_reason(exc)}") from exc
+            raise self._lost(exc) from exc
         if not data:
             raise self._away("it closed the connection")
         return data
@@ -201,10 +212,31 @@ class Connection:
         if ready and events & select.POLLOUT and ready[0][1] & ~select.POLLOUT:
             self._receive()
 
-    def _away(self, what: str) -> SinkError:
+    def _shake_hands(self, tls: ClientTls) -> None:
+        """Go on with TLS; takes as long as connecting may."""
+        host = self.address.host
+        try:
+            tls.read(tls.config)()
+            self._socket = tls.context.wrap_socket(self._socket, server_hostname=tls.name(host))
+        except OSError as exc:
+            raise self._lost(exc) from exc
+        except ReplTapError as exc:  # a file can't be used
+            self.close()
+            raise SinkError(exc.message, hint=exc.hint, kind=SinkErrorKind.REFUSED) from exc
+
+    def _lost(self, failure: OSError) -> SinkError:
+        if self._tls is None or not isinstance(failure, ssl.SSLError):
+            silent = isinstance(failure, TimeoutError) and self._tls is not None
+            said = "does it speak TLS there? it says nothing" if silent else _reason(failure)
+            return self._away(f"the connection is lost: {said}")
+        # In TLS 1.3 the first read tells that our certificate is refused.
+        fault = self._tls.fault(failure, "the target", self.address.host)
+        return self._away(fault.message, fault.hint)
+
+    def _away(self, what: str, hint: str = "") -> SinkError:
         with suppress(OSError):
             self.close()
-        return SinkError(f"{self.address}: {what}", kind=SinkErrorKind.AWAY)
+        return SinkError(f"{self.address}: {what}", hint=hint, kind=SinkErrorKind.AWAY)
 
 
 class _Deadline:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from repltap.sink import Option, choice, integer, seconds, secret, size, text
+from repltap.sink import Option, choice, integer, path, seconds, secret, size, text
 from sinks._redis.url import parse_target
 
 OPTIONS: tuple[Option, ...] = (
     Option(
         name="url",
         parse=parse_target,
-        help="The target: redis://[user@]host[:port].",
+        help="The target: redis://[user@]host[:port], or rediss:// for TLS.",
         required=True,
     ),
     Option(name="username", parse=text, help="Its ACL user."),
     Option(name="password", parse=secret, help="Its password.", secret=True),
+    Option(name="tls_ca_cert_file", parse=path, help="CAs that sign for the target, PEM."),
+    Option(name="tls_ca_cert_dir", parse=path, help="Directory of CAs that sign for the target."),
+    Option(name="tls_cert_file", parse=path, help="Certificate shown to the target, PEM."),
+    Option(name="tls_key_file", parse=path, help="Its key, PEM."),
+    Option(name="tls_key_file_pass", parse=secret, help="Passphrase of this key.", secret=True),
+    Option(name="tls_sni", parse=text, help="Name the target is asked for by TLS, not its host."),
+    Option(
+        name="tls_verify",
+        parse=choice(("yes", "ca", "no")),
+        help="What is checked of the target's certificate: yes, ca (all but its name) or no.",
+        default="yes",
+    ),
     Option(
         name="flush",
         parse=choice(("auto", "yes", "no")),

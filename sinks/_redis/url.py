@@ -1,4 +1,4 @@
-"""How the target of the redis sink is written: redis://[user@]host[:port]."""
+"""How the target of the redis sink is written: redis://[user@]host[:port], rediss:// with TLS."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Address:
     host: str
     port: int
     username: str | None = None
+    tls: bool = False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -22,7 +23,7 @@ class Address:
 
 
 def parse_target(raw: object) -> Address:
-    """Read redis://[user@]host[:port]; valkey:// is the same.
+    """Read redis://[user@]host[:port] or rediss://, which is TLS; valkey(s):// is the same.
 
     Raises:
         ValueError: It is something else; a password in it is not shown.
@@ -34,10 +35,8 @@ def parse_target(raw: object) -> Address:
     shown = f"{scheme}://{host}" if mark else raw.rpartition("@")[2]
     if not mark:
         raise ValueError(f"{shown!r} is not a URL such as redis://127.0.0.1:6379")
-    if scheme in ("rediss", "valkeys"):
-        raise ValueError(f"{shown!r}: TLS to a target is not supported yet: use redis://")
-    if scheme not in ("redis", "valkey"):
-        raise ValueError(f"{shown!r}: the scheme must be redis://")
+    if scheme not in ("redis", "valkey", "rediss", "valkeys"):
+        raise ValueError(f"{shown!r}: the scheme must be redis:// or rediss://")
     try:
         parts = urlsplit(raw)
         port = _DEFAULT_PORT if parts.port is None else parts.port
@@ -54,4 +53,9 @@ def parse_target(raw: object) -> Address:
             f"{shown!r}: nothing may follow the port: the stream has all databases, "
             "each goes into the one of the same number"
         )
-    return Address(parts.hostname, port, unquote(parts.username) if parts.username else None)
+    return Address(
+        parts.hostname,
+        port,
+        unquote(parts.username) if parts.username else None,
+        tls=scheme in ("rediss", "valkeys"),
+    )

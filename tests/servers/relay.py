@@ -78,7 +78,7 @@ class Relay(Node):
         return [
             *(sys.executable, "-m", "repltap", "run"),
             *("--upstream", self.upstream_url),
-            *("--listen", f"127.0.0.1:{self.port}"),
+            *("--listen", str(self.options.get("listen", f"127.0.0.1:{self.port}"))),
             *("--http", f"127.0.0.1:{self.http_port}"),
             *("--data-dir", str(self.data_dir)),
         ]

@@ -30,7 +30,7 @@ def test_a_target_is_called_by_its_address_alone() -> None:
     [
         ("host:6379", "is not a URL"),
         ("http://host", "the scheme must be redis://"),
-        ("rediss://host", "TLS to a target is not supported yet"),
+        ("http://host", "the scheme must be redis:// or rediss://"),
         ("redis://", "not a valid host"),
         ("redis://host:x", "not a valid host"),
         ("redis://host:0", "not a valid host"),
