@@ -142,8 +142,15 @@ class Lab:
         Raises:
             AssertionError: A node has shown a secret.
         """
-        for node in self.nodes:
-            node.search()
+        try:
+            for node in self.nodes:
+                node.search()
+        finally:
+            self._end()
+        found = [leak for node in self.nodes for leak in node.all_leaks()]
+        assert not found, "\n".join(found)
+
+    def _end(self) -> None:
         for proxy in self.proxies:
             proxy.close()
         for node in self.nodes:
@@ -158,8 +165,6 @@ class Lab:
             except ProcessLookupError:
                 continue
         wait_for("the end of all workers", lambda: not _running_in(self.directory))
-        found = [leak for node in self.nodes for leak in node.all_leaks()]
-        assert not found, "\n".join(found)
 
     def add(self, node: _N, start: bool = True) -> _N:
         """Take a node that was made elsewhere, so that it ends with the others."""

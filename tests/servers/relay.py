@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,10 @@ class Relay(Node):
         """Give all that it tells whoever asks; what does not answer is left out."""
         yield from super().shown()
         for path in ("/api/status", "/metrics", "/readyz"):
-            with suppress(OSError):
+            # Where it has ended, somebody else may have the port, who speaks something else.
+            with suppress(OSError, HTTPException):
                 yield f"{path} of {self.name}", self._read(path)
-        with suppress(OSError):
+        with suppress(OSError, HTTPException):
             yield f"/api/events of {self.name}", self.events()
         with suppress(OSError, hiredis.ReplyError), self._searching_client() as client:
             for words, reply in zip(_ASKED, client.pipeline(_ASKED), strict=True):
