@@ -32,7 +32,7 @@ def _follows(relay: Relay, master: Server) -> None:
     wait_for(
         f"the relay follows {master.name}",
         lambda: relay.link_up and relay.status()["upstream"]["port"] == master.port,
-        30,
+        60,
     )
 
 
@@ -44,10 +44,12 @@ def test_a_relay_is_a_replica_that_is_re_pointed_and_never_promoted(lab: Lab, pr
     relay = lab.relay(first)
     below = lab.server(program, "below", upstream=relay)
     for node in (second, relay, below):
-        node.wait_link()
+        node.wait_link(60)
     sentinels = lab.sentinels(program, first)
     for sentinel in sentinels:
-        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port))  # type: ignore[misc]
+        if program != "redis-6.2":
+            sentinel.hurry()
+        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port), 60)  # type: ignore[misc]
     load = Load(first, features=first.flavour.features)
     load.write(200)
     wait_same(first, second, below)
@@ -61,11 +63,11 @@ def test_a_relay_is_a_replica_that_is_re_pointed_and_never_promoted(lab: Lab, pr
     _follows(relay, second)
     assert relay.status()["upstream"]["configured"] == f"127.0.0.1:{first.port}"
     first.restart()
-    wait_for("the old master is a replica", lambda: first.link_up, 40)
+    wait_for("the old master is a replica", lambda: first.link_up, 60)
     with Load(second, features=second.flavour.features):
         failover(sentinels[0], second)
         _follows(relay, first)
-    wait_for("the other is a replica", lambda: second.link_up, 40)
+    wait_for("the other is a replica", lambda: second.link_up, 60)
     wait_same(first, below, second)
     # What Redis's own replicas do: who has taken more of the old master's stream than the promoted
     # one had can't go on from there.
@@ -87,7 +89,7 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     login: dict[str, str | int] = {"requirepass": of_servers, "masterauth": of_servers}
     first = lab.master(program, "first", **login)
     second = lab.server(program, "second", upstream=first, **login)
-    second.wait_link()
+    second.wait_link(60)
     sentinels = lab.sentinels(
         program,
         first,
@@ -110,8 +112,8 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     relay.upstream_url = f"redis-sentinel://127.0.0.1:{sentinels[0].port}/{MASTER_NAME}"
     relay.start()
     below = lab.server(program, "below", upstream=relay, **login)
-    below.wait_link()
-    wait_for("all are known", lambda: _answering(relay) == 3)
+    below.wait_link(60)
+    wait_for("all are known", lambda: _answering(relay) == 3, 60)
     environ = {**relay.environ(), "REPLTAP_UPSTREAM": relay.upstream_url}
     command = [sys.executable, "-m", "repltap", "check", "--sample-seconds", "0", "--json"]
     done = subprocess.run(
@@ -128,7 +130,7 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     wait_same(first, second, below)
     for sentinel in sentinels:
         sentinel.restart()
-    wait_for("all are back", lambda: _answering(relay) == 3)
+    wait_for("all are back", lambda: _answering(relay) == 3, 60)
     wait_for("they know the replica", lambda: all(_listed(s, second.port) for s in sentinels), 30)
     first.kill()
     _follows(relay, second)
@@ -140,6 +142,28 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     assert not (relay.data_dir / "followed.json").exists()
 
 
+def test_names_that_sentinels_announce(lab: Lab) -> None:
+    """The relay resolves them itself, for each connection."""
+    first = lab.master("redis-7.0", "first")
+    second = lab.server("redis-7.0", "second", upstream=first, replica_announce_ip="localhost")
+    second.wait_link(60)
+    (sentinel,) = lab.sentinels("redis-7.0", first, 1, quorum=1, host="localhost")
+    sentinel.hurry()
+    relay = lab.relay(first, start=False)
+    relay.upstream_url = f"redis-sentinel://localhost:{sentinel.port}/{MASTER_NAME}"
+    relay.start()
+    below = lab.server("redis-7.0", "below", upstream=relay)
+    below.wait_link(60)
+    assert relay.status()["upstream"]["host"] == "localhost"
+    wait_for("the replica is listed", lambda: _listed(sentinel, second.port), 60)
+    wait_same(first, second, below)
+    first.kill()
+    _follows(relay, second)
+    assert relay.status()["upstream"]["host"] == "localhost"
+    wait_same(second, below)
+    assert below.full_syncs_received == 1
+
+
 def test_two_deployments_that_know_one_relay_stay_two(lab: Lab) -> None:
     """Both call their master `mymaster`. A native replica there makes one deployment of them.
 
@@ -148,16 +172,16 @@ def test_two_deployments_that_know_one_relay_stay_two(lab: Lab) -> None:
     program = "redis-7.0"
     masters = [lab.master(program, f"master-{n}") for n in (1, 2)]
     relay = lab.relay(masters[0])
-    relay.wait_link()
+    relay.wait_link(60)
     # They take a relay that follows another master back after this long; not in this test.
     first = lab.sentinels(program, masters[0], failover_ms=300_000)
     for sentinel in first:
-        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port))  # type: ignore[misc]
+        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port), 60)  # type: ignore[misc]
     relay.follow(masters[1])
     _follows(relay, masters[1])
     second = lab.sentinels(program, masters[1], name="other", failover_ms=300_000)
     for sentinel in second:
-        wait_for("it is listed there", lambda s=sentinel: _listed(s, relay.port))  # type: ignore[misc]
+        wait_for("it is listed there", lambda s=sentinel: _listed(s, relay.port), 60)  # type: ignore[misc]
     # Both are on the relay's channel, and each hears itself there. Listen as a sentinel of the
     # second deployment does, until each of the second has been heard a few times.
     mine = [sentinel.call("SENTINEL", "MYID") for sentinel in second]

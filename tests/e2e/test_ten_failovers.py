@@ -62,10 +62,10 @@ class Scene:
         self.natives.append(lab.master(program, "node-0"))
         self.natives += [lab.server(program, f"node-{n}", upstream=self.natives[0]) for n in (1, 2)]
         for native in self.natives[1:]:
-            native.wait_link()
+            native.wait_link(60)
         self.sentinels = lab.sentinels(program, self.natives[0], down_ms=_DOWN_MS, failover_ms=4000)
         self.beside = lab.server(program, "beside", upstream=self.natives[0], replica_priority=0)
-        self.beside.wait_link()
+        self.beside.wait_link(60)
         asks = lab.relay(self.natives[0], "asks", start=False, upstream_ack_policy="quorum:1")
         asks.upstream_url = f"redis-sentinel://127.0.0.1:{self.sentinels[0].port}/{MASTER_NAME}"
         asks.start()
@@ -74,12 +74,13 @@ class Scene:
             lab.server(program, f"below-{relay.name}", upstream=relay) for relay in self.relays
         ]
         for node in (*self.relays, *self.below):
-            node.wait_link()
+            node.wait_link(60)
         for sentinel in self.sentinels:
             sentinel.hurry()
             wait_for(
                 "all replicas are listed",
                 lambda s=sentinel: len(s.replicas()) == 5,  # type: ignore[misc]
+                60,
             )
         self.master = self.natives[0]
 
@@ -100,7 +101,7 @@ class Scene:
             self.replicas = [n for n in self.natives if n is not master and self.follows(n)]
             return bool(self.replicas)
 
-        wait_for("a native replica is in place", some, 40)
+        wait_for("a native replica is in place", some, 60)
 
     def look(self) -> Server:
         """See whom all sentinels name, and which says so itself: nobody else is the master."""
@@ -153,17 +154,17 @@ def _round(scene: Scene, acked: Acked, number: int, kind: str) -> tuple[int, int
     features = scene.master.flavour.features
     with acked, Load(scene, features=features, seed=number, pause_seconds=0.01):
         confirmed = len(acked.by_all)
-        wait_for("confirmed writes", lambda: len(acked.by_all) >= confirmed + 10, 40)
+        wait_for("confirmed writes", lambda: len(acked.by_all) >= confirmed + 10, 60)
         old = scene.fail_over(kind)
         scene.come_back(old, kind)
         for relay in (*scene.relays, scene.beside):
             wait_for(
                 f"{relay.name} follows the new master",
                 lambda r=relay: scene.follows(r),  # type: ignore[misc]
-                40,
+                60,
             )
         for replica in scene.below:
-            replica.wait_link(40)
+            replica.wait_link(60)
         confirmed = len(acked.by_all)
 
         def again() -> bool:
@@ -172,10 +173,10 @@ def _round(scene: Scene, acked: Acked, number: int, kind: str) -> tuple[int, int
 
         wait_for("confirmed writes again", again, 60)
     for relay in (*scene.relays, scene.beside):
-        wait_for("it still follows", lambda r=relay: scene.follows(r), 40)  # type: ignore[misc]
+        wait_for("it still follows", lambda r=relay: scene.follows(r), 60)  # type: ignore[misc]
     wait_same(scene.master, scene.beside, *scene.below, timeout_seconds=60)
     for relay in scene.relays:
-        wait_for("equal offsets", lambda r=relay: r.offset == scene.master.offset)  # type: ignore[misc]
+        wait_for("equal offsets", lambda r=relay: r.offset == scene.master.offset, 60)  # type: ignore[misc]
     fulls = sum(scene.full_syncs()) - sum(before)
     denied = sum(native.log.count(_AHEAD) - ahead[native.name] for native in scene.natives)
     assert fulls <= denied, f"failover {number} ({kind}): a full sync for another reason"

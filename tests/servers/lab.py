@@ -92,6 +92,7 @@ class Lab:
             wait_for(
                 "the sentinels know each other",
                 lambda s=sentinel: len(s.others()) == count - 1,  # type: ignore[misc]
+                60,
             )
         return made
 

@@ -10,6 +10,7 @@ from tests.servers.ports import free_port
 from tests.servers.waiting import wait_for
 
 MASTER_NAME = "mymaster"
+_NAMES = ("sentinel resolve-hostnames yes", "sentinel announce-hostnames yes")
 
 
 class Sentinel(Node):
@@ -19,6 +20,7 @@ class Sentinel(Node):
         master_port: Whom it watches at first.
         quorum: How many must take the master for dead.
         down_ms: Silence after which it takes a server for dead; real deployments have seconds.
+        host: Of the master; a name is resolved, and announced as it is.
         lines: Further lines of its configuration.
     """
 
@@ -34,6 +36,7 @@ class Sentinel(Node):
         failover_ms: int = 6000,
         master_name: str = MASTER_NAME,
         password: str = "",
+        host: str = "127.0.0.1",
         lines: tuple[str, ...] = (),
     ) -> None:
         super().__init__(name, directory, free_port(), password=password)
@@ -44,7 +47,8 @@ class Sentinel(Node):
             "bind 127.0.0.1",
             "protected-mode no",
             f"dir {directory}",
-            f"sentinel monitor {master_name} 127.0.0.1 {master_port} {quorum}",
+            *(_NAMES if host[-1].isalpha() else ()),
+            f"sentinel monitor {master_name} {host} {master_port} {quorum}",
             f"sentinel down-after-milliseconds {master_name} {down_ms}",
             f"sentinel failover-timeout {master_name} {failover_ms}",
             f"sentinel parallel-syncs {master_name} 8",
@@ -91,5 +95,5 @@ def failover(sentinel: Sentinel, old: Node) -> None:
             command = ("SENTINEL", "FAILOVER", sentinel.master_name)
             return bool(client.pipeline([command])[0] == b"OK")
 
-    wait_for("a failover begins", begun)
-    wait_for("another master", lambda: sentinel.master_port() != old.port)
+    wait_for("a failover begins", begun, 60)
+    wait_for("another master", lambda: sentinel.master_port() != old.port, 60)
