@@ -31,6 +31,8 @@ def shown_settings(
         Values by name.
     """
     tls = config.listen.tls
+    # Before a sentinel has named one there is none, which Redis shows as "".
+    master = f"{upstream.host} {upstream.port}" if upstream.host else ""
     return {
         "bind": config.listen.host,
         "port": str(port if config.listen.plain else 0),
@@ -41,8 +43,8 @@ def shown_settings(
         "timeout": "0",
         "databases": "16",
         "dir": str(config.store.data_dir),
-        "replicaof": f"{upstream.host} {upstream.port}",
-        "slaveof": f"{upstream.host} {upstream.port}",
+        "replicaof": master,
+        "slaveof": master,
         "replica-announce-ip": upstream.announce_ip or "",
         "slave-announce-ip": upstream.announce_ip or "",
         "replica-announce-port": str(upstream.announce_port or 0),

@@ -210,7 +210,7 @@ class UpstreamLink:
         return UpstreamStatus(
             host=self.config.host,
             port=self.config.port,
-            source=self.config.name,
+            source=self.config.source if self.config.sentinel else self.config.name,
             state=self.state,
             last_error="" if up else self._last_error,
             last_io_at=self._last_io_at,

@@ -67,3 +67,8 @@ def test_no_secret_is_shown() -> None:
     shown = shown_settings(config(), UPSTREAM, 1)
     assert "secret" not in str(shown)
     assert not {"requirepass", "masterauth", "masteruser"} & set(shown)
+
+
+def test_no_master_yet() -> None:
+    nobody = UpstreamConfig(host="", port=0)
+    assert shown_settings(config(), nobody, 1)["replicaof"] == ""

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from repltap.config import SentinelConfig
 from repltap.endings import FailureReason
 from repltap.errors import (
     DataDirError,
@@ -349,6 +350,18 @@ async def test_a_repoint_ends_the_wait(tmp_path: Path, master: FakeMaster) -> No
         await until("the wait", lambda: it.link.status().next_try_at is not None)
         it.link.repoint("127.0.0.1", master.port)
         await synced(it, master)
+
+
+async def test_without_a_master_it_waits_for_one(tmp_path: Path, master: FakeMaster) -> None:
+    sentinel = SentinelConfig(addresses=(("127.0.0.1", 1),), master_name="mymaster")
+    async with link(tmp_path, 0, host="", sentinel=sentinel) as it:
+        await asyncio.sleep(0)
+        status = it.link.status()
+        assert (status.host, status.source, status.state) == ("", "mymaster", LinkState.CONNECT)
+        assert it.link.status().attempts == 0
+        it.link.repoint("127.0.0.1", master.port, "a sentinel names it")
+        await synced(it, master)
+        assert it.link.status().source == "mymaster"
 
 
 async def test_a_repoint_in_the_handshake(tmp_path: Path, master: FakeMaster) -> None:
