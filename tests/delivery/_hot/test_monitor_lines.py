@@ -1,10 +1,7 @@
 """MONITOR's lines: their form is what real replicas show (tests/e2e/test_monitor.py compares)."""
 
-import pytest
-
-from repltap.delivery._hot import monitor_lines
 from repltap.delivery._hot.decoder import StreamDecoder
-from repltap.delivery._hot.monitor_lines import SHOWN_BYTES, MonitorLines
+from repltap.delivery._hot.monitor_lines import HOLD_BYTES, SHOWN_BYTES, MonitorLines
 from tests.stored import command
 
 TIME_US = 1_700_000_000_000_042
@@ -76,13 +73,11 @@ def test_one_that_is_abandoned_is_not_shown() -> None:
     assert shown(command(b"PING"), made) == [HEAD + b'"PING"\r\n']
 
 
-def test_one_that_is_too_large_to_hold_is_shown_as_it_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(monitor_lines, "HOLD_BYTES", 200)
+def test_one_that_is_too_large_to_hold_is_shown_as_it_comes() -> None:
     made = lines()
-    stream = command(b"MULTI") + b"".join(command(b"DEL", b"%d" % n) for n in range(5))
-    assert len(shown(stream, made)) == 6
+    large = command(b"SET", b"k", b"x" * (HOLD_BYTES // 40))
+    assert shown(command(b"MULTI") + large * 39, made) == []
+    assert len(shown(large * 3, made)) == 43
     assert len(shown(command(b"EXEC"), made)) == 1
 
 
