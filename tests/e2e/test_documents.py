@@ -30,6 +30,7 @@ ALL_PAGES = sorted(DOCS.glob("*.md"))
 
 MASTER = """
 redis-server --port 6379 --save '' --repl-diskless-sync-delay 0 --daemonize yes >/dev/null
+until redis-cli -p 6379 PING 2>&1 | grep PONG; do sleep 0.1; done
 redis-cli -p 6379 HSET user:1 name Ada
 redis-cli -p 6379 SET hello world
 """
@@ -43,7 +44,8 @@ until repltap journal cat --data-dir ./data | grep again; do sleep 0.1; done
 """
 EMPTY = """
 for port in 6390 6391 7000; do
-redis-server --port $port --save '' --dbfilename $port.rdb --daemonize yes >/dev/null; done
+redis-server --port $port --save '' --dbfilename $port.rdb --daemonize yes >/dev/null
+until redis-cli -p $port PING 2>&1 | grep PONG; do sleep 0.1; done; done
 """
 
 PAGES = {
