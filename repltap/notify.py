@@ -153,7 +153,7 @@ class ServiceNotifier:
 def describe(status: RelayStatus) -> str:
     """Give one line for `systemctl status`."""
     upstream = status.upstream
-    link = f"master {upstream.host}:{upstream.port} {upstream.state.value}"
+    link = f"master {upstream.address} {upstream.state.value}"
     if upstream.state is not LinkState.CONNECTED and upstream.last_error:
         link += f" ({_line(upstream.last_error)})"
     online = sum(replica.state is ReplicaState.ONLINE for replica in status.replicas)

@@ -12,7 +12,7 @@ _TONES = {SentinelState.ANSWERING: "good", SentinelState.AWAY: "bad"}
 
 def master_rows(upstream: UpstreamStatus, now: float) -> list[tuple[str, str | Cell]]:
     """Say who the master is, and who says so."""
-    address = f"{upstream.host}:{upstream.port}" if upstream.host else "not known yet"
+    address = upstream.address or "not known yet"
     rows: list[tuple[str, str | Cell]] = [("master", address)]
     if upstream.configured:
         kept = "kept over a restart" if upstream.kept else "until the next start"

@@ -77,7 +77,7 @@ def rows(status: RelayStatus, before: RelayStatus | None, order: Order) -> list[
     upstream = status.upstream
     master = Row(
         "master",
-        upstream.source or f"{upstream.host}:{upstream.port}",
+        upstream.source or upstream.address,
         link_state(status),
         _rate(status, before, status.offset or None, (before.offset or None) if before else None),
         upstream.lag_bytes,

@@ -128,7 +128,7 @@ def changes(before: RelayStatus, after: RelayStatus) -> tuple[Event, ...]:
 def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
     old, new = before.upstream, after.upstream
     if (old.host, old.port) != (new.host, new.port):
-        text = f"another master is followed: {new.host}:{new.port}"
+        text = f"another master is followed: {new.address}"
         detail: dict[str, str | int | None] = {"host": new.host, "port": new.port}
         if new.sentinel is not None:
             text += f", as Sentinel says: {', '.join(new.sentinel.told_by)}"

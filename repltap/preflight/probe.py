@@ -67,7 +67,8 @@ class Probe:
         Returns:
             What it told, or None where it can't be asked; `findings` says why.
         """
-        address = f"{self._config.host}:{self._config.port}"
+        port = self._config.port
+        address = f"{self._config.host}:{port}" if port else self._config.host  # a unix socket
         try:
             connection = Connection(
                 self._config.host,

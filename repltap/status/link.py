@@ -91,3 +91,8 @@ class UpstreamStatus:
     lag_bytes: int | None = None
     lag_seconds: float | None = None
     master_offset_error: str = ""
+
+    @property
+    def address(self) -> str:
+        """The master for people: host and port, or the path of its unix socket (port 0)."""
+        return f"{self.host}:{self.port}" if self.port else self.host

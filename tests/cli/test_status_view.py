@@ -192,3 +192,8 @@ def test_a_reload_that_failed_is_shown() -> None:
     shown = str(relay)
     assert "not reloaded: /f: can't be read" in shown
     assert "users of the port" not in shown
+
+
+def test_a_master_behind_a_unix_socket_has_no_port() -> None:
+    shown = text(relay_status(upstream=upstream(host="/run/redis.sock", port=0)))
+    assert "  master        /run/redis.sock\n" in shown
