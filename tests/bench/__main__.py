@@ -3,8 +3,9 @@
 Measured: CPU seconds of the middle process for a fixed stream with 1, 8 and 32 raw replicas; added
 latency of paced writes; the time that WAIT takes by ACK policy; what four replicas cost that attach
 to a large dataset; resident memory; how long a restart on a journal of 10 GB takes; what sinks cost
-the relay, and what clients that monitor do. Everything is on loopback. CPU seconds come from
-/proc/PID/stat: on a machine that others share they and the ratios mean more than wall time does.
+the relay, what clients that monitor do, and what TLS does. Everything is on loopback. CPU seconds
+come from /proc/PID/stat: on a machine that others share they and the ratios mean more than wall
+time does.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.bench import (
     restart,
     sinks,
     throughput,
+    tls,
 )
 from tests.bench.report import Row, document, print_table
 from tests.bench.stage import Plan, choose_server
@@ -48,6 +50,7 @@ _PARTS: dict[str, Callable[[Plan, Callable[[str], None]], Iterator[Row]]] = {
     "herd": herd.measure,
     "sinks": sinks.measure,
     "monitor": monitor.measure,
+    "tls": tls.measure,
 }
 
 

@@ -44,10 +44,16 @@ class Crowd:
             pipe.close()
 
     def attach(
-        self, port: int, count: int = 1, *, record: bool = False, check: bool = False
+        self,
+        port: int,
+        count: int = 1,
+        *,
+        record: bool = False,
+        check: bool = False,
+        ca_file: str = "",
     ) -> None:
-        """Let replicas connect to `port` and ask for a full sync."""
-        self._ask("attach", port, count, record, check)
+        """Let replicas connect to `port`, by TLS with `ca_file`, and ask for a full sync."""
+        self._ask("attach", port, count, record, check, ca_file)
 
     def status(self) -> list[dict[str, Any]]:
         """Return how far each is, in the order of their attaching."""

@@ -2,8 +2,8 @@
 
 `python -m tests.bench.replicas` is the process that holds them, so that they cost the measured one
 nothing but what it sends; one loop serves any number. It takes one JSON array a line on its
-standard input, `["attach", port, count, record, check]`, `["status"]` or `["arrivals", index]`, and
-answers each with one JSON line. It ends with its input.
+standard input, `["attach", port, count, record, check, ca]`, `["status"]` or
+`["arrivals", index]`, and answers each with one JSON line. It ends with its input.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import selectors
 import socket
+import ssl
 import sys
 import time
 import zlib
@@ -38,7 +39,7 @@ class RawReplica:
         checksum: CRC-32 of all it was sent behind the headers, when it was told to check that.
     """
 
-    def __init__(self, port: int, *, record: bool, check: bool) -> None:
+    def __init__(self, port: int, *, record: bool, check: bool, ca_file: str = "") -> None:
         self.offset = 0
         self.snapshot_bytes = 0
         self.attached_at = time.monotonic()
@@ -52,8 +53,11 @@ class RawReplica:
         self._mark = b""
         self._tail = b""
         self._streaming = False
-        self.socket = socket.create_connection(("127.0.0.1", port), 30)
+        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), 30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if ca_file:
+            context = ssl.create_default_context(cafile=ca_file)
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         for question in _HANDSHAKE:
             self.socket.sendall(question)
             answer = self.socket.recv(1024)
@@ -63,7 +67,17 @@ class RawReplica:
         self.socket.setblocking(False)
 
     def receive(self, buffer: memoryview) -> None:
-        """Read once."""
+        """Read once; with TLS all that is there, as a record is not more than 16 KiB."""
+        if not isinstance(self.socket, ssl.SSLSocket):
+            self._read(buffer)
+            return
+        try:
+            while True:
+                self._read(buffer)
+        except ssl.SSLWantReadError:
+            return
+
+    def _read(self, buffer: memoryview) -> None:
         size = self.socket.recv_into(buffer)
         arrived = time.monotonic_ns()
         if size == 0:
@@ -179,9 +193,9 @@ class _Loop:
 
     def _answer(self, name: str, arguments: list[Any]) -> object:
         if name == "attach":
-            port, count, record, check = arguments
+            port, count, record, check, ca_file = arguments
             for _ in range(count):
-                replica = RawReplica(port, record=record, check=check)
+                replica = RawReplica(port, record=record, check=check, ca_file=ca_file)
                 self._replicas.append(replica)
                 self._selector.register(replica.socket, selectors.EVENT_READ, replica)
         elif name == "arrivals":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from tests.servers.certificates import Pair
 from tests.servers.find import Flavour, flavours
 from tests.servers.lab import Lab
 from tests.servers.node import Node
@@ -79,9 +80,9 @@ def choose_server() -> Flavour:
     raise LookupError("neither redis-7.0 nor redis-8.2 is present (python -m tests.servers.find)")
 
 
-def start_master(lab: Lab, plan: Plan) -> Server:
+def start_master(lab: Lab, plan: Plan, tls: Pair | None = None) -> Server:
     """Start an empty master."""
-    master = Server(plan.server, lab.directory / "master", "master", plan.options)
+    master = Server(plan.server, lab.directory / "master", "master", plan.options, tls=tls)
     _start(lab, master)
     master.wait_ready()
     return master
@@ -93,22 +94,24 @@ def start_middle(
     variant: Variant,
     master: Server,
     options: Mapping[str, str | int] | None = None,
+    tls: Pair | None = None,
 ) -> Node:
     """Start what the replicas will follow, and wait until it is in step with the master.
 
-    `options` are further settings of the relay.
+    `options` are further settings of the relay; with `tls` it follows and is followed by TLS.
     """
     if variant is Variant.DIRECT:
         return master
     directory = lab.directory / "middle"
     middle: Node
     if variant is Variant.CHAINED or plan.null:
-        middle = Server(plan.server, directory, "middle", plan.options, upstream=master)
+        middle = Server(plan.server, directory, "middle", plan.options, upstream=master, tls=tls)
     elif plan.profile is not None:
         middle = _ProfiledRelay(directory, "middle", master.port, {})
         middle.profile = plan.profile
     else:
-        middle = Relay(directory, "middle", master.port, options or {})
+        above = master.tls_port if tls else master.port
+        middle = Relay(directory, "middle", above, options or {}, tls=tls)
     _start(lab, middle)
     middle.wait_ready()
     middle.wait_link(_READY_SECONDS)
