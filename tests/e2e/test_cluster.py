@@ -50,7 +50,7 @@ class _Sharded:
         ]
         self.native = lab.server(program, "native", upstream=self.masters[0])
         for node in (*self.replicas, self.native):
-            node.wait_link()
+            node.wait_link(60)  # ten processes begin at once
 
     def wait_same(self) -> None:
         """Wait until what is behind each relay is what its shard holds."""

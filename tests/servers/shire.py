@@ -48,7 +48,7 @@ class Shire:
         self.below = lab.server(program, "below", upstream=self.relay, **_QUIET)
         self.lower = lab.server(program, "lower", upstream=self.sub, **_QUIET)
         for node in (self.other, self.oracle, self.below, self.lower):
-            node.wait_link()
+            node.wait_link(60)  # seven processes begin at once
         self._keep_quiet(self.master, self.other)
         self.write(60)
         self.settle()
@@ -183,4 +183,5 @@ def wait_follows(node: Node, master: Node) -> None:
     wait_for(
         f"{node.name} follows {master.name}",
         lambda: node.link_up and node.replid == master.replid,
+        40,
     )
