@@ -19,7 +19,7 @@ from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import ClientKind, ClientView
 from repltap.net.admission import Admission
 from repltap.net.departures import Departures
-from repltap.net.handshakes import Handshakes
+from repltap.net.handshakes import ACCEPTS_A_TURN, Handshakes
 from repltap.net.listener import Listener
 from repltap.net.login_watch import LoginWatch
 from repltap.net.monitors import MAX_MONITORS, Monitors
@@ -163,8 +163,8 @@ class Downstream:
             config.tls.load()
             self._handshakes = Handshakes(config.tls, self._admit)
             where = config.tls_address
-            flag = "--listen-tls-address"
-            self._secured = Listener(where.host, where.port, flag, self._begin_handshake)
+            begin, flag = self._begin_handshake, "--listen-tls-address"
+            self._secured = Listener(where.host, where.port, flag, begin, ACCEPTS_A_TURN)
         try:
             for listener in self._listeners:
                 await listener.bind()

@@ -32,11 +32,18 @@ class Listener:
         host, port: Where; port 0 takes a free one.
         flag: How the address is chosen, for the error when it is taken.
         on_accepted: Takes each socket, non-blocking.
+        a_turn: How many are accepted before the others have their turn.
     """
 
     def __init__(
-        self, host: str, port: int, flag: str, on_accepted: Callable[[socket.socket], None]
+        self,
+        host: str,
+        port: int,
+        flag: str,
+        on_accepted: Callable[[socket.socket], None],
+        a_turn: int = _ACCEPTS_A_TURN,
     ) -> None:
+        self._a_turn = a_turn
         self._host = host
         self._port = port
         self._flag = flag
@@ -91,7 +98,7 @@ class Listener:
         self._sockets.clear()
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(_ACCEPTS_A_TURN):
+        for _ in range(self._a_turn):
             try:
                 sock, _ = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -137,3 +139,27 @@ async def test_closing_with_some_half_way(rig: Rig) -> None:
     assert silent.recv(1) == b""
     assert len(rig.handshakes) == 0
     assert rig.handshakes.failed == 0
+
+
+async def test_dropped_while_the_thread_is_at_work(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found by a flood: asyncio wrote a traceback for each failure that nobody had looked at."""
+    working, go_on = threading.Event(), threading.Event()
+
+    def step(sock: ssl.SSLSocket) -> int:
+        working.set()
+        assert go_on.wait(10)
+        raise ssl.SSLError("it has failed meanwhile")
+
+    monkeypatch.setattr(handshakes, "_step", step)
+    end = rig.connect()
+    end.sendall(b"hello")
+    await until("the thread", working.is_set)
+    assert rig.handshakes.drop_oldest()
+    assert len(rig.handshakes) == 1  # the thread has its socket
+    go_on.set()
+    await until("its end", lambda: len(rig.handshakes) == 0)
+    assert rig.handshakes.failed == 1
+    gc.collect()
+    assert "never retrieved" not in caplog.text
