@@ -13,15 +13,11 @@ from repltap.config import Config
 from repltap.errors import ConfigError
 from repltap.reload import Reloads, Take
 from repltap.rereading import Sources
-from repltap.status.certificates import CertificateStatus
+from repltap.status.certificates import EXPIRY_WARNING_SECONDS, CertificateStatus
 from repltap.tls import ClientTls, ServerTls
 from repltap.tls_config import http_tls, listen_tls, read_tls, upstream_tls
 
 log = logging.getLogger("repltap.app")
-
-WARN_DAYS = 14
-"""Time enough to renew a certificate by hand, and short enough that one that renews itself every
-90 days, 30 before its end, never gets here."""
 
 _DAY_SECONDS = 86400.0
 
@@ -92,7 +88,7 @@ class Certificates:
                     one.file,
                     day,
                 )
-            elif left < WARN_DAYS * _DAY_SECONDS:
+            elif left < EXPIRY_WARNING_SECONDS:
                 log.warning(
                     "%s: the certificate in %s expires in %d days, at %s: renew it and send SIGHUP",
                     one.side,

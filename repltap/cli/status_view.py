@@ -7,6 +7,7 @@ from repltap.cli.sections import Cell, Section, facts, row
 from repltap.cli.status_sentinel import master_rows, sentinels
 from repltap.cli.status_sinks import hand_sinks, sink_errors, sinks
 from repltap.position import NO_REPLID
+from repltap.status.certificates import EXPIRY_WARNING_SECONDS
 from repltap.status.link import LinkState, UpstreamStatus
 from repltap.status.relay import RelayStatus
 from repltap.status.replicas import ReplicaState, ReplicaStatus
@@ -49,14 +50,37 @@ def _relay(status: RelayStatus) -> Section:
     failed = [each for each in status.reloads if each.error]
     return facts(
         f"repltap {status.version}",
-        ("listening", f"{status.listen_host}:{status.listen_port}"),
+        ("listening", _listening(status)),
         ("up", human_age(status.now - status.started_at)),
         ("clients", f"{status.clients} of {status.max_clients}"),
         ("memory", f"{human_size(status.rss_bytes)}, peak {human_size(status.peak_rss_bytes)}"),
         ("data", status.data_dir),
         ("disk", disk),
+        *_certificates(status),
         *((f"{each.part}", Cell(f"not reloaded: {each.error}", "bad")) for each in failed),
     )
+
+
+def _listening(status: RelayStatus) -> str:
+    plain = f"{status.listen_host}:{status.listen_port}"
+    if not status.listen_tls:
+        return plain
+    secured = f"{status.listen_tls} (TLS)"
+    return secured if status.listen_tls == plain else f"{plain}, {secured}"
+
+
+def _certificates(status: RelayStatus) -> list[tuple[str, Cell]]:
+    """Say when they end; soon is worth a colour."""
+    rows = []
+    for one in status.certificates:
+        left = one.expires_at - status.now
+        if left <= 0:
+            cell = Cell(f"expired {human_age(-left)} ago: {one.file}", "bad")
+        else:
+            soon = left < EXPIRY_WARNING_SECONDS
+            cell = Cell(f"ends in {human_age(left)}: {one.file}", "warn" if soon else "")
+        rows.append((f"{one.side} TLS", cell))
+    return rows
 
 
 def _upstream(status: RelayStatus) -> Section:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EXPIRY_WARNING_SECONDS = 14 * 86400.0
+"""Time enough to renew a certificate by hand, and short enough that one that renews itself every
+90 days, 30 before its end, never gets here."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateStatus:

@@ -6,6 +6,7 @@ from repltap.cli.sections import as_text
 from repltap.cli.status_view import sections
 from repltap.position import NO_REPLID, Offset
 from repltap.status.access import ReloadStatus
+from repltap.status.certificates import CertificateStatus
 from repltap.status.counters import Counters
 from repltap.status.link import LinkState, SyncProgress
 from repltap.status.refresh import RefreshFailureStatus, RefreshReason, RefreshStatus
@@ -197,3 +198,16 @@ def test_a_reload_that_failed_is_shown() -> None:
 def test_a_master_behind_a_unix_socket_has_no_port() -> None:
     shown = text(relay_status(upstream=upstream(host="/run/redis.sock", port=0)))
     assert "  master        /run/redis.sock\n" in shown
+
+
+def test_the_address_with_tls_and_the_ends_of_certificates() -> None:
+    made = [
+        CertificateStatus(side=side, name="", file=f"/{side}.crt", expires_at=NOW + days * 86400)
+        for side, days in (("upstream", 90), ("listen", 3), ("http", -2))
+    ]
+    shown = text(relay_status(listen_tls="0.0.0.0:6391", certificates=tuple(made)))
+    assert "127.0.0.1:6390, 0.0.0.0:6391 (TLS)\n" in shown
+    assert "listen TLS    ends in 3d" in shown
+    assert "http TLS      expired 2d" in shown
+    alone = text(relay_status(listen_tls="127.0.0.1:6390"))
+    assert "listening  127.0.0.1:6390 (TLS)\n" in alone
