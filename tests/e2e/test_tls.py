@@ -154,3 +154,25 @@ def test_clients_and_a_relay_below_by_tls_alone(lab: Lab) -> None:
     replica.wait_link()
     wait_same(master, replica)
     assert master.syncs.full == 1
+
+
+def test_a_failover_keeps_tls_and_the_data(lab: Lab) -> None:
+    """A replica is promoted and the relay re-pointed by its port with TLS: one partial resync."""
+    master = lab.master(PROGRAM, tls=True)
+    other = lab.server(PROGRAM, "other", upstream=master, tls=True)
+    load = Load(master, features=master.flavour.features)
+    load.write(150)
+    relay = lab.relay(master, tls=True)
+    replica = lab.server(PROGRAM, "replica", upstream=relay, tls=True)
+    for node in (other, relay, replica):
+        node.wait_link()
+    wait_same(master, other, replica)
+    other.call("REPLICAOF", "NO", "ONE")
+    master.follow(other)
+    relay.follow(other)
+    load = Load(other, features=master.flavour.features)
+    load.write(150)
+    wait_same(other, replica, master)
+    assert other.replicas()[0]["state"] == "online"
+    assert (other.syncs.full, relay.syncs.full, replica.full_syncs_received) == (0, 1, 1)
+    assert relay.status()["upstream"]["port"] == other.tls_port
