@@ -147,7 +147,9 @@ def _parsed(file: Path) -> dict[str, object]:
     except OSError as exc:
         raise ConfigError(f"{file}: can't be read: {exc.strerror}") from exc
     except ValueError as exc:  # not UTF-8, or not TOML
-        raise ConfigError(f"{file}: not a TOML file: {exc}") from exc
+        said = str(exc)
+    # Not inside the handler: a UnicodeDecodeError holds the whole file, passwords included.
+    raise ConfigError(f"{file}: not a TOML file: {said}")
 
 
 def _from_tree(tree: Mapping[str, object], file: Path) -> dict[str, object]:

@@ -48,8 +48,10 @@ def _lines(file: Path) -> list[str]:
     if len(raw) > _MAX_FILE_BYTES:
         raise ConfigError(f"{file}: too long for a password file")
     try:
-        text = raw.decode("utf-8")
+        text: str | None = raw.decode("utf-8")
     except UnicodeDecodeError:
-        # Not `from exc`: it carries the bytes.
-        raise ConfigError(f"{file}: password file is not UTF-8 text") from None
+        text = None
+    if text is None:
+        # Not inside the handler: the UnicodeDecodeError holds the bytes.
+        raise ConfigError(f"{file}: password file is not UTF-8 text")
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]

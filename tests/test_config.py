@@ -210,6 +210,11 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
     assert "not a TOML file" in refusal(LEAST, {}, binary)
+    binary.write_bytes(b'[upstream]\npassword = "hunter2"\nname = "\xff"\n')
+    with pytest.raises(ConfigError, match="not a TOML file") as caught:
+        load(LEAST, {}, binary)
+    # A UnicodeDecodeError would hold all of the file.
+    assert "hunter2" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))
 
 
 def test_a_password_on_the_command_line_is_refused_and_not_shown() -> None:

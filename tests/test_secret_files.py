@@ -41,5 +41,5 @@ def test_what_is_no_password_file(file: Path, content: bytes | None) -> None:
         with pytest.raises(ConfigError, match=str(file)) as caught:
             read(file)
         assert "hush" not in str(caught.value)
-        chain = caught.value.__cause__
-        assert chain is None or isinstance(chain, OSError)  # a UnicodeError holds the bytes
+        for chain in (caught.value.__cause__, caught.value.__context__):
+            assert chain is None or isinstance(chain, OSError)  # a UnicodeError holds the bytes

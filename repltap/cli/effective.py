@@ -20,7 +20,7 @@ from repltap.sinkspec import TARGET, sink_variable
 from repltap.user_config import UserConfig
 from repltap.values import Endpoint, UpstreamUrl, words
 
-_SECRETS = ("password", "token", "tls_key_file_pass")
+_SECRETS = ("password", "sentinel_password", "token", "tls_key_file_pass")
 _HIDDEN = '"***"'
 _NO_VALUE = ("", "off", "listen", "host:port")  # defaults that say what happens, and can't be given
 _AS_THE_SINK = "  # given with the sink"
@@ -157,10 +157,16 @@ def _toml(value: object) -> str:
 
 
 def _address(value: Endpoint | UpstreamUrl) -> str:
-    host = f"[{value.host}]" if ":" in value.host else value.host
     if isinstance(value, Endpoint):
-        return f"{host}:{value.port}"
+        return _host_port(value.host, value.port)
     user = f"{quote(value.username, safe='')}@" if value.username else ""
+    if value.sentinels:
+        named = ",".join(_host_port(host, port) for host, port in value.sentinels)
+        return f"redis-sentinel://{user}{named}/{quote(value.master_name, safe='')}"
     if value.port == 0:
         return f"unix://{user}{quote(value.host)}"
-    return f"{'rediss' if value.tls else 'redis'}://{user}{host}:{value.port}"
+    return f"{'rediss' if value.tls else 'redis'}://{user}{_host_port(value.host, value.port)}"
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -19,6 +19,7 @@ from repltap.client import Connection
 from repltap.config import UpstreamConfig
 from repltap.preflight.facts import CONFIG_GET, INFO, SETTINGS, Facts, Rate, parse_version
 from repltap.preflight.finding import Finding, Level
+from repltap.protocol.handshake import Replies, UpstreamSettings
 from repltap.reasons import os_reason
 
 _NO_REPLID = "0" * 40
@@ -121,7 +122,8 @@ class Probe:
             said = _error(_one(connection, "AUTH", *words))
             if said and not said.startswith("DENIED"):
                 self._add("reach", Level.OK, f"{address} answers")
-                self._add("auth", Level.FAIL, f"user {self._user}: {said}", _LOGIN)
+                # Not as it stands: a master that does not know AUTH repeats its arguments.
+                self._add("auth", Level.FAIL, self._refused_login(said), _LOGIN)
                 raise _ShutError
         said = _error(_one(connection, "PING"))
         if said.startswith("DENIED"):
@@ -142,6 +144,17 @@ class Probe:
             self._add("auth", Level.WARN, f"it says: {said}", "it is tried again until that ends")
         else:
             self._add("auth", Level.OK, f"user {self._user}")
+
+    def _refused_login(self, said: str) -> str:
+        config = self._config
+        settings = UpstreamSettings(
+            listening_port=0,
+            username=config.username,
+            password=config.password,
+            password_place=config.password_place,
+        )
+        refusal = Replies(settings).auth(b"-" + said.encode())
+        return refusal.message if refusal is not None else ""
 
     def _ask(self, connection: Connection) -> Facts:
         server, version = _hello(_one(connection, "HELLO"))

@@ -148,6 +148,25 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     assert load({}, {}, again) == load(flags, {}, None)
 
 
+def test_sentinels(tmp_path: Path) -> None:
+    """Found in a review: a configuration with sentinels was printed as a unix socket."""
+    url = "redis-sentinel://us%2Fer@10.0.0.1:26379,[::1]:5000/my%25master"
+    flags = {"upstream": url, "data_dir": "d"}
+    file = tmp_path / "a.toml"
+    file.write_text('[upstream]\nsentinel_password_file = "/weaker"\n')
+    environ = {
+        "REPLTAP_UPSTREAM_PASSWORD": "hush1",
+        "REPLTAP_UPSTREAM_SENTINEL_PASSWORD": "hush2",
+    }
+    shown = effective(read_sources(flags, environ, file), environ, file)
+    assert f'url = "{url}"  # --upstream' in shown
+    assert "weaker" not in shown
+    assert "hush" not in shown
+    again = tmp_path / "b.toml"
+    again.write_text(shown)
+    assert load({}, environ, again) == load(flags, environ, file)
+
+
 USERS = """
 [upstream]
 url = "redis://h"

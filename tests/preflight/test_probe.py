@@ -113,6 +113,15 @@ def test_who_is_not_let_in() -> None:
     assert "secret" not in str(found)
 
 
+def test_a_master_that_repeats_the_password() -> None:
+    """Found by a look at the check of a real Redis 7.0 with `rename-command AUTH`."""
+    said = b"-ERR unknown command 'AUTH', with args beginning with: 'hunter2hunter2' \r\n"
+    found, _, _ = probe({"AUTH": said}, password="hunter2hunter2")
+    assert found["auth"].level is Level.FAIL
+    assert "is AUTH renamed or disabled there?" in found["auth"].found
+    assert "hunter2" not in str(found)
+
+
 def test_a_ping_that_is_refused_is_a_warning() -> None:
     found, facts, _ = probe(FINE | {"PING": REFUSAL})
     assert found["auth"].level is Level.OK
