@@ -56,7 +56,7 @@ compiled: $(VENV)/.test-installed
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/compiled .
 	cp -r pyproject.toml tests build/compiled
-	cd build/compiled && REPLTAP_COMPILED=1 $(abspath $(BIN))/python -m pytest -q \
+	cd build/compiled && REPLTAP_COMPILED=1 $(abspath $(BIN))/python -m pytest -q -n 2 \
 		tests/test_version.py tests/test_sink.py tests/delivery tests/rdb \
 		tests/e2e/test_records.py tests/e2e/test_rdb.py
 
