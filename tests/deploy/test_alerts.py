@@ -110,8 +110,8 @@ def test_every_metric_is_one_that_a_relay_has() -> None:
         text = wait_for("every metric that rules and runbook use", scraped)
     assert promtool("check", "metrics", stdin=text) == ""
     exported = set(re.findall(r"^# TYPE repltap_(\w+) ", text, re.MULTILINE))
-    # While one arrives, and with a Sentinel.
-    elsewhere = {name for name in documented() if name.startswith("sentinel")}
+    # While one arrives, and with a Sentinel or TLS.
+    elsewhere = {name for name in documented() if name.startswith(("sentinel", "tls"))}
     assert documented() - elsewhere - {"snapshot_bytes"} == exported
 
 
