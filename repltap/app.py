@@ -301,9 +301,9 @@ class Relay:
 
     def _refuse_itself(self, host: str, port: int) -> None:
         """A relay that follows itself would look healthy, and never see a write."""
-        own = self._config.listen.host
+        own = {where.host for where in self._config.listen.endpoints}
         if port in (self._downstream.port, self._downstream.tls_port) and (
-            host == own or host in _LOOPBACK
+            host in own or host in _LOOPBACK
         ):
             raise ConfigError(
                 f"{host}:{port} is this relay's own address", hint="give the master's address"

@@ -127,6 +127,17 @@ class ListenConfig:
     transfer_rate_bytes: int | None = None
     total_rate_bytes: int | None = None
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All that is listened on, that without TLS first."""
+        plain = (Endpoint(self.host, self.port),) if self.plain else ()
+        return plain if self.tls_address is None else (*plain, self.tls_address)
+
+    def announced(self, *, tls: bool) -> Endpoint:
+        """Choose what a master is told of, as Redis's `syncWithMaster`: with TLS there, that."""
+        with_tls = self.tls_address is not None and (tls or not self.plain)
+        return self.endpoints[-1 if with_tls else 0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:

@@ -46,6 +46,11 @@ class Endpoint:
     port: int
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host that is listened on, as far as it says."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamUrl:
     """What an upstream URL says; rediss:// is TLS; a unix socket is its path, and port 0.

@@ -92,6 +92,7 @@ def _load(
 
 def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[Finding]:
     from repltap.preflight.access import check_access
+    from repltap.preflight.certificates import check_certificates
     from repltap.preflight.judge import judge
     from repltap.preflight.local import check_addresses, check_announced, check_data_dir
     from repltap.preflight.probe import Probe
@@ -114,7 +115,8 @@ def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[
         findings += check_data_dir(config.store, facts.used_memory_bytes if facts else None)
     else:
         findings.append(Finding("data-dir", Level.UNKNOWN, "none is given", "give --data-dir"))
-    return [*findings, *check_addresses(config), check_announced(config), *check_access(config)]
+    findings += [*check_addresses(config), check_announced(config), *check_access(config)]
+    return findings + check_certificates(config)
 
 
 def _count(findings: list[Finding]) -> dict[str, int]:

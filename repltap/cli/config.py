@@ -12,7 +12,7 @@ from repltap.cli.effective import effective
 from repltap.cli.options import config_file, flag, json_flag, sink_flag
 from repltap.cli.output import show_json
 from repltap.cli.strays import stray_variables
-from repltap.config import Config, load
+from repltap.config import Config, UpstreamConfig, load
 from repltap.config_sources import read_sources
 from repltap.delivery.settings import read_all_settings, unknown_commands
 from repltap.options import OPTIONS
@@ -31,8 +31,9 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
     """Check the configuration that `repltap run` would have.
 
     The file, the environment and the flags are read as `repltap run` reads them, sinks and their
-    settings included; password files must be there. Nothing is connected to. It exits with 2, and
-    says why, if anything is wrong. Variables that look like an option and are none are told.
+    settings included; password files and certificates must be there. Nothing is connected to. It
+    exits with 2, and says why, if anything is wrong. Variables that look like an option and are
+    none are told.
 
     \b
     repltap config check --config /etc/repltap/repltap.toml
@@ -48,9 +49,10 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
         click.echo(f"repltap: warning: {warning}", err=True)
     sinks = ", ".join(f"{sink.name} ({sink.type})" for sink in made.sinks) or "none"
     http = f"{made.http.host}:{made.http.port}" if made.http else "off"
+    listen = " and ".join(f"{where.host}:{where.port}" for where in made.listen.endpoints)
     click.echo(
-        f"the configuration is valid: master {made.upstream.host}:{made.upstream.port}, "
-        f"listen {made.listen.host}:{made.listen.port}, http {http}, "
+        f"the configuration is valid: master {_master(made.upstream)}, "
+        f"listen {listen}, http {http}, "
         f"data in {made.store.data_dir}, sinks: {sinks}"
     )
 
@@ -58,14 +60,25 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
 check.params.extend(flag(option) for option in OPTIONS if not option.secret)
 
 
+def _master(upstream: UpstreamConfig) -> str:
+    if (path := upstream.socket_path) is not None:
+        return path
+    if upstream.sentinel is not None:
+        return f"{upstream.sentinel.master_name} (its sentinels say where)"
+    return f"{upstream.host}:{upstream.port}"
+
+
 def load_checked(flags: Mapping[str, object], file: Path | None) -> Config:
-    """Build the configuration, the settings of sinks included.
+    """Build the configuration, the settings of sinks and the files of TLS included.
 
     Raises:
         ConfigError: It is wrong.
     """
     made = load(flags, os.environ, file)
     read_all_settings(made.sinks, os.environ)
+    for tls in (made.upstream.tls, made.listen.tls, made.http.tls if made.http else None):
+        if tls is not None:
+            tls.load()
     return made
 
 

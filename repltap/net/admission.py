@@ -10,6 +10,7 @@ import logging
 import socket
 
 from repltap.config import ListenConfig
+from repltap.values import is_loopback
 
 log = logging.getLogger("repltap.downstream")
 
@@ -37,9 +38,7 @@ class Admission:
 
     def __init__(self, config: ListenConfig) -> None:
         self._protected = config.protected_mode
-        self._hosts = [config.host] if config.plain else []
-        if config.tls_address is not None:
-            self._hosts.append(config.tls_address.host)
+        self._hosts = [where.host for where in config.endpoints]
         self.max_clients = config.max_clients
         self.rejected = 0
         self._denied = 0  # since the log last heard of it
@@ -65,7 +64,7 @@ class Admission:
 
     def warn(self, *, closed: bool) -> None:
         """Say at the start what protected mode, or its absence, means for this address."""
-        open_to = [host for host in self._hosts if not _is_loopback(host)]
+        open_to = [host for host in self._hosts if not is_loopback(host)]
         if closed or not open_to:
             return
         if self._protected:
@@ -108,10 +107,6 @@ def is_local(sock: socket.socket) -> bool:
         return True  # a unix socket: the rights of its file decide
     host = _host(sock).removeprefix("::ffff:")
     return host == "::1" or host.startswith("127.")
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _host(sock: socket.socket) -> str:

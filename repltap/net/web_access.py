@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from repltap.net.login_watch import LoginWatch
+from repltap.values import is_loopback
 
 log = logging.getLogger("repltap.access")
 
@@ -46,8 +47,7 @@ class WebAccess:
 
     def warn(self, host: str) -> None:
         """Say at the start who can see the status, where that may be a surprise."""
-        local = host in ("localhost", "::1") or host.startswith("127.")
-        if not self.digests and not local:
+        if not self.digests and not is_loopback(host):
             log.warning(
                 "HTTP on %s asks for no token: whoever reaches it sees addresses, offsets and the "
                 "names of sinks, though no data; http.token_file closes it",

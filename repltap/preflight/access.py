@@ -5,6 +5,7 @@ from __future__ import annotations
 from repltap.access import ALL_RIGHTS, Right, User
 from repltap.config import Config, HttpConfig, ListenConfig
 from repltap.preflight.finding import Finding, Level
+from repltap.values import is_loopback
 
 
 def check_access(config: Config) -> list[Finding]:
@@ -23,13 +24,15 @@ def _port(listen: ListenConfig) -> Finding:
             advice = 'a user with rights = ["replicate"], or listen.password_file'
             return Finding(check, Level.WARN, f"{shown}: no replica can follow the relay", advice)
         return Finding(check, Level.OK, shown)
-    if _is_loopback(listen.host):
+    hosts = dict.fromkeys(where.host for where in listen.endpoints)
+    open_to = " and ".join(host for host in hosts if not is_loopback(host))
+    if not open_to:
         return Finding(check, Level.OK, "nobody has to log in; this machine alone reaches the port")
     advice = "listen.password_file, or users (docs/access.md)"
     if listen.protected_mode:
-        text = f"nobody has to log in, so others than this machine are refused at {listen.host}"
+        text = f"nobody has to log in, so others than this machine are refused at {open_to}"
         return Finding(check, Level.WARN, text, advice)
-    text = f"whoever reaches {listen.host} can read all data and command the relay"
+    text = f"whoever reaches {open_to} can read all data and command the relay"
     return Finding(check, Level.WARN, text, advice)
 
 
@@ -37,7 +40,7 @@ def _http(http: HttpConfig) -> Finding:
     check = "http-access"
     if http.tokens:
         return Finding(check, Level.OK, "a token is asked for")
-    if _is_loopback(http.host):
+    if is_loopback(http.host):
         return Finding(check, Level.OK, "no token; this machine alone reaches it")
     text = f"whoever reaches {http.host} sees addresses, offsets and names of sinks"
     return Finding(check, Level.WARN, text, "http.token_file, where that matters")
@@ -46,7 +49,3 @@ def _http(http: HttpConfig) -> Finding:
 def _user(user: User) -> str:
     rights = "all" if user.rights == ALL_RIGHTS else " ".join(sorted(r.value for r in user.rights))
     return f"{user.name} ({rights})"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -82,7 +82,11 @@ def _room(
 
 def check_addresses(config: Config) -> list[Finding]:
     """Look whether the configured addresses can be listened on just now."""
-    found = [_address("listen", config.listen.host, config.listen.port)]
+    listen, found = config.listen, []
+    if listen.plain:
+        found.append(_address("listen", listen.host, listen.port))
+    if (secured := listen.tls_address) is not None:
+        found.append(_address("listen-tls-address", secured.host, secured.port))
     if config.http is not None:
         found.append(_address("http", config.http.host, config.http.port))
     return found
@@ -94,11 +98,12 @@ def check_announced(config: Config) -> Finding:
     Sentinel and monitors take a replica's address from its master.
     """
     check, name = "announce-ip", config.upstream.announce_ip
-    port = config.upstream.announce_port or config.listen.port
+    announced = config.listen.announced(tls=config.upstream.tls is not None)
+    port = config.upstream.announce_port or announced.port
     if name is None:
         found = f"none: the master shows the address that the relay comes from, and port {port}"
         return Finding(check, Level.OK, found)
-    listen = config.listen.host
+    listen = announced.host
     try:
         shown = {found[4][0] for found in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)}
         taken = {found[4][0] for found in socket.getaddrinfo(listen, port, type=socket.SOCK_STREAM)}
@@ -115,7 +120,8 @@ def check_announced(config: Config) -> Finding:
             "monitors will look for the relay where it is not",
         )
     if config.upstream.announce_port is None and not taken & (shown | {"0.0.0.0", "::"}):
-        advice = f"--listen {where}, or 0.0.0.0:{port} for all addresses"
+        flag = "--listen-tls-address" if announced == config.listen.tls_address else "--listen"
+        advice = f"{flag} {where}, or 0.0.0.0:{port} for all addresses"
         return Finding(check, Level.WARN, f"{where}: the relay listens on {listen} alone", advice)
     return Finding(check, Level.OK, f"{where} leads here")
 

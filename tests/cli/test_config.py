@@ -42,6 +42,10 @@ def test_a_good_one(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("[sink.a]\ntype = 'fle'\n", "there is no sink 'fle'"),
         ("[sink.a]\ntype = 'file'\npth = 'x'\n", "did you mean path?"),
         ("[listen]\npassword_file = '/nonexistent'\n", "password file can't be read"),
+        (
+            "[http]\naddress = '[::1]:1'\ntls_cert_file = '/no'\ntls_key_file = '/no'\n",
+            "/no can't be",
+        ),
     ],
 )
 def test_bad_ones(file: Path, text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +53,24 @@ def test_bad_ones(file: Path, text: str, said: str, capsys: pytest.CaptureFixtur
     assert main(["config", "check", "--config", str(file)]) == 2
     assert said in capsys.readouterr().err
     assert main(["run", "--print-config", "--config", str(file)]) == 2
+
+
+def test_how_masters_and_addresses_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for url, listen, said in (
+        (
+            "unix:///run/redis.sock",
+            "127.0.0.1:7000",
+            "master /run/redis.sock, listen 127.0.0.1:7000",
+        ),
+        (
+            "redis-sentinel://h/cache",
+            "[::1]:7000",
+            "master cache (its sentinels say where), listen",
+        ),
+    ):
+        flags = ["--upstream", url, "--listen", listen, "--data-dir", "d"]
+        assert main(["config", "check", *flags]) == 0
+        assert said in capsys.readouterr().out
 
 
 def test_typos_in_variables(

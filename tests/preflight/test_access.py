@@ -23,9 +23,14 @@ def found(environ: dict[str, str], **flags: str) -> list[Finding]:
         ({"listen": "localhost:1"}, Level.OK, "this machine alone"),
         ({"listen": "0.0.0.0:1"}, Level.WARN, "others than this machine are refused at 0.0.0.0"),
         ({"listen": "[::]:1", "listen_protected_mode": "no"}, Level.WARN, "can read all data"),
+        ({"listen_tls_address": "0.0.0.0:2"}, Level.WARN, "this machine are refused at 0.0.0.0"),
+        ({"listen": "off", "listen_tls_address": "127.0.0.1:2"}, Level.OK, "this machine alone"),
     ],
 )
 def test_nobody_has_to_log_in(flags: dict[str, str], level: Level, text: str) -> None:
+    if "listen_tls_address" in flags:
+        files = {"listen_tls_cert_file": "c", "listen_tls_key_file": "k"}
+        flags = flags | files | {"listen_tls_auth_clients": "no"}
     (port,) = found({}, **flags)
     assert (port.check, port.level) == ("access", level)
     assert text in port.found

@@ -70,6 +70,29 @@ def test_addresses(tmp_path: Path, host: str) -> None:
     assert free.level is Level.OK
 
 
+def with_tls(**flags: str) -> Config:
+    files = {"listen_tls_cert_file": "c", "listen_tls_key_file": "k"}
+    least = {"upstream": "rediss://m", "data_dir": "d", "listen_tls_auth_clients": "no"}
+    return load(least | files | flags, {}, None)
+
+
+def test_the_address_with_tls(tmp_path: Path) -> None:
+    """Found in a review: nobody looked at it, and what is announced was the port without TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        secured = f"127.0.0.1:{taken.getsockname()[1]}"
+        both = with_tls(listen="127.0.0.1:0", listen_tls_address=secured)
+        plain, tls = check_addresses(both)
+        assert (plain.check, plain.level) == ("listen", Level.OK)
+        assert (tls.check, tls.level) == ("listen-tls-address", Level.FAIL)
+        (only,) = check_addresses(with_tls(listen="off", listen_tls_address=secured))
+        assert only.check == "listen-tls-address"
+    assert check_announced(both).found.endswith(f"and port {secured.rpartition(':')[2]}")
+    elsewhere = with_tls(upstream_announce_ip="127.0.0.1", listen_tls_address="127.0.0.2:6390")
+    assert "--listen-tls-address 127.0.0.1:6390" in check_announced(elsewhere).advice
+    unsecured = with_tls(upstream="redis://m", listen_tls_address=secured)
+    assert check_announced(unsecured).found.endswith("and port 6380")
+
+
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     (found,) = check_addresses(configured(tmp_path, "192.0.2.1:6380"))
     assert found.level is Level.FAIL
