@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from repltap.config import load_tokens, load_upstream, load_users
+from repltap.errors import ConfigError
 from repltap.net.discovery import Discovery
 from repltap.net.downstream import Downstream
 from repltap.net.upstream import UpstreamLink
@@ -57,12 +58,14 @@ def add_secrets(
 
     def read_users() -> Take:
         found = load_users(sources.flags, sources.environ, sources.file)
+        if downstream.users.required and not found.required:
+            raise _opened("password or user")
 
         def take() -> str:
             if found == downstream.users:
                 return UNCHANGED
             gone = downstream.take_users(found)
-            names = ", ".join(user.name for user in found.all) or "nobody has to log in"
+            names = ", ".join(user.name for user in found.all)
             ended = f"; {gone} connections ended for want of a right" if gone else ""
             return f"changed: {names}{ended}"
 
@@ -97,13 +100,27 @@ def add_tokens(reloads: Reloads, sources: Sources, access: WebAccess) -> None:
 
     def read() -> Take:
         found = load_tokens(sources.flags, sources.environ, sources.file)
+        if access.digests and not found:
+            raise _opened("token")
 
         def take() -> str:
             if found == access.digests:
                 return UNCHANGED
             access.digests = found
-            return "changed" if found else "changed: nobody needs a token any more"
+            return "changed"
 
         return take
 
     reloads.add("HTTP token", read)
+
+
+def _opened(lacking: str) -> ConfigError:
+    """Refuse to open to everybody what was closed.
+
+    A configuration file that is just being written, or a mounted one that is not there yet, looks
+    like one without secrets; and who waits on a connection without a login would be let in.
+    """
+    return ConfigError(
+        f"no {lacking} is configured any more, and everybody would be let in",
+        hint="that needs a restart",
+    )

@@ -118,6 +118,25 @@ def test_the_users_of_the_port_are_read_again(tmp_path: Path) -> None:
     assert port.users.check(b"replicas", b"two")
 
 
+def test_a_reload_never_opens_what_was_closed(tmp_path: Path) -> None:
+    """Found in a review: a file caught while it was written let everybody in."""
+    file = tmp_path / "repltap.toml"
+    whole = '[http]\naddress = "127.0.0.1:0"\ntoken = "word"\n[listen]\npassword = "boss"\n'
+    file.write_text(whole)
+    sources, reloads, port = Sources({}, {}, file), Gathered(), FakePort()
+    access = WebAccess((digest("word"),), LoginWatch())
+    add_secrets(reloads, sources, cast(UpstreamLink, FakeLink()), cast(Downstream, port))
+    add_tokens(reloads, sources, access)
+    reloads.parts["users of the port"]()()
+    for end in (0, whole.index("token"), whole.index("password")):
+        file.write_text(whole[:end])
+        for part in ("users of the port", "HTTP token") if end < 40 else ("users of the port",):
+            with pytest.raises(ConfigError, match="everybody would be let in"):
+                reloads.parts[part]()
+    assert port.users.check(b"default", b"boss")
+    assert access.digests == (digest("word"),)
+
+
 def test_the_tokens_of_http_are_read_again(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("one\n")
