@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 
 import hiredis
 
-from repltap.errors import ReplTapError
+from repltap.errors import RemoteProtocolError, ReplTapError
+from repltap.replies import ReplyReader
 from repltap.tls import ClientTls
 
 TIMEOUT_SECONDS = 30.0
 _READ_BYTES = 1 << 16
+_MAX_REPLY_BYTES = 4 << 20
+_MAX_ELEMENTS = 64 << 10
+"""An INFO of ten thousand replicas takes one megabyte; nothing longer is asked for."""
 
 
 class Connection:
@@ -51,7 +56,8 @@ class Connection:
             except OSError:
                 self._socket.close()
                 raise
-        self._reader = hiredis.Reader()
+        self._timeout_seconds = timeout_seconds
+        self._reader = ReplyReader(_MAX_REPLY_BYTES, _MAX_ELEMENTS)
 
     def pipeline(self, commands: list[tuple[bytes | str | int, ...]]) -> list[object]:
         """Send commands at once.
@@ -102,16 +108,18 @@ class Connection:
         self._socket.close()
 
     def _reply(self) -> object:
+        # Of the whole reply: one that comes byte by byte would never end otherwise.
+        deadline = time.monotonic() + self._timeout_seconds
         try:
             # hiredis says False for "not yet": nothing is asked for that is a RESP3 boolean.
             while (reply := self._reader.gets()) is False:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
                 data = self._socket.recv(_READ_BYTES)
                 if not data:
                     raise ConnectionResetError("the server closed the connection")
                 if data[:1] == b"\x15":  # an alert: our command was no ClientHello
                     raise ConnectionResetError("it speaks TLS there: use rediss:// or --tls")
                 self._reader.feed(data)
-        except hiredis.ProtocolError as exc:
-            raise ConnectionResetError(f"not RESP: {exc}") from exc
-        result: object = reply
-        return result
+        except RemoteProtocolError as exc:
+            raise ConnectionResetError(str(exc)) from exc
+        return reply

@@ -57,10 +57,34 @@ def test_an_error_reply_to_a_call() -> None:
         connection.call("DEBUG", "DIGEST")
 
 
-@pytest.mark.parametrize("answer", [b"", b"$10\r\nabc", b"HTTP/1.1 400\r\n"])
+@pytest.mark.parametrize("answer", [b"", b"$10\r\nabc", b"HTTP/1.1 400\r\n", b"*4294967294\r\n"])
 def test_a_peer_that_fails(answer: bytes) -> None:
-    with peer(answer) as connection, pytest.raises(OSError, match="closed|not RESP|reset"):
+    with peer(answer) as connection, pytest.raises(OSError, match="closed|not RESP|reset|too many"):
         connection.call("PING")
+
+
+def test_a_reply_that_comes_byte_by_byte_for_ever() -> None:
+    """Each byte alone is in time."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            accepted, _ = server.accept()
+            with accepted, suppress(OSError):
+                accepted.sendall(b"$1000\r\n")
+                while not ended.wait(0.01):
+                    accepted.sendall(b"x")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        connection = Connection("127.0.0.1", server.getsockname()[1], timeout_seconds=0.2)
+        try:
+            with pytest.raises(TimeoutError):
+                connection.call("PING")
+        finally:
+            ended.set()
+            connection.close()
+            thread.join()
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

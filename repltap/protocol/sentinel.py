@@ -16,11 +16,15 @@ import hiredis
 
 from repltap.errors import RemoteProtocolError
 from repltap.protocol.resp import encode_command
+from repltap.replies import ReplyReader
 
 Address = tuple[str, int]
 
 MAX_REPLY_BYTES = 256 << 10
 """SENTINEL SENTINELS takes some 600 bytes for each: four hundred of them."""
+
+MAX_ELEMENTS = 16 << 10
+"""Sentinels are maps of two times twenty strings: four hundred of them, too."""
 
 MAX_KNOWN = 64
 """Other sentinels that are taken from one answer."""
@@ -86,8 +90,7 @@ class SentinelProtocol:
     ) -> None:
         self._name = master_name.encode()
         self._password = password
-        self._reader = hiredis.Reader()
-        self._fed = 0  # bytes since a reply was last whole
+        self._reader = ReplyReader(MAX_REPLY_BYTES, MAX_ELEMENTS)
         self._events: list[SentinelEvent] = []
         self.listening: bool | None = None
         login: tuple[bytes, ...] = ()
@@ -127,16 +130,13 @@ class SentinelProtocol:
         Raises:
             RemoteProtocolError: It refuses, or is no sentinel.
         """
-        self._fed += len(data)
-        if self._fed > MAX_REPLY_BYTES + len(data):
-            raise RemoteProtocolError("the sentinel's answer does not end")
         try:
             self._reader.feed(data)
-            while (reply := self._reader.gets()) is not False:
-                self._fed = 0
-                self._take(reply)
-        except hiredis.ProtocolError:
-            raise RemoteProtocolError("this is no sentinel: it does not speak RESP") from None
+            replies = list(iter(self._reader.gets, False))
+        except RemoteProtocolError as failure:
+            raise RemoteProtocolError(f"this is no sentinel: {failure}") from None
+        for reply in replies:
+            self._take(reply)
 
     def events_received(self) -> list[SentinelEvent]:
         """Take the events."""

@@ -123,7 +123,7 @@ async def test_one_that_does_not_answer(fault: str, monkeypatch: pytest.MonkeyPa
             "name": "not a host name",
             "silent": "no answer within",
             "torn": "no answer within",
-            "no sentinel": "does not speak RESP",
+            "no sentinel": "not RESP",
         }[fault]
         async with watching(address) as (link, told):
             await until("failures", lambda: told[:3] == [None, None, None])
