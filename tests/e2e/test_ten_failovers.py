@@ -136,6 +136,9 @@ class Scene:
     def come_back(self, old: Server, kind: str) -> None:
         """Let the old master return; Sentinel makes a replica of it, seconds later."""
         if kind == "kill":
+            # It was the master: Sentinel has taken `replicaof` out of its file. With the one that
+            # it was first started with it would come back below another replica, unseen by WAIT.
+            old.upstream = None
             old.restart()
         elif kind == "freeze":
             old.thaw()
