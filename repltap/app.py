@@ -12,10 +12,8 @@ import logging
 import os
 import resource
 import secrets
-import signal
 import time
-from collections.abc import Collection, Coroutine, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -43,6 +41,7 @@ from repltap.net.upstream import UpstreamLink
 from repltap.net.web import WebServer, create_app, start_web
 from repltap.net.web_access import WebAccess
 from repltap.notify import ServiceNotifier
+from repltap.parts import Parts
 from repltap.position import Offset
 from repltap.reload import Reloads
 from repltap.rereading import Sources, add_secrets, add_tokens
@@ -134,14 +133,14 @@ class Relay:
         self._reloads = Reloads(self._notifier.reloading, self._notifier.reloaded)
         self._run_id = secrets.token_hex(20)
         self._started_at = time.time()
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._parts = Parts()
         self._feed = Feed(store, config.store)
         self._followed = FollowedMaster(config.store.data_dir, config.upstream)
         self._monitors = Monitors(
             self._feed, self._launch_monitor, lambda: self._link.shown_address
         )
         self._downstream = Downstream(config.listen, self._feed, self, self._monitors)
+        self._listeners = self._downstream.listeners
         self._sinks = SinkSupervisor(
             _starts(config), self._feed, self._feed.holds, self._want_snapshot
         )
@@ -151,7 +150,6 @@ class Relay:
         self._poll: MasterPoll
         self._refresher: SnapshotRefresher
         self._service: SyncService
-        self._failure: BaseException | None = None
 
     async def run(self) -> int:
         """Serve until a signal, SHUTDOWN or a failure.
@@ -162,12 +160,12 @@ class Relay:
         Raises:
             ReplTapError: A part failed in a way that trying again can't mend.
         """
-        self._catch_signals()
+        self._parts.catch_signals(self._hung_up)
         self._downstream.admission.max_clients = reserve_files(self._config.listen.max_clients)
         upstream = self._followed.start()
         self._refuse_itself(upstream.host, upstream.port)
-        await self._downstream.listen()
-        announced = self._downstream.announced_port(tls=self._config.upstream.tls is not None)
+        await self._listeners.bind()
+        announced = self._listeners.announced_port(tls=self._config.upstream.tls is not None)
         self._link = UpstreamLink(
             self._feed,
             upstream,
@@ -187,28 +185,28 @@ class Relay:
         try:
             web = await self._start_web()
         except ListenError:
-            self._downstream.stop_listening()
+            self._listeners.stop()
             raise
         self._log_repairs()
         self._log_start()
         self._sinks.look()  # before the store begins to delete
         parts = self._start_parts()
-        naming = self._part("sentinel", run_discovery(self._discovery))
-        keeping = self._part("keep", self._followed.run())
-        watching = self._part("certificates", self._certificates.run())
-        reloading = self._part("reload", self._reloads.run())
+        naming = self._parts.start("sentinel", run_discovery(self._discovery))
+        keeping = self._parts.start("keep", self._followed.run())
+        watching = self._parts.start("certificates", self._certificates.run())
+        reloading = self._parts.start("reload", self._reloads.run())
         # Not among them: signs of life go on until the shutdown is done.
-        notifying = self._part("notify", self._notifier.run(self.status))
-        await self._stop.wait()
-        await _end(reloading)
+        notifying = self._parts.start("notify", self._notifier.run(self.status))
+        await self._parts.stop.wait()
+        await self._parts.end(reloading)
         self._notifier.stopping()
-        await _end(naming)
+        await self._parts.end(naming)
         await self._shut_down(parts, web)
-        await _end(watching)
-        await _end(keeping)
-        await _end(notifying)
-        if self._failure is not None:
-            raise self._failure
+        await self._parts.end(watching)
+        await self._parts.end(keeping)
+        await self._parts.end(notifying)
+        if self._parts.failure is not None:
+            raise self._parts.failure
         return 0
 
     def status(self) -> RelayStatus:
@@ -226,8 +224,8 @@ class Relay:
             now=now,
             started_at=self._started_at,
             listen_host=self._config.listen.host,
-            listen_port=self._downstream.port,
-            listen_tls=self._downstream.tls_address,
+            listen_port=self._listeners.port,
+            listen_tls=self._listeners.tls_address,
             certificates=self._certificates.status(),
             data_dir=str(self._config.store.data_dir),
             disk_free_bytes=self._feed.free_bytes(),
@@ -265,7 +263,7 @@ class Relay:
     def settings(self) -> Mapping[str, str]:
         """What CONFIG GET shows."""
         return shown_settings(
-            self._config, self._link.config, self._downstream.port, self._downstream.tls_port
+            self._config, self._link.config, self._listeners.port, self._listeners.tls_port
         )
 
     def repoint(self, host: str, port: int) -> str:
@@ -294,34 +292,20 @@ class Relay:
         """Begin an ordered shutdown; `now` skips waiting for replicas."""
         log.info("shutdown asked for by a client")
         if now:
-            self._hurry.set()
-        self._stop.set()
+            self._parts.hurry.set()
+        self._parts.stop.set()
 
     # -- inside ----------------------------------------------------------------------------------
 
     def _refuse_itself(self, host: str, port: int) -> None:
         """A relay that follows itself would look healthy, and never see a write."""
         own = {where.host for where in self._config.listen.endpoints}
-        if port in (self._downstream.port, self._downstream.tls_port) and (
+        if port in (self._listeners.port, self._listeners.tls_port) and (
             host in own or host in _LOOPBACK
         ):
             raise ConfigError(
                 f"{host}:{port} is this relay's own address", hint="give the master's address"
             )
-
-    def _catch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
-        # As redis-server it goes on when the terminal that started it is closed.
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
-
-    def _signalled(self, number: signal.Signals) -> None:
-        if self._stop.is_set():
-            self._hurry.set()
-            return
-        log.info("%s received: shutting down", signal.Signals(number).name)
-        self._stop.set()
 
     def _hung_up(self) -> None:
         log.info("SIGHUP received: reading secrets again, and going on")
@@ -331,25 +315,14 @@ class Relay:
         """Start what a shutdown ends in its own order."""
         acknowledged = self._link.replica_acknowledged
         return [
-            self._part("store", self._feed.run()),
-            self._part("port", self._downstream.run(self._service, acknowledged)),
-            self._part("upstream", self._link.run()),
-            self._part("refresh", self._refresher.run()),
-            self._part("sinks", self._sinks.run()),
-            self._part("poll", self._poll.run()),
-            self._part("monitors", self._monitors.run()),
+            self._parts.start("store", self._feed.run()),
+            self._parts.start("port", self._downstream.run(self._service, acknowledged)),
+            self._parts.start("upstream", self._link.run()),
+            self._parts.start("refresh", self._refresher.run()),
+            self._parts.start("sinks", self._sinks.run()),
+            self._parts.start("poll", self._poll.run()),
+            self._parts.start("monitors", self._monitors.run()),
         ]
-
-    def _part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(self._part_ended)
-        return task
-
-    def _part_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            if self._failure is None:
-                self._failure = failure
-            self._stop.set()
 
     async def _start_web(self) -> WebServer | None:
         http = self._config.http
@@ -367,18 +340,17 @@ class Relay:
 
     async def _shut_down(self, parts: list[asyncio.Task[None]], web: WebServer | None) -> None:
         store, port, upstream, refresh, sinks, poll, monitors = parts
-        self._downstream.stop_listening()
+        self._listeners.stop()
         for part in (monitors, poll, refresh, upstream):
-            await _end(part)
-        if not self._hurry.is_set():
-            await _first(self._drain(), self._hurry.wait())
+            await self._parts.end(part)
+        await self._parts.unless_hurried(self._drain())
         self._sinks.hurry()
-        await _end(sinks)
+        await self._parts.end(sinks)
         self._downstream.close_all("repltap is shutting down")
-        await _end(port)
+        await self._parts.end(port)
         if web is not None:
             await web.close()
-        await _end(store)
+        await self._parts.end(store)
         await self._feed.close()
         self._log_end()
 
@@ -406,7 +378,7 @@ class Relay:
             "repltap %s: master %s, replicas on %s, data in %s: %s",
             VERSION,
             self._link.peer or f"by Sentinel, {self._config.upstream.source}",
-            " and ".join(self._downstream.addresses),
+            " and ".join(self._listeners.addresses),
             self._config.store.data_dir,
             held,
         )
@@ -424,21 +396,6 @@ class Relay:
             log.info("stopped; everything up to offset %d is stored", history.journal.end)
         else:
             log.warning("stopped; the last full sync could not be stored: the next start needs one")
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a part and wait for it; what it died of has been noted already."""
-    task.cancel()
-    await asyncio.wait([task])
-
-
-async def _first(*works: Coroutine[Any, Any, object]) -> None:
-    """Wait for whichever ends first, and end the others."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in works]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
 
 
 def _resident_bytes() -> int:

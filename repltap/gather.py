@@ -52,10 +52,10 @@ def counters(
     received, sent, replicated = downstream.traffic()
     seen = link.counters
     return Counters(
-        connections_received=downstream.connections,
+        connections_received=downstream.listeners.connections,
         connections_rejected=downstream.admission.rejected,
         commands_processed=downstream.commands,
-        tls_handshake_failures=downstream.handshakes_failed,
+        tls_handshake_failures=downstream.listeners.handshakes_failed,
         login_failures=downstream.logins.guard.failed_total,
         sync_full=service.full,
         sync_partial_ok=service.partial,

@@ -90,8 +90,8 @@ async def started(made: Config) -> AsyncIterator[Running]:
         await until("the start", lambda: relay._downstream._service or it.task.done())
         yield it
     finally:
-        relay._stop.set()
-        relay._hurry.set()
+        relay._parts.stop.set()
+        relay._parts.hurry.set()
         await asyncio.wait([it.task])
         store.close()
 
@@ -148,7 +148,7 @@ def test_a_relay_does_not_follow_itself(path: Path, host: str) -> None:
 
 async def test_replicaof_itself_is_refused(path: Path) -> None:
     async with started(config(path)) as it:
-        port = it.relay._downstream.port
+        port = it.relay._downstream.listeners.port
         with pytest.raises(ConfigError, match="own address"):
             it.relay.repoint("localhost", port)
         assert it.relay.repoint("localhost", port + 1) == "OK"

@@ -13,14 +13,12 @@ from typing import Protocol
 from repltap.access import Right, Users
 from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason, Ending
-from repltap.errors import ListenError
 from repltap.feed import Feed
 from repltap.net.acknowledge import each_once
 from repltap.net.admin.context import ClientKind, ClientView
 from repltap.net.admission import Admission
 from repltap.net.departures import Departures
-from repltap.net.handshakes import ACCEPTS_A_TURN, Handshakes
-from repltap.net.listener import Listener
+from repltap.net.listeners import Listeners
 from repltap.net.login_watch import LoginWatch
 from repltap.net.monitors import MAX_MONITORS, Monitors
 from repltap.net.publish import publish
@@ -63,7 +61,7 @@ class Relay(Protocol):
 
 
 class Downstream:
-    """The listening socket and its sessions.
+    """The port and its sessions.
 
     Args:
         config: Address, password and limits.
@@ -73,8 +71,9 @@ class Downstream:
 
     Attributes:
         users: Who may log in, and do what.
+        listeners: Where it listens; bound and told to stop by the caller.
         admission, logins: Who may connect, and who fails to log in.
-        connections, commands: What has been counted since the start.
+        commands: How many have been executed since the start.
         closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
         departures: The replicas that are gone.
         slots, throttle: How many snapshots are sent at once, and how fast.
@@ -91,16 +90,13 @@ class Downstream:
         self._sessions: dict[int, Session] = {}
         self._next_id = 1
         self._buffer = bytearray(_RECEIVE_BYTES)
-        self._plain: Listener | None = None
-        self._secured: Listener | None = None
-        self._handshakes: Handshakes | None = None
         self.admission = Admission(config)
+        self.listeners = Listeners(config, self.admission, lambda: len(self._sessions), self._admit)
         self.logins = LoginWatch()
         self.users = config.users
         self._reconsider_queued = False
         self._filling_queued = False
         self._on_acknowledged: Callable[[], None] | None = None
-        self.connections = 0
         self.commands = 0
         self.closed_input_bytes = 0
         self.closed_output_bytes = 0
@@ -111,66 +107,6 @@ class Downstream:
         self.throttle = Throttle(
             config.transfer_rate_bytes, config.total_rate_bytes, time.monotonic, _call_later
         )
-
-    @property
-    def port(self) -> int:
-        """The port without TLS; with TLS where there is no other, as Redis's `tcp_port`."""
-        if self._plain is None and self.tls_port is not None:
-            return self.tls_port
-        return self._plain.port if self._plain is not None else self._config.port
-
-    @property
-    def tls_port(self) -> int | None:
-        """The port with TLS, None for none."""
-        return self._secured.port if self._secured is not None else None
-
-    @property
-    def tls_address(self) -> str:
-        """Where TLS is listened for, `host:port`, "" for nowhere."""
-        where = self._config.tls_address
-        return "" if where is None else f"{where.host}:{self.tls_port}"
-
-    @property
-    def addresses(self) -> list[str]:
-        """All that is listened on, for people."""
-        plain = [f"{self._config.host}:{self.port}"] if self._config.plain else []
-        return plain + ([f"{self.tls_address} (TLS)"] if self.tls_address else [])
-
-    def announced_port(self, *, tls: bool) -> int:
-        """Choose what a master is told, as Redis's `syncWithMaster`: with TLS there, that with TLS.
-
-        Args:
-            tls: The master is followed by TLS.
-        """
-        return self.tls_port if tls and self.tls_port is not None else self.port
-
-    @property
-    def handshakes_failed(self) -> int:
-        """How many clients have failed to come in by TLS."""
-        return self._handshakes.failed if self._handshakes is not None else 0
-
-    async def listen(self) -> None:
-        """Bind and listen; accepting begins with `run`.
-
-        Raises:
-            ListenError: The address can't be listened on.
-            ConfigError: The certificate can't be used.
-        """
-        config = self._config
-        if config.plain:
-            self._plain = Listener(config.host, config.port, "--listen", self._accepted)
-        if config.tls is not None and config.tls_address is not None:
-            config.tls.load()
-            self._handshakes = Handshakes(config.tls, self._admit)
-            where = config.tls_address
-            begin, flag = self._begin_handshake, "--listen-tls-address"
-            self._secured = Listener(where.host, where.port, flag, begin, ACCEPTS_A_TURN)
-        try:
-            for listener in self._listeners:
-                await listener.bind()
-        except ListenError:
-            self.stop_listening()
-            raise
 
     async def run(
         self, service: SyncService, on_acknowledged: Callable[[], None] | None = None
@@ -185,25 +121,16 @@ class Downstream:
         self.admission.warn(closed=self.users.required)
         self._on_acknowledged = on_acknowledged
         self.feed.listen(self._reconsider_soon)
-        for listener in self._listeners:
-            listener.start()
+        self.listeners.start()
         try:
             while True:
                 await asyncio.sleep(_TICK_SECONDS)
-                if self._handshakes is not None:
-                    self._handshakes.tick()
+                self.listeners.tick()
                 for session in list(self._sessions.values()):
                     self._guarded(session, session.tick)
                 self._reconsider()
         finally:
-            self.stop_listening()
-
-    def stop_listening(self) -> None:
-        """Accept nobody any more."""
-        for listener in self._listeners:
-            listener.stop()
-        if self._handshakes is not None:
-            self._handshakes.close()
+            self.listeners.stop()
 
     async def drain(self) -> None:
         """Give the replicas a moment to take what is stored."""
@@ -354,26 +281,6 @@ class Downstream:
         self.commands += 1
 
     # -- inside ----------------------------------------------------------------------------------
-
-    @property
-    def _listeners(self) -> list[Listener]:
-        return [one for one in (self._plain, self._secured) if one is not None]
-
-    def _accepted(self, sock: socket.socket) -> None:
-        self.connections += 1
-        self._admit(sock)
-
-    def _begin_handshake(self, sock: socket.socket) -> None:
-        self.connections += 1
-        handshakes = self._handshakes
-        assert handshakes is not None
-        # Half-way there it holds a file, as a client does.
-        full = len(self._sessions) + len(handshakes) >= self.admission.max_clients
-        if full and not handshakes.drop_oldest():
-            self.admission.rejected += 1
-            sock.close()
-            return
-        handshakes.begin(sock)
 
     def _admit(self, sock: socket.socket) -> None:
         present, closed = len(self._sessions), self.users.required

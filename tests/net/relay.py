@@ -117,7 +117,7 @@ class Port:
     async def replica(self, *, receive_bytes: int = 0, host: str = "127.0.0.1") -> FakeReplica:
         """Connect to it."""
         return await FakeReplica.connect(
-            self.downstream.port, receive_bytes=receive_bytes, host=host
+            self.downstream.listeners.port, receive_bytes=receive_bytes, host=host
         )
 
 
@@ -126,11 +126,11 @@ async def port(path: Path, listen: ListenConfig | None = None, **store: Any) -> 
     """Open the store and listen; everything is closed at the end, in the order of the app."""
     feed = open_feed(path, **store)
     made = Port(feed, listen or ListenConfig(port=0))
-    await made.downstream.listen()
+    await made.downstream.listeners.bind()
     async with parts(feed, made.downstream.run(made.service)):
         await asyncio.sleep(0)
         yield made
-        made.downstream.stop_listening()
+        made.downstream.listeners.stop()
         made.downstream.close_all("the test is over")
 
 
@@ -178,13 +178,15 @@ class WholeRelay(Link):
         super().__init__(feed, link)
         self.downstream = downstream
         self.refresher = SnapshotRefresher(
-            feed, link, snapshot or SnapshotConfig(), listening_port=downstream.port
+            feed, link, snapshot or SnapshotConfig(), listening_port=downstream.listeners.port
         )
         self.service = SyncService(feed, link, self.refresher, downstream.slots)
 
     async def replica(self, *, receive_bytes: int = 0) -> FakeReplica:
         """Connect to it."""
-        return await FakeReplica.connect(self.downstream.port, receive_bytes=receive_bytes)
+        return await FakeReplica.connect(
+            self.downstream.listeners.port, receive_bytes=receive_bytes
+        )
 
 
 @asynccontextmanager
@@ -200,13 +202,13 @@ async def relay(
     """Run everything but HTTP and signals."""
     feed = open_feed(path, **(store or {}))
     downstream = Downstream(listen or ListenConfig(port=0), feed, Whole())
-    await downstream.listen()
+    await downstream.listeners.bind()
     made = WholeRelay(
         feed,
         UpstreamLink(
             feed,
             upstream_config(port, **changes),
-            listening_port=downstream.port,
+            listening_port=downstream.listeners.port,
             acknowledged=downstream.acknowledged,
         ),
         downstream,
@@ -217,7 +219,7 @@ async def relay(
         made.task = tasks[0]
         await asyncio.sleep(0)
         yield made
-        downstream.stop_listening()
+        downstream.listeners.stop()
         downstream.close_all("the test is over")
 
 

@@ -37,7 +37,7 @@ async def test_a_port_in_use(tmp_path: Path) -> None:
         number = busy.getsockname()[1]
         server = Downstream(ListenConfig(port=number), feed, Whole())
         with pytest.raises(ListenError) as caught:
-            await server.listen()
+            await server.listeners.bind()
     assert str(caught.value) == (
         f"can't listen on 127.0.0.1:{number}: Address already in use "
         "(another process has this port: stop it, or choose another with --listen)"
@@ -50,7 +50,7 @@ async def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
     feed = open_feed(tmp_path)
     server = Downstream(ListenConfig(host="192.0.2.1", port=0), feed, Whole())
     with pytest.raises(ListenError, match=r"192\.0\.2\.1:0: Cannot assign requested address$"):
-        await server.listen()
+        await server.listeners.bind()
     await feed.close()
 
 
@@ -61,20 +61,20 @@ async def test_both_families_of_an_address(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET6) as client:
             client.setblocking(False)
-            await loop.sock_connect(client, ("::1", it.downstream.port))
+            await loop.sock_connect(client, ("::1", it.downstream.listeners.port))
             session = (await until("a session", lambda: it.sessions))[0]
-            assert session.local_address == f"[::1]:{it.downstream.port}"
+            assert session.local_address == f"[::1]:{it.downstream.listeners.port}"
 
 
 async def test_those_who_come_before_it_runs_are_served(path: Path) -> None:
     """Listening begins before anything else is ready: nobody is refused, or answered too soon."""
     feed = open_feed(path)
     server = Downstream(ListenConfig(port=0), feed, Whole())
-    await server.listen()
-    with socket.create_connection(("127.0.0.1", server.port)) as client:
+    await server.listeners.bind()
+    with socket.create_connection(("127.0.0.1", server.listeners.port)) as client:
         client.sendall(b"PING\r\n")
         await asyncio.sleep(0)
-        assert server.connections == 0
+        assert server.listeners.connections == 0
         task = asyncio.get_running_loop().create_task(server.run(_no_service()))
         await until("a session", lambda: server.commands)
         assert client.recv(100) == b"+PONG\r\n"
@@ -95,7 +95,7 @@ async def test_one_too_many(path: Path) -> None:
         assert await second.line() == b"+PONG"
         with await it.replica() as third:
             assert await third.rest() == b"-ERR max number of clients reached\r\n"
-        assert (it.downstream.connections, it.downstream.admission.rejected) == (3, 1)
+        assert (it.downstream.listeners.connections, it.downstream.admission.rejected) == (3, 1)
         first.sock.close()
         await until("a free place", lambda: len(it.sessions) == 1)
         with await it.replica() as fourth:
@@ -106,9 +106,9 @@ async def test_one_too_many(path: Path) -> None:
 
 async def test_nobody_is_accepted_any_more(path: Path) -> None:
     async with port(path) as it:
-        number = it.downstream.port
+        number = it.downstream.listeners.port
         with await it.replica() as client:
-            it.downstream.stop_listening()
+            it.downstream.listeners.stop()
             await client.send(b"PING\r\n")
             assert await client.line() == b"+PONG"
             with pytest.raises(ConnectionRefusedError), socket.socket() as late:

@@ -124,9 +124,9 @@ async def test_time_adds_no_answers_for_who_does_not_read(path: Path, request_by
 async def test_the_port_is_known_to_the_end(path: Path) -> None:
     """Found by INFO during a shutdown: the port was asked of a socket that was closed."""
     async with port(path) as it:
-        before = it.downstream.port
-        it.downstream.stop_listening()
-        assert it.downstream.port == before != 0
+        before = it.downstream.listeners.port
+        it.downstream.listeners.stop()
+        assert it.downstream.listeners.port == before != 0
 
 
 async def test_a_replica_that_loads_its_snapshot_is_shown_online(path: Path) -> None:

@@ -63,7 +63,7 @@ async def test_what_a_replica_says_is_shown(path: Path) -> None:
             assert (session.pin, session.behind) == (END, False)
             assert session.state.last_command == "psync"
             assert session.fd >= 0
-            assert session.local_address == f"127.0.0.1:{it.downstream.port}"
+            assert session.local_address == f"127.0.0.1:{it.downstream.listeners.port}"
         await until("the end", lambda: session.connection.closed)
         assert session.fd == -1
 
