@@ -36,6 +36,7 @@ class Parts:
             loop.add_signal_handler(number, self._signalled, number)
         # As redis-server it goes on when the terminal that started it is closed.
         loop.add_signal_handler(signal.SIGHUP, on_hung_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # `repltap run` blocks it
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a part; the process ends when it fails."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -122,6 +123,22 @@ def test_a_hang_up_of_the_terminal_is_no_end(
 
     caplog.set_level("INFO")
     monkeypatch.setattr(Relay, "_log_start", hang_up)
+    assert run(config(path)) == 0
+    assert caplog.text.index("SIGHUP received") < caplog.text.index("SIGTERM received")
+
+
+def test_a_hang_up_before_the_start_waits_for_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found in a review: a certificate renewed while it was starting ended it."""
+
+    def end_soon(_relay: Relay) -> None:
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Relay, "_log_start", end_soon)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # as `repltap run` begins
+    signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # pytest's threads don't block it
     assert run(config(path)) == 0
     assert caplog.text.index("SIGHUP received") < caplog.text.index("SIGTERM received")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def run(file: Path | None, print_config: bool, **flags: object) -> int:
 
         shown.print_config(flags, file)
         return 0
+    # What it asks to be read again may have been read already when it comes, and it would end a
+    # process that has no handler yet: it waits until the relay takes it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        return _run(flags, file)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def _run(flags: dict[str, object], file: Path | None) -> int:
     config = load(flags, os.environ, file)
     logs.setup(config.log)
     from repltap import app

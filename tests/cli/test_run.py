@@ -1,6 +1,8 @@
 """What `repltap run` makes of its flags."""
 
 import logging
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     def run(config: Config, sources: Sources) -> int:
         assert sources is not None
         configs.append(config)
+        # It would end the process; the relay takes it when it can.
+        assert signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, ())
         return 0
 
     def setup(config: LogConfig) -> None:
@@ -31,6 +35,12 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     monkeypatch.setattr(app, "run", run)
     monkeypatch.setattr(logs, "setup", setup)
     return configs
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    yield
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_flags(ran: list[Config]) -> None:
