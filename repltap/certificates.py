@@ -31,7 +31,7 @@ class Certificates:
 
     def __init__(self, config: Config) -> None:
         http = config.http.tls if config.http is not None else None
-        held = {"upstream": config.upstream.tls, "listen": config.listen.tls, "http": http}
+        held = {"upstream": config.upstream.client_tls, "listen": config.listen.tls, "http": http}
         self._held: dict[str, ClientTls | ServerTls] = {
             side: tls for side, tls in held.items() if tls is not None
         }

@@ -31,7 +31,7 @@ from repltap.options import OPTIONS
 from repltap.secret_files import read_password
 from repltap.sentinel_config import sentinel_config
 from repltap.sink_config import SinkConfig
-from repltap.tls_config import http_tls, listen_tls, upstream_tls
+from repltap.tls_config import http_tls, listen_tls, tls_wanted, upstream_tls
 from repltap.values import (
     RECEIVED,
     AckKind,
@@ -210,14 +210,16 @@ def _upstream(given: Given) -> UpstreamConfig:
             f"upstream: no password for user {username!r}",
             hint="set REPLTAP_UPSTREAM_PASSWORD or --upstream-password-file",
         )
+    tls = upstream_tls(given)
+    to_master, to_sentinels = tls_wanted(given)
     made = UpstreamConfig(
         host=url.host,
         port=url.port,
         username=username,
         password=password,
         password_place=given.password_place("upstream"),
-        tls=upstream_tls(given),
-        sentinel=sentinel_config(given, url),
+        tls=tls if to_master else None,
+        sentinel=sentinel_config(given, url, tls if to_sentinels else None),
         **plain,
     )
     if made.backoff_min_seconds > made.backoff_max_seconds:

@@ -31,12 +31,14 @@ class SentinelConfig:
         addresses: Of the sentinels to begin with; they tell of others.
         master_name: What they call it.
         username, password: At the sentinels, as below.
+        tls: What every connection to a sentinel is made with, None for no TLS.
     """
 
     addresses: tuple[tuple[str, int], ...]
     master_name: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    tls: ClientTls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,11 @@ class UpstreamConfig:
     def socket_path(self) -> str | None:
         """The unix socket, None for TCP."""
         return None if self.port else self.host or None
+
+    @property
+    def client_tls(self) -> ClientTls | None:
+        """What connections to the master, to its sentinels or to both are made with."""
+        return self.tls or (self.sentinel.tls if self.sentinel is not None else None)
 
     @property
     def source(self) -> str:

@@ -103,7 +103,7 @@ _ROWS: tuple[_Row, ...] = (
         parse_upstream,
         "URL",
         "",
-        "The master: redis[s]://[user@]host[:port], unix:///path, redis-sentinel://host,host/name.",
+        "The master: redis[s]://[user@]host[:port], unix:///path, redis[s]-sentinel://host,host/name.",
     ),
     (_UP, "name", text, "NAME", "", "What sinks and metrics call the master, not host:port."),
     (_UP, "username", text, "NAME", "", "ACL user at the master."),
@@ -112,6 +112,7 @@ _ROWS: tuple[_Row, ...] = (
     (_UP, "sentinel_username", text, "NAME", "", "ACL user at the sentinels."),
     (_UP, "sentinel_password", secret, "TEXT", "", "Password at the sentinels."),
     (_UP, "sentinel_password_file", path, "FILE", "", "File with the password at the sentinels."),
+    (_UP, "sentinel_tls", boolean, "YES|NO", "", "TLS to the sentinels, not as the URL says."),
     (_UP, "announce_ip", text, "IP", "", "Address that the master shows for this relay."),
     (_UP, "announce_port", _PORT, "PORT", "listen", "Port that the master shows."),
     (

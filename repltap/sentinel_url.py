@@ -2,7 +2,8 @@
 
     redis-sentinel://[user[:password]@]host[:port][,host[:port]...]/master-name
 
-The user and the password are for the master; the sentinels' own are options of their own.
+The user and the password are for the master; the sentinels' own are options of their own. With
+`rediss-sentinel` the sentinels and the master are spoken to by TLS, unless options say otherwise.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ def parse_upstream(raw: object) -> UpstreamUrl:
     if not isinstance(raw, str) or not mark or scheme not in (*_SCHEMES, *_TLS_SCHEMES):
         return parse_upstream_url(raw)
     shown = without_secrets(raw)
-    if scheme in _TLS_SCHEMES:
-        raise ValueError(f"{shown!r}: TLS to sentinels is not supported")
     user, at, rest = rest.rpartition("@")
     hosts, slash, name = rest.partition("/")
     name = unquote(name)
@@ -42,6 +41,7 @@ def parse_upstream(raw: object) -> UpstreamUrl:
         port=0,
         username=unquote(username) if at and username else None,
         password=unquote(password) if at and colon else None,
+        tls=scheme in _TLS_SCHEMES,
         sentinels=addresses,
         master_name=name,
     )

@@ -27,8 +27,25 @@ from repltap.values import UpstreamUrl
 _UPSTREAM, _LISTEN, _HTTP = "upstream", "listen", "http"
 
 
+def tls_wanted(given: Given) -> tuple[bool, bool]:
+    """Say whether TLS is spoken to the master, and whether to its sentinels.
+
+    `rediss-sentinel://` is both (as with Lettuce), until `tls` or `sentinel_tls` says otherwise.
+    """
+    values = given.values
+    url: UpstreamUrl | None = values.get(_UPSTREAM)
+    secured = url is not None and url.tls
+    if url is None or not url.sentinels:
+        return secured or bool(values.get("upstream_tls")), False
+    to_master, to_sentinels = values.get("upstream_tls"), values.get("upstream_sentinel_tls")
+    return (
+        secured if to_master is None else bool(to_master),
+        secured if to_sentinels is None else bool(to_sentinels),
+    )
+
+
 def upstream_tls(given: Given) -> ClientTls | None:
-    """Make what the connections to the master are made with, None for no TLS.
+    """Make what connections to the master and its sentinels are made with, None for no TLS.
 
     Raises:
         ConfigError: Options don't go together, or a passphrase can't be read; no other file is
@@ -36,8 +53,7 @@ def upstream_tls(given: Given) -> ClientTls | None:
     """
     values = given.values
     url: UpstreamUrl | None = values.get(_UPSTREAM)
-    secured = url is not None and url.tls
-    if not (secured or values.get("upstream_tls")):
+    if not any(tls_wanted(given)):
         _refuse_leftovers(values, _UPSTREAM, "use rediss:// or set tls yes")
         return None
     if url is not None and url.port == 0 and not url.sentinels:

@@ -27,7 +27,8 @@ def test_fsync_policies_are_those_of_the_configuration() -> None:
     assert [policy.value for policy in FsyncPolicy] == list(FSYNC_POLICIES)
 
 
-_OF_SENTINEL = {"sentinel_username", "sentinel_password", "sentinel_password_file"}
+_OF_SENTINEL = {"sentinel_username", "sentinel_password", "sentinel_password_file",
+                "sentinel_tls"}  # fmt: skip
 
 
 def test_every_option_is_a_field_and_every_field_an_option() -> None:

@@ -39,6 +39,8 @@ def test_a_login_needs_sentinels_and_a_user_a_password() -> None:
     environ = {"REPLTAP_UPSTREAM_SENTINEL_PASSWORD": "x"}
     with pytest.raises(ConfigError, match="and no sentinels"):
         load_upstream({"upstream": "redis://a"}, environ, None)
+    with pytest.raises(ConfigError, match="sentinel_tls is set, and there are no sentinels"):
+        load_upstream({"upstream": "rediss://a", "upstream_sentinel_tls": "yes"}, {}, None)
     flags = {"upstream": URL, "upstream_sentinel_username": "watcher"}
     with pytest.raises(ConfigError, match="no password for the sentinels' user 'watcher'"):
         load_upstream(flags, MASTER, None)

@@ -32,6 +32,13 @@ def test_urls(
     )
 
 
+@pytest.mark.parametrize("scheme", ["rediss-sentinel", "valkeys-sentinel"])
+def test_tls(scheme: str) -> None:
+    assert parse_upstream(f"{scheme}://a/m") == UpstreamUrl(
+        "", 0, tls=True, sentinels=(("a", 26379),), master_name="m"
+    )
+
+
 def test_masters_urls_as_before() -> None:
     assert parse_upstream("redis://h:1") == UpstreamUrl("h", 1)
     with pytest.raises(ValueError, match="must be a URL"):
@@ -53,7 +60,6 @@ def test_masters_urls_as_before() -> None:
         ("redis-sentinel://a:65536/m", "not a port"),
         ("redis-sentinel://::1/m", "brackets"),
         ("redis-sentinel://[::1]x/m", r"not \[host\]:port"),
-        ("rediss-sentinel://a/m", "TLS to sentinels"),
         (f"redis-sentinel://{','.join(f'h{n}' for n in range(MAX_SENTINELS + 1))}/m", "more than"),
     ],
 )

@@ -48,6 +48,31 @@ def test_on(flags: dict[str, object]) -> None:
     assert made.tls.name("m") == "m"
 
 
+@pytest.mark.parametrize(
+    ("scheme", "flags", "to_master", "to_sentinels"),
+    [
+        ("redis", {}, False, False),
+        ("redis", {"upstream_tls": "yes"}, True, False),
+        ("redis", {"upstream_sentinel_tls": "yes"}, False, True),
+        ("rediss", {}, True, True),
+        ("rediss", {"upstream_tls": "no"}, False, True),
+        ("rediss", {"upstream_sentinel_tls": "no"}, True, False),
+        ("rediss", {"upstream_tls": "no", "upstream_sentinel_tls": "no"}, False, False),
+    ],
+)
+def test_with_sentinels(
+    scheme: str, flags: dict[str, object], to_master: bool, to_sentinels: bool
+) -> None:
+    """One object for both, so that a reload is one for both."""
+    files = of("upstream", tls_ca_cert_file="ca") if to_master or to_sentinels else {}
+    made = load_upstream({"upstream": f"{scheme}-sentinel://s/m", **flags, **files}, {}, None)
+    assert made.sentinel is not None
+    assert (made.tls is not None, made.sentinel.tls is not None) == (to_master, to_sentinels)
+    assert (made.client_tls is not None) == (to_master or to_sentinels)
+    if to_master and to_sentinels:
+        assert made.tls is made.sentinel.tls
+
+
 def test_all_of_the_master(tmp_path: Path) -> None:
     word = tmp_path / "word"
     word.write_text(secret("key") + "\n")

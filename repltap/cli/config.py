@@ -76,7 +76,8 @@ def load_checked(flags: Mapping[str, object], file: Path | None) -> Config:
     """
     made = load(flags, os.environ, file)
     read_all_settings(made.sinks, os.environ)
-    for tls in (made.upstream.tls, made.listen.tls, made.http.tls if made.http else None):
+    http = made.http.tls if made.http else None
+    for tls in (made.upstream.client_tls, made.listen.tls, http):
         if tls is not None:
             tls.load()
     return made

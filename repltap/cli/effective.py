@@ -162,7 +162,8 @@ def _address(value: Endpoint | UpstreamUrl) -> str:
     user = f"{quote(value.username, safe='')}@" if value.username else ""
     if value.sentinels:
         named = ",".join(_host_port(host, port) for host, port in value.sentinels)
-        return f"redis-sentinel://{user}{named}/{quote(value.master_name, safe='')}"
+        scheme = "rediss-sentinel" if value.tls else "redis-sentinel"
+        return f"{scheme}://{user}{named}/{quote(value.master_name, safe='')}"
     if value.port == 0:
         return f"unix://{user}{quote(value.host)}"
     return f"{'rediss' if value.tls else 'redis'}://{user}{_host_port(value.host, value.port)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 from collections.abc import Callable
 
@@ -27,6 +28,8 @@ themselves; this is for those that got lost."""
 
 _BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 _READ_BYTES = 1 << 16
+
+_NO_HANDSHAKE = ", TLS handshake included: is this its tls-port?"
 
 
 class SentinelLink:
@@ -137,14 +140,31 @@ class SentinelLink:
                     await writer.wait_closed()
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        tls, host = self._config.tls, self.address[0]
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                return await asyncio.open_connection(*self.address)
+                if tls is None:
+                    return await asyncio.open_connection(*self.address)
+                return await asyncio.open_connection(
+                    *self.address,
+                    ssl=tls.context,
+                    server_hostname=tls.name(host),
+                    ssl_handshake_timeout=2 * _CONNECT_SECONDS,  # ours ends it before
+                )
         except TimeoutError as failure:
-            raise UpstreamError(f"no connection within {_CONNECT_SECONDS:g} s") from failure
+            raise UpstreamError(
+                f"no connection within {_CONNECT_SECONDS:g} s{'' if tls is None else _NO_HANDSHAKE}"
+            ) from failure
         except (OSError, UnicodeError) as failure:
-            reason = os_reason(failure) if isinstance(failure, OSError) else "not a host name"
-            raise UpstreamError(f"can't connect: {reason}") from failure
+            raise UpstreamError(f"can't connect: {self._reason(failure)}") from failure
+
+    def _reason(self, failure: OSError | UnicodeError) -> str:
+        if not isinstance(failure, OSError):
+            return "not a host name"
+        if self._config.tls is not None and isinstance(failure, ssl.SSLError):
+            fault = self._config.tls.fault(failure, "the sentinel", self.address[0])
+            return f"{fault.message}: {fault.hint}" if fault.hint else fault.message
+        return os_reason(failure)
 
     async def _ask(self, protocol: SentinelProtocol, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -161,7 +181,8 @@ class SentinelLink:
             try:
                 data = await reader.read(_READ_BYTES)
             except OSError as failure:
-                raise UpstreamError(f"connection lost: {os_reason(failure)}") from failure
+                # In TLS 1.3 a certificate that is missing is told after the handshake.
+                raise UpstreamError(f"connection lost: {self._reason(failure)}") from failure
             if not data:
                 raise UpstreamError("the sentinel closed the connection")
             protocol.receive_data(data)

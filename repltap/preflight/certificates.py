@@ -15,7 +15,7 @@ from repltap.tls import ClientTls, ServerTls
 def check_certificates(config: Config) -> list[Finding]:
     """Look at each side's, as `repltap run` would at its start; nothing for a side without one."""
     http = config.http.tls if config.http is not None else None
-    sides = {"upstream": config.upstream.tls, "listen": config.listen.tls, "http": http}
+    sides = {"upstream": config.upstream.client_tls, "listen": config.listen.tls, "http": http}
     return [_look(side, tls) for side, tls in sides.items() if _has_files(tls)]
 
 

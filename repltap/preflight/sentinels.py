@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
+from contextlib import closing
 from dataclasses import replace
 
 from repltap.config import SentinelConfig, UpstreamConfig
@@ -12,6 +14,7 @@ from repltap.preflight.finding import Finding, Level
 from repltap.protocol.sentinel import Address, MasterTold, SentinelProtocol
 from repltap.protocol.sentinel_view import SentinelView
 from repltap.reasons import os_reason
+from repltap.tls import ClientTls
 
 _CHECK = "sentinel"
 _ANSWER_SECONDS = 3.0
@@ -91,9 +94,7 @@ class _Survey:
         try:
             told, listening = _ask(address, self._config)
         except (OSError, UnicodeError) as failure:
-            silent = isinstance(failure, TimeoutError)
-            reason = os_reason(failure) if isinstance(failure, OSError) else "not a host name"
-            self._add(Level.WARN, f"{name}: {'no answer' if silent else reason}", "is it up?")
+            self._away(name, host, failure)
             return None
         except RemoteProtocolError as failure:
             self._add(Level.FAIL, f"{name}: {failure}")
@@ -113,6 +114,19 @@ class _Survey:
             self._add(Level.OK, f"{found}, epoch {told.epoch}")
         return told
 
+    def _away(self, name: str, host: str, failure: OSError | UnicodeError) -> None:
+        tls = self._config.tls
+        advice = "is it up?" if tls is None else "is it up, and is this its tls-port?"
+        if isinstance(failure, TimeoutError):
+            self._add(Level.WARN, f"{name}: no answer", advice)
+        elif tls is not None and isinstance(failure, ssl.SSLError):
+            fault = tls.fault(failure, "the sentinel", host)
+            self._add(Level.FAIL, f"{name}: {fault.message}", fault.hint)
+        elif isinstance(failure, OSError):
+            self._add(Level.WARN, f"{name}: {os_reason(failure)}", advice)
+        else:
+            self._add(Level.WARN, f"{name}: not a host name")
+
     def _add(self, level: Level, found: str, advice: str = "") -> None:
         self.findings.append(Finding(_CHECK, level, found, advice))
 
@@ -127,7 +141,7 @@ def _ask(address: Address, config: SentinelConfig) -> tuple[MasterTold, bool]:
     protocol = SentinelProtocol(config.master_name, config.username, config.password)
     protocol.ask()
     deadline = time.monotonic() + _ANSWER_SECONDS
-    with socket.create_connection(address, timeout=_ANSWER_SECONDS) as sock:
+    with closing(_connect(address, config.tls)) as sock:
         sock.sendall(protocol.data_to_send())
         while True:
             sock.settimeout(max(0.001, deadline - time.monotonic()))
@@ -138,3 +152,11 @@ def _ask(address: Address, config: SentinelConfig) -> tuple[MasterTold, bool]:
             for event in protocol.events_received():
                 if isinstance(event, MasterTold):
                     return event, protocol.listening is True
+
+
+def _connect(address: Address, tls: ClientTls | None) -> socket.socket:
+    sock = socket.create_connection(address, timeout=_ANSWER_SECONDS)
+    if tls is None:
+        return sock
+    # It closes its own socket when the handshake fails.
+    return tls.context.wrap_socket(sock, server_hostname=tls.name(address[0]))

@@ -130,6 +130,8 @@ class SentinelProtocol:
         Raises:
             RemoteProtocolError: It refuses, or is no sentinel.
         """
+        if not self._greeted and data[:1] == b"\x15":  # an alert: our HELLO was no ClientHello
+            raise RemoteProtocolError("it speaks TLS there: use rediss-sentinel://")
         try:
             self._reader.feed(data)
             replies = list(iter(self._reader.gets, False))

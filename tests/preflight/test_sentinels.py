@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from repltap.preflight import sentinels as module
 from repltap.preflight.finding import Finding, Level
 from repltap.preflight.sentinels import find_master, with_master
 from tests.sentinels import GREETING, FakeSentinel, answers
+from tests.tls_files import authority, client
 
 MASTER = ("10.0.0.1", 6379)
 
@@ -85,6 +88,21 @@ async def test_rights_that_are_missing() -> None:
         assert findings[0].level is Level.WARN
         assert "SUBSCRIBE" in findings[0].found
         assert "+subscribe" in findings[0].advice
+
+
+async def test_tls_with_one_that_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+    tls = client(authority(tmp_path).ca_file)
+    async with FakeSentinel(None) as fake, FakeSentinel(None) as silent:
+        silent.greeting = b""
+        asked = config(fake.address, silent.address)
+        assert asked.sentinel is not None
+        asked = replace(asked, sentinel=replace(asked.sentinel, tls=tls))
+        findings, _ = await asyncio.to_thread(find_master, asked)
+    assert [each.level for each in findings[:2]] == [Level.FAIL, Level.WARN]
+    assert "the sentinel does not speak TLS there" in findings[0].found
+    assert findings[1].found.endswith("no answer")
+    assert "tls-port" in findings[1].advice
 
 
 def test_without_sentinels_nothing_is_asked() -> None:

@@ -69,6 +69,7 @@ def test_logins() -> None:
         (b"-ERR unknown command 'HELLO', with args beginning with: '3' 'hunter2'\r\n", "older"),
         (b"-DENIED hunter2 is my name\r\n", r"refuses us: DENIED \*\*\* is"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not RESP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "it speaks TLS there: use rediss-sentinel://"),
         (mapping({"server": "redis", "mode": "standalone"}), "server in mode 'standalone'"),
     ],
 )  # fmt: skip

@@ -77,13 +77,20 @@ class Lab:
         return node
 
     def sentinels(
-        self, program: str | Flavour, master: Upstream, count: int = 3, **options: Any
+        self,
+        program: str | Flavour,
+        master: Upstream,
+        count: int = 3,
+        *,
+        tls: bool | Pair = False,
+        **options: Any,
     ) -> list[Sentinel]:
         """Start sentinels that watch a master, and wait until they know each other."""
         kind = flavour(program) if isinstance(program, str) else program
         name = str(options.pop("name", "sentinel"))
+        port, pair = master.tls_port if tls else master.port, self.pair(tls)
         made = [
-            Sentinel(kind, self.directory / f"{name}-{n}", f"{name}-{n}", master.port, **options)
+            Sentinel(kind, self.directory / f"{name}-{n}", f"{name}-{n}", port, tls=pair, **options)
             for n in range(count)
         ]
         for sentinel in made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.servers.certificates import Pair
 from tests.servers.find import Flavour
 from tests.servers.node import Node
 from tests.servers.ports import free_port
@@ -22,6 +23,8 @@ class Sentinel(Node):
         quorum: How many must take the master for dead.
         down_ms: Silence after which it takes a server for dead; real deployments have seconds.
         host: Of the master; a name is resolved, and announced as it is.
+        tls: It speaks TLS with the servers and with other sentinels, and listens with this at
+            `tls_port`, too, where it asks for a certificate.
         lines: Further lines of its configuration.
     """
 
@@ -38,10 +41,12 @@ class Sentinel(Node):
         master_name: str = MASTER_NAME,
         password: str = "",
         host: str = "127.0.0.1",
+        tls: Pair | None = None,
         lines: tuple[str, ...] = (),
     ) -> None:
         super().__init__(name, directory, free_port(), password=password)
         self.flavour = flavour
+        self.tls_port = free_port() if tls else 0
         self.master_name = master_name
         self._lines = [
             f"port {self.port}",
@@ -53,8 +58,14 @@ class Sentinel(Node):
             f"sentinel down-after-milliseconds {master_name} {down_ms}",
             f"sentinel failover-timeout {master_name} {failover_ms}",
             f"sentinel parallel-syncs {master_name} 8",
+            *(self._secured(tls) if tls else ()),
             *lines,
         ]
+
+    def _secured(self, tls: Pair) -> list[str]:
+        lines = [f"tls-port {self.tls_port}", "tls-replication yes", "tls-auth-clients yes"]
+        files = tls.options("tls-").items()
+        return lines + [f"{key.replace('_', '-')} {file}" for key, file in files]
 
     def start(self) -> None:
         # It rewrites its file: what it has learnt outlives it.
