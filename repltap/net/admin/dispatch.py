@@ -8,6 +8,7 @@ and never waits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
 from repltap.errors import LocalProtocolError, ReplTapError
@@ -95,8 +96,8 @@ def _run(call: Call) -> bytes:
 
 
 def _exec(call: Call) -> bytes:
-    return reply.array(
-        [execute(call.context, call.session, args) for args in transaction.take(call)]
+    return transaction.execute_all(
+        transaction.take(call), partial(execute, call.context, call.session)
     )
 
 

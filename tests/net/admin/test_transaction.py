@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repltap.net.admin.context import ClientKind
-from repltap.net.admin.transaction import MAX_QUEUED
+from repltap.net.admin.transaction import MAX_ANSWER_BYTES, MAX_QUEUED
 from tests.net.admin.fakes import FakeClient, FakeContext, ask
 
 
@@ -74,6 +74,18 @@ def test_the_queue_is_bounded() -> None:
     assert ask([b"ECHO", b"x" * 70_000], client, context).startswith(b"-ERR too many")
     assert ask("RESET", client, context) == b"+RESET\r\n"
     assert client.state.queue is None
+
+
+def test_answers_go_together_up_to_a_size() -> None:
+    """Found in a review: one EXEC of many CLIENT LIST stopped the relay for seconds."""
+    context = FakeContext(connected=[FakeClient(id=number) for number in range(300)])
+    client = context.connected[0]
+    ask("MULTI", client, context)
+    for line in ("CLIENT LIST", "PING", "CLIENT LIST"):
+        assert ask(line, client, context) == b"+QUEUED\r\n"
+    answer = ask("EXEC", client, context)
+    assert len(answer) < 2 * MAX_ANSWER_BYTES
+    assert answer.count(b"\n-ERR the answers to this transaction are too long") == 2
 
 
 @pytest.mark.parametrize("login", ["AUTH default guess", "HELLO 3 AUTH default guess"])
