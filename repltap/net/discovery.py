@@ -79,6 +79,7 @@ class Discovery:
         self._since: float | None = None
         self._switches = 0
         self._objection = ""
+        self._away_told = False
         self._log = PeerLogger("upstream", peer=config.master_name)
         link.on_down = self.nudge
 
@@ -166,7 +167,8 @@ class Discovery:
         answering = sum(each.answering for each in self._links.values())
         if told is None:
             self._view.lost(link.address)
-            if not answering:
+            if not answering and not self._away_told:
+                self._away_told = True
                 self._log.error(
                     "no sentinel answers; %s",
                     f"{self._followed} stays followed"
@@ -174,6 +176,7 @@ class Discovery:
                     else "nobody is followed until one does",
                 )
         else:
+            self._away_told = False
             self._view.heard(link.address, told)
             self._learn()
         self._changed.set()

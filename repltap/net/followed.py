@@ -43,12 +43,13 @@ class FollowedMaster:
             StoreError: What is kept can't be read.
         """
         config = self._configured
-        if config.sentinel is not None:
-            return config  # Sentinel says so anew at each start
         kept = load_followed(self._data_dir)
         if kept is None:
             return config
         self._kept = self._wanted = kept
+        if config.sentinel is not None:
+            self._want(None)  # Sentinel says so anew at each start, and after it this is old
+            return config
         if kept.configured != _address(config):
             log.warning(
                 "%s:%d, followed until now, gives way to %s: the configuration has changed",
@@ -76,6 +77,8 @@ class FollowedMaster:
             self._want(None)
         elif self._wanted is None or (self._wanted.host, self._wanted.port) != (now.host, now.port):
             self._want(Followed(_address(self._configured), now.host, now.port, time.time()))
+        else:
+            self._want(self._wanted)  # once more, where it could not be written
 
     def shown(self, status: UpstreamStatus) -> UpstreamStatus:
         """Add to the link's status what was configured, where that is another master."""

@@ -183,10 +183,8 @@ class Monitors:
                 client.connection.flush()
                 if client.connection.unsent_bytes > CLIENT_BUFFER_BYTES:
                     self._drop(client, "it")
-        waiting = sum(client.connection.unsent_bytes for client in self._live.values())
-        if waiting > TOTAL_BUFFER_BYTES:
-            slowest = max(self._live.values(), key=lambda client: client.connection.unsent_bytes)
-            self._drop(slowest, "with the other monitors it")
+        while sum(map(_unsent, self._live.values())) > TOTAL_BUFFER_BYTES:
+            self._drop(max(self._live.values(), key=_unsent), "with the other monitors it")
 
     def marked(self, mark: int) -> None:
         """Begin to show lines to who has waited for this mark."""
@@ -197,6 +195,9 @@ class Monitors:
         """Disconnect everybody: they would miss something otherwise."""
         waiting = [client for _, clients in self._marks.values() for client in clients]
         self._marks.clear()
+        # Who comes from now on must not be sent where it has just failed.
+        now = self._now()
+        self._place = None if now == _ANYWHERE else now
         for client in (*self._live.values(), *waiting):
             client.drop(DisconnectReason.MONITOR_FAILED, f"MONITOR {reason}")
         self._live.clear()
@@ -269,3 +270,7 @@ class Monitors:
         elif self._idle_since is None:
             self._idle_since = now
         return self._idle_since is not None and now - self._idle_since >= _IDLE_SECONDS
+
+
+def _unsent(client: MonitorClient) -> int:
+    return client.connection.unsent_bytes

@@ -29,6 +29,7 @@ from repltap.net.acknowledge import AckLimit, Acknowledged
 from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
 from repltap.net.linkcounts import LinkCounters
+from repltap.net.linkfacts import progress, server_version, size_text
 from repltap.net.room import Room
 from repltap.position import Offset, Position
 from repltap.protocol.events import (
@@ -39,7 +40,7 @@ from repltap.protocol.events import (
     UpstreamEvent,
 )
 from repltap.protocol.upstream import UpstreamProtocol
-from repltap.status.link import LinkState, SyncProgress, UpstreamStatus
+from repltap.status.link import LinkState, UpstreamStatus
 from repltap.store.history import HistoryStore
 from repltap.tasks import wait_at_most
 from repltap.values import AckKind
@@ -108,6 +109,7 @@ class UpstreamLink:
         self._log = PeerLogger("upstream", peer=self.peer, replid=feed.arriving_replid)
         self._conversation: Conversation | None = None
         self._intake: Intake | None = None
+        self._connecting: asyncio.Timeout | None = None
         self._again = asyncio.Event()
         self._attempts = 0
         self._start_afresh = False
@@ -146,7 +148,8 @@ class UpstreamLink:
         self._feed.listen(self._acknowledge)
         try:
             while True:
-                if not self.config.host:
+                while not self.config.host:
+                    self._again.clear()
                     await self._again.wait()  # for Sentinel to name one
                 await self._room.wait(
                     on_pause=self._pause, again=self._again.is_set, pause=self._wait
@@ -179,6 +182,8 @@ class UpstreamLink:
         self._again.set()
         if self._conversation is not None:
             self._conversation.fail(_RepointedError())
+        elif self._connecting is not None:
+            self._connecting.reschedule(asyncio.get_running_loop().time())
         return True
 
     def take_credentials(self, username: str | None, password: str | None) -> bool:
@@ -216,10 +221,10 @@ class UpstreamLink:
             last_io_at=self._last_io_at,
             up_since=self._up_at if up else None,
             down_since=None if up else self._down_at,
-            sync=self._progress(),
+            sync=None if self._intake is None else progress(self._intake),
             acked_offset=conversation.protocol.acked if up and conversation else None,
             ack_policy=str(self.config.ack_policy),
-            server_version=self._server_version(),
+            server_version=server_version(self._feed.history),
             connects=self.counters.connects,
             disconnects=self.counters.disconnects,
             attempts=0 if up else self._attempts,
@@ -255,7 +260,7 @@ class UpstreamLink:
             self.state = LinkState.SYNC
         elif isinstance(event, SnapshotStarted):
             assert self._intake is not None
-            self._log.info("sends its snapshot: %s", _size(event.size_bytes))
+            self._log.info("sends its snapshot: %s", size_text(event.size_bytes))
             self._intake.begin(event.size_bytes)
             if event.size_bytes is not None and not (
                 self._feed.has_room(event.size_bytes)
@@ -319,20 +324,21 @@ class UpstreamLink:
         self._next_try_at = None
         self._attempts += 1
         self.state = LinkState.CONNECTING
+        peer = self.peer
         try:
             resume = None if self._start_afresh else await self._feed.resume_position()
             self._resuming = resume is not None
             await self._connect(resume)
             assert self._conversation is not None
             await self._conversation.run()
-        except _RepointedError as repointed:
-            self._went_down(repointed)
         except (DiskFullError, OpenFilesError) as failure:
             self._room.ran_out(failure, self._intake)
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
-            self._start_afresh |= isinstance(failure, RemoteProtocolError)
-            self._went_down(failure)
+            # What the other master did last says nothing of the one that is followed now.
+            told = failure if peer == self.peer else _RepointedError()
+            self._start_afresh |= isinstance(told, RemoteProtocolError)
+            self._went_down(told)
         finally:
             since, self.streaming_since, self.flowing_since = self.streaming_since, None, None
             self._conversation = None
@@ -358,7 +364,15 @@ class UpstreamLink:
             now=loop.time(),
         )
         conversation = Conversation(protocol, self)
-        await connect(conversation, config)
+        try:
+            # A master that has failed may take all of the time for a connection.
+            async with asyncio.timeout(None) as self._connecting:
+                await connect(conversation, config)
+        except TimeoutError:  # by `repoint`; that of `connect` is an UpstreamError
+            conversation.close()
+            raise _RepointedError from None
+        finally:
+            self._connecting = None
         if peer != self.peer:
             conversation.close()
             raise _RepointedError
@@ -411,26 +425,3 @@ class UpstreamLink:
             self._log.warning("%s", message)
             self._logged_at = now
         self._last_error = message
-
-    def _progress(self) -> SyncProgress | None:
-        intake = self._intake
-        if intake is None:
-            return None
-        return SyncProgress(
-            offset=intake.offset,
-            total_bytes=intake.size,
-            received_bytes=intake.writer.size,
-            started_at=intake.started_at,
-            last_io_at=intake.last_io_at,
-        )
-
-    def _server_version(self) -> str:
-        history = self._feed.history
-        if history is None or not history.snapshots.all:
-            return ""
-        aux = history.snapshots.all[0].aux
-        return aux.get("valkey-ver") or aux.get("redis-ver") or ""
-
-
-def _size(size_bytes: int | None) -> str:
-    return "size not known before its end" if size_bytes is None else f"{size_bytes} bytes"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repltap.config import UpstreamConfig
+from repltap.config import SentinelConfig, UpstreamConfig
 from repltap.errors import DataDirError
 from repltap.net import followed as module
 from repltap.net.followed import FollowedMaster
@@ -82,3 +82,35 @@ async def test_a_disk_that_fails_is_told(
             master.keep(FakeLink(OTHER))
             await until("the log", lambda: "will not know whom to follow" in caplog.text)
         assert not master.shown(upstream(host=OTHER.host, port=OTHER.port)).kept
+
+
+async def test_asked_again_after_a_failure_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It once was taken for done: CONFIG REWRITE said OK, and the next start followed another."""
+
+    def full(data_dir: Path, wanted: Followed | None) -> None:
+        raise DataDirError("no space left", path=data_dir)
+
+    master = FollowedMaster(tmp_path, CONFIGURED)
+    async with running(master):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "save_followed", full)
+            master.keep(FakeLink(OTHER))
+            await until("the log", lambda: "will not know whom to follow" in caplog.text)
+        master.keep(FakeLink(OTHER))
+        await until("the file", lambda: load_followed(tmp_path) is not None)
+    assert FollowedMaster(tmp_path, CONFIGURED).start() == OTHER
+
+
+async def test_what_was_kept_before_sentinels_were_asked_is_forgotten(tmp_path: Path) -> None:
+    """Back at `redis://`, a master of long ago must not be followed."""
+    save_followed(tmp_path, Followed("10.0.0.1:6379", "10.0.0.2", 6380, 1.0))
+    asking = UpstreamConfig(
+        host="", port=0, sentinel=SentinelConfig(addresses=(("s", 1),), master_name="m")
+    )
+    master = FollowedMaster(tmp_path, asking)
+    assert master.start() == asking
+    async with running(master):
+        await until("no file", lambda: load_followed(tmp_path) is None)
+    assert FollowedMaster(tmp_path, CONFIGURED).start() == CONFIGURED

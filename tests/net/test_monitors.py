@@ -287,3 +287,33 @@ async def test_one_that_can_show_nothing_says_why(tmp_path: Path) -> None:
         assert client.dropped == (DisconnectReason.MONITOR_FAILED, "MONITOR fell behind")
         await until("nobody waits any more", lambda: not it.monitors._running)
         assert len(it.processes) == 1
+
+
+async def test_frames_never_take_all_together_past_their_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one client went for each frame, while each frame was kept for all that stayed."""
+    monkeypatch.setattr(monitors_module, "TOTAL_BUFFER_BYTES", 20 * len(LINES))
+    async with world(tmp_path) as it:
+        clients = [it.client(number) for number in range(1, 11)]
+        for client in clients:
+            client.connection.takes = False
+        for offset in range(1, 6):
+            it.monitors.shown(LINES, 1, offset)
+            there = [client for client in clients if client.dropped is None]
+            waiting = sum(client.connection.unsent_bytes for client in there)
+            assert waiting <= monitors_module.TOTAL_BUFFER_BYTES
+        assert len(there) == it.monitors.count == 4
+
+
+async def test_who_comes_while_a_process_that_fell_behind_ends(tmp_path: Path) -> None:
+    """It was sent to the place that the journal lacks, and disconnected as well."""
+    async with world(tmp_path) as it:
+        it.client(1)
+        process = await it.process(0)
+        it.monitors.shown(LINES, 1, START)
+        it.monitors.failed("fell behind")
+        late = it.client(2, live=False)
+        process.end.set_result("")
+        assert (await it.process(1)).place == (1, START + len(SET))
+        assert late.dropped is None

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from repltap.config import SentinelConfig
+from repltap.endings import FailureReason
 from repltap.errors import DiskFullError
 from repltap.intake import HOLD_BACK_BYTES, Intake
 from repltap.net import setbacks
@@ -22,6 +25,7 @@ from repltap.store.journal import Journal
 from repltap.store.snapshot import Snapshot
 from repltap.store.snapshots import Snapshots, SnapshotWriter
 from repltap.store.store import Store
+from tests.net.links import synced
 from tests.net.peers import FakeMaster
 from tests.net.relay import link, open_feed, port, relay
 from tests.protocol.ways import rdb
@@ -309,3 +313,48 @@ async def test_an_intake_that_can_not_begin_leaves_nothing(
     assert open_fds() == before
     assert list((tmp_path / "histories").iterdir()) == []
     await feed.close()
+
+
+async def test_a_repoint_does_not_wait_for_a_master_that_can_not_be_reached(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By reading: a machine that is gone takes the whole time for a connection.
+
+    Its failure is not told either, under the name of who is followed now.
+    """
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        gone = full.getsockname()
+        # Who connects now is not answered: the queue of the listening socket is full.
+        queue = [socket.socket() for _ in range(4)]
+        for each in queue:
+            each.setblocking(False)
+            each.connect_ex(gone)
+        async with (
+            FakeMaster() as master,
+            link(tmp_path, gone[1], connect_timeout_seconds=600) as it,
+        ):
+            await until("it connects", lambda: it.link._connecting is not None)
+            await asyncio.sleep(0)
+            it.link.repoint("127.0.0.1", master.port)
+            await synced(it, master)
+            assert it.link.counters.ends == {FailureReason.REPOINTED: 1}
+            assert "no connection" not in caplog.text
+        for each in queue:
+            each.close()
+
+
+async def test_without_a_master_a_new_password_is_no_reason_to_try(tmp_path: Path) -> None:
+    """By reading: it connected to nowhere, and told of that."""
+    sentinel = SentinelConfig(addresses=(("127.0.0.1", 1),), master_name="mymaster")
+    async with FakeMaster() as master, link(tmp_path, 0, host="", sentinel=sentinel) as it:
+        await asyncio.sleep(0)
+        it.link.take_credentials(None, "another")
+        it.link.try_again()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert it.link.status().attempts == 0
+        it.link.take_credentials(None, None)
+        it.link.repoint("127.0.0.1", master.port)
+        await synced(it, master)
