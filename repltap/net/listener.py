@@ -111,10 +111,15 @@ class Listener:
             sock.setblocking(False)
             self._on_accepted(sock)
 
-    def _pause(self, listening: socket.socket) -> None:
+    def rest(self, seconds: float) -> None:
+        """Accept nobody for so long: who comes waits with the kernel."""
+        for listening in self._sockets:
+            self._pause(listening, seconds)
+
+    def _pause(self, listening: socket.socket, seconds: float = _PAUSE_SECONDS) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening.fileno())
-        loop.call_later(_PAUSE_SECONDS, self._resume, listening)
+        loop.call_later(seconds, self._resume, listening)
 
     def _resume(self, listening: socket.socket) -> None:
         if listening in self._sockets:

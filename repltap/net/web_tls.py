@@ -22,6 +22,11 @@ MAX_HALF_OPEN = 8
 """Their signatures are made on the event loop, at most so many in a row. Browsers open six
 connections at once."""
 
+HANDSHAKES_PER_SECOND = 20.0
+"""Beyond `MAX_HALF_OPEN`. One signature with an RSA key of 4096 bits takes some 6 ms, in which
+nothing is relayed: unlimited, four clients made each answer at the port take 20 to 120 ms.
+Prometheus and browsers keep their connections."""
+
 HANDSHAKE_SECONDS = 10.0
 
 
@@ -39,9 +44,11 @@ class TlsAcceptor:
     ) -> None:
         self._tls = tls
         self._make = make
-        self._listener = Listener(host, port, "--http", self._accepted)
+        self._listener = Listener(host, port, "--http", self._accepted, a_turn=1)
         self._tasks = OwnedTasks(self._failed)
         self._shaking: list[asyncio.Task[None]] = []
+        self._allowed = float(MAX_HALF_OPEN)  # handshakes that may begin at once
+        self._counted_at = 0.0
 
     @property
     def port(self) -> int:
@@ -69,6 +76,15 @@ class TlsAcceptor:
         task = self._tasks.spawn("https handshake", self._shake(sock))
         self._shaking.append(task)
         task.add_done_callback(partial(self._done, sock))
+        self._keep_pace(asyncio.get_running_loop().time())
+
+    def _keep_pace(self, now: float) -> None:
+        """Count a handshake, and wait before the next one where there are too many."""
+        earned = (now - self._counted_at) * HANDSHAKES_PER_SECOND
+        self._allowed = min(MAX_HALF_OPEN, self._allowed + earned) - 1
+        self._counted_at = now
+        if self._allowed < 1:
+            self._listener.rest((1 - self._allowed) / HANDSHAKES_PER_SECOND)
 
     def _done(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
         if task in self._shaking:

@@ -51,6 +51,18 @@ async def test_accepts_from_its_start_to_its_stop(rig: Rig) -> None:
         rig.connect()
 
 
+async def test_it_rests(rig: Rig) -> None:
+    rig.listener.start()
+    rig.listener.rest(60)
+    with rig.connect() as one:
+        one.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            await asyncio.to_thread(one.recv, 1)
+        assert rig.accepted == []
+        rig.listener.rest(0)
+        await until("it", lambda: len(rig.accepted) == 1)
+
+
 async def test_an_address_in_use(rig: Rig) -> None:
     other = Listener("127.0.0.1", rig.listener.port, "--listen-tls-address", rig.accepted.append)
     with pytest.raises(ListenError, match="already in use .*another with --listen-tls-address"):

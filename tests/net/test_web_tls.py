@@ -16,7 +16,7 @@ from repltap.cli.status import status
 from repltap.errors import StatusUnavailableError
 from repltap.net import web_tls
 from repltap.net.web import WebServer, create_app, start_web
-from repltap.net.web_tls import MAX_HALF_OPEN
+from repltap.net.web_tls import HANDSHAKES_PER_SECOND, MAX_HALF_OPEN, TlsAcceptor
 from repltap.tls import AuthClients, ServerTls
 from tests.net.admin.fakes import relay_status
 from tests.servers.certificates import Authority, Pair
@@ -102,6 +102,23 @@ async def test_who_says_nothing_keeps_nobody_out(
         for one in silent:
             one.close()
     await until("the end of all", lambda: not web._listening._shaking)  # type: ignore[union-attr]
+
+
+def test_a_flood_is_taken_at_a_pace(tls: ServerTls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in a review: each signature holds the event loop, and there was no end of them."""
+    acceptor = TlsAcceptor("127.0.0.1", 0, tls, asyncio.Protocol)
+    rests: list[float] = []
+    monkeypatch.setattr(acceptor._listener, "rest", rests.append)
+    step = 1 / HANDSHAKES_PER_SECOND
+    for _ in range(MAX_HALF_OPEN - 1):
+        acceptor._keep_pace(100)
+    assert rests == []
+    acceptor._keep_pace(100)
+    acceptor._keep_pace(100 + step)
+    assert rests == pytest.approx([step, step])
+    acceptor._keep_pace(100 + 4 * step)
+    acceptor._keep_pace(1000)
+    assert len(rests) == 2
 
 
 async def test_closing_with_some_half_way(web: WebServer) -> None:
