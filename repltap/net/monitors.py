@@ -177,14 +177,23 @@ class Monitors:
         """Copy whole lines to everybody who monitors."""
         self._failures = 0
         self._place = (number, offset)
+        waiting = sum(map(_unsent, self._live.values()))
         for client in list(self._live.values()):
-            if not client.state.close_after_reply:
-                client.connection.write(lines)
-                client.connection.flush()
-                if client.connection.unsent_bytes > CLIENT_BUFFER_BYTES:
-                    self._drop(client, "it")
-        while sum(map(_unsent, self._live.values())) > TOTAL_BUFFER_BYTES:
-            self._drop(max(self._live.values(), key=_unsent), "with the other monitors it")
+            if client.state.close_after_reply or client.id not in self._live:
+                continue
+            output = client.connection
+            waiting -= output.unsent_bytes
+            output.write(lines)
+            output.flush()
+            waiting += output.unsent_bytes
+            if output.unsent_bytes > CLIENT_BUFFER_BYTES:
+                waiting -= output.unsent_bytes
+                self._drop(client, "it")
+            # Before the next copy: a line can be a megabyte, and a hundred of those are too many.
+            while waiting > TOTAL_BUFFER_BYTES and self._live:
+                slowest = max(self._live.values(), key=_unsent)
+                waiting -= _unsent(slowest)
+                self._drop(slowest, "with the other monitors it")
 
     def marked(self, mark: int) -> None:
         """Begin to show lines to who has waited for this mark."""

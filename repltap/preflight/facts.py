@@ -18,6 +18,9 @@ SETTINGS = (
 )
 """What CONFIG GET is asked for."""
 
+_MAX_DIGITS = 18
+"""Of any number that a server tells; Python refuses to read one of thousands."""
+
 INFO, CONFIG_GET = "info", "config|get"
 """What may be refused, as an ACL calls it."""
 
@@ -73,12 +76,15 @@ class Facts:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+    if text is None or len(text) > _MAX_DIGITS or not (text.isascii() and text.isdigit()):
+        return None
+    return int(text)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
     """Read a version such as 7.0.15; None for anything else."""
     parts = text.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+    major, minor, patch = map(_number, parts) if len(parts) == 3 else (None, None, None)
+    if major is None or minor is None or patch is None:
         return None
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    return major, minor, patch

@@ -245,7 +245,8 @@ def _hello(reply: object) -> tuple[str | None, tuple[int, int, int] | None]:
     if not isinstance(reply, list):
         return None, None
     words = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in reply]
-    said = dict(zip(words[::2], words[1::2], strict=False))
+    pairs = zip(words[::2], words[1::2], strict=False)
+    said = {key: value for key, value in pairs if isinstance(key, str)}
     server, version = said.get("server"), said.get("version")
     return (
         server if isinstance(server, str) else None,
@@ -269,6 +270,7 @@ def _settings(connection: Connection, refused: dict[str, str]) -> dict[str, str]
         if said := _error(reply):
             refused[CONFIG_GET] = said
         elif isinstance(reply, list) and len(reply) == 2:
-            name, value = (one.decode("utf-8", "replace") for one in reply)
-            found[name] = value
+            name, value = reply
+            if isinstance(name, bytes) and isinstance(value, bytes):
+                found[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
     return found

@@ -219,7 +219,7 @@ async def test_all_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
         clients = [it.client(number) for number in range(1, 5)]
         for client in clients:
             client.connection.takes = False
-        clients[2].connection.unsent_bytes = 1
+        clients[2].connection.unsent_bytes = 2 * len(LINES)
         it.monitors.shown(LINES, 1, 1)
         it.monitors.shown(LINES, 1, 2)
         assert [client.dropped is not None for client in clients] == [False] * 4
@@ -227,6 +227,28 @@ async def test_all_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
         assert [client.dropped is not None for client in clients] == [False, False, True, False]
         assert clients[2].dropped is not None
         assert "with the other monitors it had" in clients[2].dropped[1]
+
+
+async def test_all_together_stay_below_it_when_lines_are_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred that did not read, and values of 4 MB, took 589 MB: one had to go for each frame.
+
+    Found by monitoring a relay so.
+    """
+    limit = 10 * len(LINES)
+    monkeypatch.setattr(monitors_module, "TOTAL_BUFFER_BYTES", limit)
+    async with world(tmp_path) as it:
+        clients = [it.client(number) for number in range(8)]
+        for client in clients[1:]:
+            client.connection.takes = False
+        for offset in range(1, 4):
+            it.monitors.shown(4 * LINES, 1, offset)
+            left = [client for client in clients if client.dropped is None]
+            assert sum(client.connection.unsent_bytes for client in left) <= limit
+        assert clients[0] in left
+        assert clients[0].connection.sent == 12 * LINES
+        assert it.monitors.count == len(left)
 
 
 async def test_what_is_copied_in_a_turn_is_bounded(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from repltap.config import UpstreamConfig
 from repltap.preflight.facts import CONFIG_GET, INFO, Facts
 from repltap.preflight.finding import Finding, Level
@@ -151,6 +153,27 @@ def test_rates() -> None:
     assert facts is not None
     assert facts.rate is not None
     assert (facts.rate.bytes_per_second, facts.rate.exact) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"*4\r\n*0\r\n+a\r\n+version\r\n:9\r\n",
+        b"*2\r\n:1\r\n$-1\r\n",
+        b"*2\r\n+version\r\n+" + b"9" * 5000 + b".0.0\r\n",
+        b":7\r\n",
+        b"$-1\r\n",
+        b"$-5\r\n",
+        b"*4294967294\r\n",
+    ],
+    ids=["keys", "numbers", "digits", "number", "nothing", "length", "elements"],
+)
+def test_answers_that_no_server_gives(answer: bytes) -> None:
+    """Found by asking whoever says such things: each ended in a traceback, or in gigabytes."""
+    odd = dict.fromkeys(("HELLO", "INFO", "CONFIG", "ACL", "REPLCONF", "PSYNC"), answer)
+    found, facts, _ = probe(FINE | odd)
+    assert found["reach"].level in (Level.OK, Level.FAIL)
+    assert facts is None or facts.version is None
 
 
 def test_who_does_not_speak_redis() -> None:
