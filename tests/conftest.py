@@ -6,11 +6,16 @@ At the end of a run the tables of compatibility are printed, from the reports of
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.matrix import seen_tables
 from tests.servers.secrets import judged
 
 pytest.register_assert_rewrite("tests.sinks.contract", "tests.sinks.driver")
+
+# How long an example takes says how busy the machine is. A hang ends by pytest's own time limit.
+settings.register_profile("repltap", deadline=None)
+settings.load_profile("repltap")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -340,6 +340,9 @@ class Runner:
         self._progress.commit_seconds += self._clock() - self._dirty_since
         self._dirty_since, self._dirty_bytes = None, 0
         self._backoff = _BACKOFF_SECONDS[0]
+        if self._progress.commits == 1:
+            # Until the relay hears of a place it keeps nothing for a sink that begins.
+            self.report(at_once=True)
 
     def _save(self) -> None:
         """Remember the last commit; what the sink has committed is never given again for this."""
