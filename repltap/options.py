@@ -23,6 +23,7 @@ from repltap.values import (
     readiness,
     seconds,
     secret,
+    server_name,
     server_version,
     size,
     text,
@@ -139,7 +140,7 @@ _ROWS: tuple[_Row, ...] = (
     (_UP, "poll_seconds", seconds(0, 60), "SECONDS", "1", "Asks its offset, for lag; 0 is off."),
     (_UP, "tls", boolean, "BOOL", "", "Use TLS to the master, as rediss:// does."),
     *_tls_rows(_UP, "the master", client=True),
-    (_UP, "tls_sni", text, "NAME", "", "Name the master is asked for by TLS, not its host."),
+    (_UP, "tls_sni", server_name, "NAME", "", "Name the master is asked for by TLS, not its host."),
     (
         _UP,
         "tls_verify",

@@ -195,6 +195,17 @@ def integers(low: int, high: int) -> Callable[[object], tuple[int, ...]]:
     return read
 
 
+def server_name(raw: object) -> str:
+    """Read a name that a server is asked for by TLS."""
+    name = text(raw)
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        # asyncio would leave a socket behind at each attempt.
+        raise ValueError(f"{raw!r} is not a host name") from None
+    return name
+
+
 def secret(raw: object) -> str:
     """Read a password; the error does not show it."""
     if not isinstance(raw, str) or not raw:

@@ -21,6 +21,7 @@ from repltap.values import (
     readiness,
     seconds,
     secret,
+    server_name,
     server_version,
     size,
     text,
@@ -263,3 +264,12 @@ def test_readiness(raw: str, wanted: Readiness) -> None:
 def test_readiness_refuses(raw: object) -> None:
     with pytest.raises(ValueError, match=r"lag:30s|twice"):
         readiness(raw)
+
+
+def test_names_for_tls() -> None:
+    """Found in a review: the link said that its host is no name, and each attempt kept a file."""
+    for good in ("redis.example", "10.0.0.1", "b\u00fccher.example"):
+        assert server_name(good) == good
+    for bad in (".example", "a..b", "a" * 70):
+        with pytest.raises(ValueError, match="is not a host name"):
+            server_name(bad)

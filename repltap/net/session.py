@@ -7,6 +7,7 @@ it is sent then is its `Outflow`'s.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 
@@ -333,4 +334,6 @@ class Session(Peer):
         if self.kind is ClientKind.REPLICA:
             self.log.info("replica disconnected: %s", detail or "closed by the replica")
         elif detail:
-            self.log.info("client disconnected: %s", detail)
+            # Who has not logged in could fill the disk: a line for each connection.
+            level = logging.INFO if self.state.authenticated else logging.DEBUG
+            self.log.log(level, "client disconnected: %s", detail)

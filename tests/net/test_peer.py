@@ -123,6 +123,20 @@ async def test_a_killed_client_is_logged_with_the_reason(
         assert it.downstream.departures.counts == {"killed": 1}  # clients are not counted
 
 
+async def test_who_is_not_logged_in_fills_no_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found in a review: each connection from anywhere was a line."""
+    caplog.set_level("INFO", "repltap.downstream")
+    async with port(path, ListenConfig(port=0, users=Users.of_default("secret"))) as it:
+        for login in (b"", b"AUTH secret\r\n"):
+            with await it.replica() as client:
+                await client.send(login + b"POST / HTTP/1.1\r\n\r\n")
+                await until("its end", lambda: not it.sessions)
+            said = "client disconnected: an HTTP request came to the Redis port"
+            assert caplog.text.count(said) == (1 if login else 0)
+
+
 async def test_a_user_may_replicate_or_not(path: Path) -> None:
     named = [
         User("tap", frozenset({Right.REPLICATE}), (digest("t"),)),
