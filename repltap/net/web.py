@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import cast
 
@@ -103,7 +103,11 @@ def create_app(
         return _json({"status": "ok"})
 
     async def readyz(_request: web.Request) -> web.Response:
-        reasons = [asdict(reason) for reason in unready(status(), ready)]
+        seen = status()
+        if access is not None and access.digests:
+            # Who has no token may ask, too: errors name the master, its user, and files.
+            seen = replace(seen, upstream=replace(seen.upstream, last_error=""))
+        reasons = [asdict(reason) for reason in unready(seen, ready)]
         document = {"ready": not reasons, "conditions": str(ready), "reasons": reasons}
         return _json(document, 503 if reasons else 200)
 

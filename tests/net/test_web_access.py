@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -14,6 +15,8 @@ from repltap.net.login_watch import LoginWatch
 from repltap.net.logins import FREE_FAILURES, Turn
 from repltap.net.web import create_app
 from repltap.net.web_access import WebAccess
+from repltap.status.link import LinkState
+from repltap.values import readiness as parse_readiness
 from tests.net.admin.fakes import relay_status
 
 TOKEN = "tökén"
@@ -51,6 +54,21 @@ async def test_what_needs_the_token(client: TestClient, path: str) -> None:  # t
 async def test_probes_need_none(client: TestClient) -> None:  # type: ignore[type-arg]
     assert (await client.get("/healthz")).status == 200
     assert (await client.get("/readyz")).status == 200
+
+
+async def test_probes_learn_no_more_than_the_state(access: WebAccess) -> None:
+    """Found in a review: errors name the master, our user there, and files with passwords."""
+    shown = relay_status()
+    link = replace(shown.upstream, state=LinkState.CONNECT, last_error="refused user 'tap'")
+    shown = replace(shown, upstream=link)
+    app = create_app(lambda: shown, CollectorRegistry(), parse_readiness("link"), access)
+    async with TestClient(TestServer(app)) as made:
+        for tokens, said in ((access.digests, ""), ((), ": refused user 'tap'")):
+            access.digests = tokens
+            answer = await made.get("/readyz")
+            assert answer.status == 503
+            (reason,) = (await answer.json())["reasons"]
+            assert reason["text"] == f"the link to the master is in state connect{said}"
 
 
 @pytest.mark.parametrize(
