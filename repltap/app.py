@@ -173,7 +173,7 @@ class Relay:
             acknowledged=self._downstream.acknowledged,
         )
         if upstream.sentinel is not None:
-            self._discovery = Discovery(upstream.sentinel, self._link, is_master)
+            self._discovery = Discovery(upstream.sentinel, self._link, is_master, self._followed)
         if self._sources is not None:
             add_secrets(self._reloads, self._sources, self._link, self._downstream, self._discovery)
             self._certificates.read_again(self._reloads, self._sources, self._link.try_again)

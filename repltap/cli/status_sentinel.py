@@ -26,11 +26,17 @@ def master_rows(upstream: UpstreamStatus, now: float) -> list[tuple[str, str | C
 def _named_by(named: SentinelStatus, now: float) -> Cell:
     count = len(named.sentinels)
     text = f"Sentinel, {named.master_name!r}: {named.answering} of {count} answer"
-    if named.followed_since is not None:
-        text += f", since {human_age(now - named.followed_since)}"
+    since = named.followed_since
+    if named.last_known and since is not None:
+        age = human_age(now - since)
+        text += f"; sentinels away, following the last known master since {age}"
+    elif since is not None:
+        text += f", since {human_age(now - since)}"
     if named.switches:
         text += f", {named.switches} switches"
-    if named.objection:
+    if named.objection and named.last_known and not named.answering:
+        text += f"; {named.last_known}, the last known master, is not followed: {named.objection}"
+    elif named.objection:
         text += f"; they name another, not followed yet: {named.objection}"
     bad = not named.answering or bool(named.objection)
     return Cell(text, "bad" if bad else "")

@@ -131,7 +131,12 @@ def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
         text = f"another master is followed: {new.address}"
         detail: dict[str, str | int | None] = {"host": new.host, "port": new.port}
         if new.sentinel is not None:
-            text += f", as Sentinel says: {', '.join(new.sentinel.told_by)}"
+            by = new.sentinel.told_by
+            text += (
+                f", as Sentinel says: {', '.join(by)}"
+                if by
+                else ": the last known one; no sentinel answers"
+            )
             detail["epoch"] = new.sentinel.epoch
         yield _event(after, EventKind.REPOINTED, EventLevel.WARNING, "upstream", text, detail)
     broke = new.disconnects > old.disconnects or (

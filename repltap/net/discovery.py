@@ -3,7 +3,8 @@
 Every sentinel that is known is kept a connection to; each answer, and each piece of news, leads to
 a choice (`protocol.sentinel_view`), and the link is re-pointed once the chosen server itself says
 that it is a master. When no sentinel answers, or none that is to be believed, the present link
-stays as it is: a stream that runs needs no Sentinel.
+stays as it is: a stream that runs needs no Sentinel. At a start without them the master that was
+followed last is, if it says that it is one, until a sentinel answers.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ be the one that was cut off."""
 _DOUBT_SECONDS = 0.5
 """A master that is not one yet, or no more, is asked again after this long."""
 
+_LOOK_SECONDS = 2.0
+"""How often the last known master is asked, while no sentinel can be."""
+
 
 class Link(Protocol):
     """The link to the master, as far as this looks at it."""
@@ -45,6 +49,17 @@ class Link(Protocol):
 
     def repoint(self, host: str, port: int, why: str) -> bool:
         """Follow another master."""
+
+
+class Memory(Protocol):
+    """The master that was followed last, over restarts."""
+
+    @property
+    def last_known(self) -> Address | None:
+        """Where it was at the start, None where nothing is known."""
+
+    def keep(self, link: Link) -> None:
+        """Remember the master of this link."""
 
 
 RoleCheck = Callable[[UpstreamConfig, Address], Awaitable[bool | None]]
@@ -64,12 +79,18 @@ class Discovery:
         config: The sentinels.
         link: Re-pointed.
         is_master: Asks a server.
+        memory: Told of each master that the sentinels name, asked at a start without them.
     """
 
-    def __init__(self, config: SentinelConfig, link: Link, is_master: RoleCheck) -> None:
+    def __init__(
+        self, config: SentinelConfig, link: Link, is_master: RoleCheck, memory: Memory
+    ) -> None:
         self._config = config
         self._link = link
         self._is_master = is_master
+        self._memory = memory
+        self._last_known = memory.last_known  # None as soon as a sentinel has named one
+        self._look_at = float("-inf")
         self._view = SentinelView()
         self._links: dict[Address, SentinelLink] = {}
         self._tasks: dict[Address, asyncio.Task[None]] = {}
@@ -97,6 +118,7 @@ class Discovery:
             followed_since=self._since,
             switches=self._switches,
             objection=self._objection,
+            last_known="{}:{}".format(*self._last_known) if self._last_known else "",
         )
 
     def shown(self, status: UpstreamStatus) -> UpstreamStatus:
@@ -164,26 +186,23 @@ class Discovery:
         self._tasks[address] = self._group.create_task(link.run(), name=f"sentinel {link.name}")
 
     def _told(self, link: SentinelLink, told: MasterTold | None) -> None:
-        answering = sum(each.answering for each in self._links.values())
         if told is None:
             self._view.lost(link.address)
-            if not answering and not self._away_told:
+            if not self._any_answers() and not self._away_told:
                 self._away_told = True
-                self._log.error(
-                    "no sentinel answers; %s",
-                    f"{self._followed} stays followed"
-                    if self._link.config.host
-                    else "nobody is followed until one does",
-                )
+                self._log.error("no sentinel answers; %s", self._without())
         else:
             self._away_told = False
             self._view.heard(link.address, told)
             self._learn()
         self._changed.set()
 
-    @property
-    def _followed(self) -> str:
-        return f"{self._link.config.host}:{self._link.config.port}"
+    def _without(self) -> str:
+        if self._link.config.host:
+            return f"{self._link.config.host}:{self._link.config.port} stays followed"
+        if self._last_known is not None:
+            return "{}:{}, the last known master, is asked".format(*self._last_known)
+        return "nobody is followed until one does"
 
     def _learn(self) -> None:
         """Watch the sentinels that are told of, and forget who is told of no more and away."""
@@ -224,7 +243,7 @@ class Discovery:
         """
         choice = self._view.choose()
         if choice is None:
-            return None
+            return await self._do_without()
         current = (self._link.config.host, self._link.config.port)
         if choice.master == current:
             self._accept(choice)
@@ -239,6 +258,42 @@ class Discovery:
             return _DOUBT_SECONDS
         self._follow(now)
         return None
+
+    async def _do_without(self) -> float | None:
+        """Follow the last known master, if nobody is followed and no sentinel answers.
+
+        Returns:
+            As `_consider`.
+        """
+        known = self._last_known
+        if known is None or self._link.config.host or self._any_answers():
+            return None
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return self._look_at - now
+        self._look_at = now + _LOOK_SECONDS
+        try:
+            # Nobody else says so: a server that does not tell its role is not enough.
+            if await self._is_master(self._link.config, known):
+                objection = ""
+            else:
+                objection = "it does not say that it is a master"
+        except UpstreamError as failure:
+            objection = str(failure)
+        if self._any_answers():
+            return 0.001
+        if objection:
+            if objection != self._objection:
+                self._log.warning("%s:%d, the last known master: %s", *known, objection)
+            self._objection = objection
+            return _LOOK_SECONDS
+        self._objection = ""
+        self._since = time.time()
+        self._link.repoint(*known, "no sentinel answers; it was the master that was followed last")
+        return None
+
+    def _any_answers(self) -> bool:
+        return any(link.answering for link in self._links.values())
 
     async def _objection_to(self, choice: Choice) -> str:
         try:
@@ -257,8 +312,10 @@ class Discovery:
         self._since = time.time()
         self._accept(choice)
         self._link.repoint(host, port, why)
+        self._memory.keep(self._link)
 
     def _accept(self, choice: Choice) -> None:
         self._view.followed(choice)
         self._choice = choice
         self._objection = ""
+        self._last_known = None

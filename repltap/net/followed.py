@@ -1,4 +1,4 @@
-"""Whom the relay follows at its start, and what CONFIG REWRITE keeps of a re-point."""
+"""Whom the relay follows at its start: what is kept of a re-point, and of what Sentinel said."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ class FollowedMaster:
         self._wanted: Followed | None = None  # what should be
         self._asked = asyncio.Event()
 
+    @property
+    def last_known(self) -> tuple[str, int] | None:
+        """The master that Sentinel named last; for a start without it."""
+        return None if self._wanted is None else (self._wanted.host, self._wanted.port)
+
     def start(self) -> UpstreamConfig:
         """Say whom to follow; blocking, but for one small file.
 
@@ -47,9 +52,6 @@ class FollowedMaster:
         if kept is None:
             return config
         self._kept = self._wanted = kept
-        if config.sentinel is not None:
-            self._want(None)  # Sentinel says so anew at each start, and after it this is old
-            return config
         if kept.configured != _address(config):
             log.warning(
                 "%s:%d, followed until now, gives way to %s: the configuration has changed",
@@ -59,6 +61,8 @@ class FollowedMaster:
             )
             self._want(None)
             return config
+        if config.sentinel is not None:
+            return config  # Sentinel says so anew at each start, if it can be asked
         log.warning(
             "%s:%d is followed instead of %s: a re-point was kept at %s; REPLICAOF %s and CONFIG "
             "REWRITE take it back",
@@ -105,7 +109,7 @@ class FollowedMaster:
                 log.error("the next start will not know whom to follow: %s", failure)
             else:
                 self._kept = wanted
-                if wanted is not None:
+                if wanted is not None and self._configured.sentinel is None:
                     log.info("%s:%d is followed after a restart too", wanted.host, wanted.port)
 
     def _want(self, wanted: Followed | None) -> None:
@@ -114,4 +118,8 @@ class FollowedMaster:
 
 
 def _address(config: UpstreamConfig) -> str:
+    """Say whom the configuration names: a changed one counts more than what is kept."""
+    if (sentinel := config.sentinel) is not None:
+        named = ",".join(sorted(f"{host}:{port}" for host, port in sentinel.addresses))
+        return f"{named}/{sentinel.master_name}"
     return f"{config.host}:{config.port}"

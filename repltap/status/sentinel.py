@@ -51,7 +51,10 @@ class SentinelStatus:
         told_by: Who named the master that is followed, `host:port`.
         followed_since: When it was chosen, Unix seconds.
         switches: Masters that took another one's place.
-        objection: Why what they name is not followed, "" when it is.
+        objection: Why what they name is not followed, or the last known master where they are
+            away; "" when it is.
+        last_known: The master that was followed before the start, while no sentinel has named one
+            since; `followed_since` says whether it is followed.
     """
 
     master_name: str
@@ -61,6 +64,7 @@ class SentinelStatus:
     followed_since: float | None = None
     switches: int = 0
     objection: str = ""
+    last_known: str = ""
 
     @property
     def answering(self) -> int:

@@ -3,7 +3,8 @@
 Written when CONFIG REWRITE asks for it, which Sentinel does with each SLAVEOF, so that a relay that
 was re-pointed starts where it was, as a replica does from its rewritten redis.conf. It counts only
 beside the configuration that it was written under: an operator who changes `--upstream` has the
-last word.
+last word. With Sentinel it is the master that it named last, for a start while no sentinel answers;
+`configured` are the sentinels and their name for it then.
 
     {"configured": "10.0.0.1:6379", "host": "10.0.0.2", "port": 6379, "at": 1790000000.0,
      "crc32c": 123}
@@ -31,7 +32,8 @@ class Followed:
     """What is kept.
 
     Attributes:
-        configured: The master of the configuration then, `host:port`.
+        configured: The master of the configuration then, `host:port`, or
+            `host:port,host:port/name` for sentinels.
         host, port: Who is followed instead.
         at: When that was said, Unix seconds.
     """

@@ -50,6 +50,19 @@ def test_before_a_master_is_known() -> None:
     assert "0 of 0 answer; they name another, not followed yet: it says that it is a" in shown
 
 
+def test_a_start_without_them() -> None:
+    def shown(**values: object) -> str:
+        named = SentinelStatus(master_name="m", last_known="10.0.0.9:6379", **values)  # type: ignore[arg-type]
+        return " ".join(as_text(sections(relay_status(upstream=upstream(sentinel=named)))).split())
+
+    assert "sentinels away, following the last known master since 1m 30s" in shown(
+        followed_since=NOW - 90
+    )
+    assert "10.0.0.9:6379, the last known master, is not followed: can't connect" in shown(
+        objection="can't connect"
+    )
+
+
 def test_a_re_point() -> None:
     kept = relay_status(upstream=upstream(configured="10.0.0.9:6379", kept=True))
     assert "10.0.0.9:6379; another is followed by REPLICAOF, kept over a restart" in as_text(

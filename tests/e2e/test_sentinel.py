@@ -139,7 +139,20 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     shown = relay.status()["upstream"]["sentinel"]
     assert (shown["switches"], shown["objection"]) == (1, "")
     assert shown["told_by"]
-    assert not (relay.data_dir / "followed.json").exists()
+    for sentinel in sentinels:
+        sentinel.kill()
+    relay.stop()
+    relay.restart()
+    _follows(relay, second)
+    shown = relay.status()["upstream"]["sentinel"]
+    assert (shown["last_known"], shown["told_by"]) == (f"127.0.0.1:{second.port}", [])
+    Load(second, features=first.flavour.features).write(100)
+    wait_same(second, below)
+    for sentinel in sentinels:
+        sentinel.restart()
+    wait_for("their word", lambda: not relay.status()["upstream"]["sentinel"]["last_known"], 60)
+    assert relay.status()["upstream"]["port"] == second.port
+    assert (second.syncs.full, below.full_syncs_received) == (0, 1)
 
 
 def test_names_that_sentinels_announce(lab: Lab) -> None:

@@ -114,6 +114,12 @@ def test_sentinels_name_another_and_go_and_come() -> None:
     assert kind == "repointed"
     assert text.endswith("10.0.0.9:6379, as Sentinel says: 10.0.1.0:26379")
     assert told(seen(here, here), seen(here, away)) == []
+    nobody = seen(away, away, host="10.0.0.9")
+    alone = replace(nobody["upstream"].sentinel, told_by=(), last_known="10.0.0.9:6379")
+    nobody["upstream"] = replace(nobody["upstream"], sentinel=alone)
+    assert told(seen(away, away), nobody)[0][3].endswith(
+        "10.0.0.9:6379: the last known one; no sentinel answers"
+    )
     assert told(seen(here, away), seen(away, away))[0][:2] == ("sentinel", "error")
     assert told(seen(away, away), seen(here, away))[0] == (
         "sentinel",

@@ -12,12 +12,12 @@ from repltap.config import SentinelConfig, UpstreamConfig
 from repltap.errors import ConfigError, UpstreamError
 from repltap.net import discovery as module
 from repltap.net import sentinel_link
-from repltap.net.discovery import MAX_SENTINELS, Discovery, run_discovery
+from repltap.net.discovery import MAX_SENTINELS, Discovery, Link, run_discovery
 from repltap.protocol.sentinel import Address
 from repltap.status.link import LinkState
 from repltap.status.sentinel import SentinelState
 from tests.net.admin.fakes import upstream
-from tests.sentinels import FakeSentinel, answers
+from tests.sentinels import GREETING, SUBSCRIBED, FakeSentinel, answers
 from tests.stored import until
 
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
@@ -58,6 +58,17 @@ class Roles:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentinel_link, "_BACKOFF_SECONDS", (0.001,))
     monkeypatch.setattr(module, "_DOUBT_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
+
+
+class Memory:
+    """What was followed last."""
+
+    def __init__(self) -> None:
+        self.last_known: Address | None = None
+
+    def keep(self, link: Link) -> None:
+        self.last_known = (link.config.host, link.config.port)
 
 
 class Scene:
@@ -70,7 +81,13 @@ class Scene:
         config = SentinelConfig(
             addresses=tuple(fake.address for fake in fakes), master_name="mymaster"
         )
-        self.discovery = Discovery(config, self.link, self.roles)
+        self.memory = Memory()
+        self._config = config
+
+    def begin(self) -> Discovery:
+        """Make what is looked at."""
+        self.discovery = Discovery(self._config, self.link, self.roles, self.memory)
+        return self.discovery
 
     def say(self, index: int, master: Address | None, epoch: int) -> None:
         """Let one sentinel answer this from now on."""
@@ -91,7 +108,7 @@ async def scene(
         for index, (master, epoch) in enumerate(said):
             made.say(index, master, epoch)
         prepare(made)
-        task = asyncio.get_running_loop().create_task(run_discovery(made.discovery))
+        task = asyncio.get_running_loop().create_task(run_discovery(made.begin()))
         try:
             yield made
         finally:
@@ -192,6 +209,67 @@ async def test_when_all_are_away_the_link_stays(caplog: pytest.LogCaptureFixture
         assert caplog.text.count("no sentinel answers; 10.0.0.1:6379 stays followed") == 1
         assert it.link.followed == [OLD]
         assert {s.state for s in it.discovery.status().sentinels} == {SentinelState.AWAY}
+
+
+def last_was_old(it: Scene) -> None:
+    """Start where all are away, after a life in which OLD was followed."""
+    it.memory.last_known = OLD
+    for fake in it.fakes:
+        fake.greeting = b"-ERR away\r\n"
+
+
+async def test_at_a_start_without_them_the_last_known_master_is_followed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with scene((NEW, 1), (NEW, 1), prepare=last_was_old) as it:
+        await it.follows(OLD)
+        assert "10.0.0.1:6379, the last known master, is asked" in caplog.text
+        status = it.discovery.status()
+        assert (status.last_known, status.told_by, status.switches) == ("10.0.0.1:6379", (), 0)
+        assert status.followed_since is not None
+        it.fakes[0].greeting = GREETING + SUBSCRIBED
+        await it.follows(NEW)
+        status = it.discovery.status()
+        assert (status.last_known, status.switches) == ("", 1)
+        assert status.told_by
+        assert it.memory.last_known == NEW
+
+
+async def test_the_last_known_master_is_named_again() -> None:
+    async with scene((OLD, 1), prepare=last_was_old) as it:
+        await it.follows(OLD)
+        it.fakes[0].greeting = GREETING + SUBSCRIBED
+        await until("its word", lambda: not it.discovery.status().last_known)
+        assert it.link.followed == [OLD]
+
+
+@pytest.mark.parametrize("verdict", [False, None, UpstreamError("can't connect")])
+async def test_a_last_known_one_that_does_not_say_it_is_a_master(
+    verdict: bool | UpstreamError | None,
+) -> None:
+    def prepare(it: Scene) -> None:
+        last_was_old(it)
+        it.roles.of[OLD] = verdict
+
+    async with scene((NEW, 1), prepare=prepare) as it:
+        await until("questions", lambda: len(it.roles.asked) > 3)
+        assert it.link.followed == []
+        assert it.discovery.status().objection
+        it.fakes[0].greeting = GREETING + SUBSCRIBED
+        await it.follows(NEW)
+        assert it.link.followed == [NEW]
+
+
+async def test_sentinels_that_know_no_master_are_not_away() -> None:
+    def prepare(it: Scene) -> None:
+        it.memory.last_known = OLD
+
+    async with scene((None, 0), prepare=prepare) as it:
+        await until("an answer", lambda: it.discovery.status().answering == 1)
+        asked = it.fakes[0].asked
+        it.discovery.nudge()
+        await until("another", lambda: it.fakes[0].asked > asked)
+        assert (it.roles.asked, it.link.followed) == ([], [])
 
 
 async def test_a_name_that_nobody_knows() -> None:

@@ -57,6 +57,27 @@ async def test_a_re_point_that_is_kept(tmp_path: Path) -> None:
     assert FollowedMaster(tmp_path, CONFIGURED).start() == CONFIGURED
 
 
+async def test_what_sentinels_said_last_is_for_a_start_without_them(tmp_path: Path) -> None:
+    sentinel = SentinelConfig(addresses=(("b", 2), ("a", 1)), master_name="m")
+    config = UpstreamConfig(host="", port=0, sentinel=sentinel)
+    master = FollowedMaster(tmp_path, config)
+    assert (master.start(), master.last_known) == (config, None)
+    async with running(master):
+        master.keep(FakeLink(replace(config, host="10.0.0.2", port=6380)))
+        await until("the file", lambda: load_followed(tmp_path) is not None)
+    other_order = replace(sentinel, addresses=(("a", 1), ("b", 2)))
+    again = FollowedMaster(tmp_path, replace(config, sentinel=other_order))
+    assert again.start().host == ""
+    assert again.last_known == ("10.0.0.2", 6380)
+    for changed in (
+        replace(config, sentinel=replace(sentinel, master_name="n")),
+        replace(config, sentinel=replace(sentinel, addresses=(("c", 3),))),
+        CONFIGURED,
+    ):
+        another = FollowedMaster(tmp_path, changed)
+        assert (another.start(), another.last_known) == (changed, None)
+
+
 async def test_a_changed_configuration_has_the_last_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
