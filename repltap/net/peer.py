@@ -212,6 +212,7 @@ class Peer:
         self._owner.command_executed()
         reply = execute(self._owner, self, args)
         self._note_user()
+        self.protocol.in_transaction = self.state.queue is not None
         self.protocol.send(reply)
         if self.state.close_after_reply:
             self._end(PEER_CLOSED)

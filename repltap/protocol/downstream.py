@@ -75,6 +75,7 @@ class DownstreamProtocol:
         self.stream_open = False  # stream bytes may be sent; after `$EOF:` only from an ACK on
         self.timeout_seconds = timeout_seconds
         self.forbidden_to: str | None = None  # the user's name, if it may not replicate
+        self.in_transaction = False  # the shell sets it: all commands are its own then
         self._parser = RespParser(limits)
         self._half_since: float | None = None  # when half a command began; None for none
         self._streaming_since = now
@@ -271,7 +272,7 @@ class DownstreamProtocol:
         if name in (b"post", b"host:"):
             # A browser tricked into speaking to us (Redis `securityWarningCommand`).
             self._fail("an HTTP request came to the Redis port")
-        elif name not in (b"psync", b"sync", b"replconf"):
+        elif self.in_transaction or name not in (b"psync", b"sync", b"replconf"):
             self._unanswered = True
             self._events.append(CommandReceived(command.args))
         elif not self.authenticated:

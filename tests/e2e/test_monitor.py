@@ -11,6 +11,7 @@ import psutil
 import pytest
 import redis
 
+from tests.servers.client import Client
 from tests.servers.dataset import wait_same
 from tests.servers.find import cli
 from tests.servers.lab import Lab
@@ -84,6 +85,15 @@ def test_commands_while_monitoring(lab: Lab) -> None:
     master.call("SET", "it is", "shown")
     shown = monitor.until("it is")
     assert shown[-1].endswith('"SET" "it is" "shown"')
+    refused = []
+    for port in (master.port, relay.port):
+        for command in ("MONITOR", "PSYNC", "SYNC"):
+            with Client(port) as client:
+                wanted_offset = ("?", -1) if command == "PSYNC" else ()
+                words = [("MULTI",), (command, *wanted_offset), ("EXEC",), ("PING",)]
+                refused.append([str(each) for each in client.pipeline(words)])
+    assert refused[:3] == refused[3:], "in a transaction as Redis"
+    assert master.syncs.full == 1
     assert ask(b"QUIT\r\n") == b"+OK\r\n"
     assert monitor.stream.read() == b""
     monitor.close()

@@ -154,6 +154,15 @@ def test_a_user_that_may_not_replicate(wire: bytes, name: bytes) -> None:
     assert protocol.role is Role.WAITING
 
 
+@pytest.mark.parametrize("wire", [b"PSYNC ? -1\r\n", b"SYNC\r\n", b"REPLCONF capa eof\r\n"])
+def test_in_a_transaction_all_commands_are_the_shell_s(wire: bytes) -> None:
+    protocol = client()
+    protocol.in_transaction = True
+    assert talk(protocol, wire) == [CommandReceived(wire.split())]
+    answer = b"+%b\r\n" % wire.split()[0]  # from `talk`
+    assert (protocol.role, protocol.data_to_send()) == (Role.CLIENT, answer)
+
+
 def test_unauthenticated_limits_apply() -> None:
     protocol = client()
     protocol.authenticated = False

@@ -51,6 +51,7 @@ class ClientState:
         no_evict, no_touch: CLIENT NO-EVICT and NO-TOUCH; shown in CLIENT LIST, without effect.
         channels, patterns: What it is subscribed to.
         queue: The transaction that it is in, None outside.
+        executing: Its EXEC is at work.
         last_command: As CLIENT LIST shows it: lower case, `client|list`; "NULL" before the first.
         monitoring: It is in the mode that MONITOR begins, and RESET ends.
         failed_logins: Wrong passwords it has given.
@@ -68,6 +69,7 @@ class ClientState:
     channels: set[bytes] = field(default_factory=set)
     patterns: set[bytes] = field(default_factory=set)
     queue: Transaction | None = None
+    executing: bool = False
     last_command: str = "NULL"
     monitoring: bool = False
     close_after_reply: bool = False

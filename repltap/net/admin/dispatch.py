@@ -96,9 +96,12 @@ def _run(call: Call) -> bytes:
 
 
 def _exec(call: Call) -> bytes:
-    return transaction.execute_all(
-        transaction.take(call), partial(execute, call.context, call.session)
-    )
+    commands = transaction.take(call)
+    call.state.executing = True
+    try:
+        return transaction.execute_all(commands, partial(execute, call.context, call.session))
+    finally:
+        call.state.executing = False
 
 
 def _run_foreign(call: Call, name: str) -> bytes:

@@ -46,6 +46,8 @@ def _shutdown(call: Call) -> bytes:
 
 
 def _monitor(call: Call) -> bytes:
+    if call.state.executing:  # Redis `monitorCommand`, and Valkey's; its words
+        raise RefusedError(b"ERR MONITOR isn't allowed for DENY BLOCKING client")
     if call.state.monitoring:
         return b""  # Redis `monitorCommand`: it is ignored
     if not call.context.monitor(call.session.id):
@@ -144,8 +146,7 @@ COMMANDS = (
         summary="Show the master's writes as they come in",
         since="1.0.0",
         group="server",
-        # Redis refuses it within EXEC (`monitorCommand`, "DENY BLOCKING"), here it is not queued.
-        flags=("admin", "noscript", "loading", "stale", "no_multi"),
+        flags=("admin", "noscript", "loading", "stale"),
         categories=_WATCH_CATEGORIES,
     ),
     Command(

@@ -38,7 +38,8 @@ def enqueue(call: Call, command: Command) -> bytes:
     queue = call.state.queue
     assert queue is not None
     held = sum(len(arg) for args in queue.commands for arg in args)
-    if "no_multi" in command.flags:
+    # Redis would queue REPLCONF; no replica sends it so, and here it never comes to be executed.
+    if "no_multi" in command.flags or command.name == "replconf":
         queue.spoilt = True
         raise RefusedError(b"ERR Command not allowed inside a transaction")
     if len(queue.commands) >= MAX_QUEUED or held + sum(map(len, call.args)) > MAX_QUEUED_BYTES:

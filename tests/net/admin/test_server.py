@@ -103,12 +103,3 @@ def test_who_may_not_replicate_may_not_monitor() -> None:
     assert ask("MONITOR", client, context).startswith(b"-NOPERM ")
     assert context.monitors == []
     assert not client.state.monitoring
-
-
-def test_no_transaction_monitors() -> None:
-    client = FakeClient()
-    context = FakeContext(connected=[client])
-    assert ask("MULTI", client, context) == b"+OK\r\n"
-    assert ask("MONITOR", client, context).startswith(b"-ERR Command not allowed inside a trans")
-    assert ask("EXEC", client, context).startswith(b"-EXECABORT")
-    assert context.monitors == []

@@ -88,6 +88,27 @@ def test_answers_go_together_up_to_a_size() -> None:
     assert answer.count(b"\n-ERR the answers to this transaction are too long") == 2
 
 
+@pytest.mark.parametrize("line", ["PSYNC ? -1", "SYNC", "REPLCONF capa eof"])
+def test_no_replication_from_a_transaction(line: str) -> None:
+    client = FakeClient()
+    assert ask("MULTI", client) == b"+OK\r\n"
+    assert ask(line, client) == b"-ERR Command not allowed inside a transaction\r\n"
+    assert ask("EXEC", client).startswith(b"-EXECABORT")
+
+
+def test_monitor_is_refused_by_exec() -> None:
+    client = FakeClient()
+    context = FakeContext(connected=[client])
+    for line, answer in (
+        ("MULTI", b"+OK\r\n"),
+        ("MONITOR", b"+QUEUED\r\n"),
+        ("EXEC", b"*1\r\n-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n"),
+    ):
+        assert ask(line, client, context) == answer
+    assert context.monitors == []
+    assert ask("MONITOR", client, context) == b"+OK\r\n"
+
+
 @pytest.mark.parametrize("login", ["AUTH default guess", "HELLO 3 AUTH default guess"])
 def test_no_logins_in_a_transaction(login: str) -> None:
     """A hundred guesses in one EXEC would not wait for each other."""
