@@ -148,6 +148,8 @@ def _parsed(file: Path) -> dict[str, object]:
         raise ConfigError(f"{file}: can't be read: {exc.strerror}") from exc
     except ValueError as exc:  # not UTF-8, or not TOML
         said = str(exc)
+    except RecursionError:
+        said = "something is nested a thousand times"
     # Not inside the handler: a UnicodeDecodeError holds the whole file, passwords included.
     raise ConfigError(f"{file}: not a TOML file: {said}")
 

@@ -195,6 +195,7 @@ def test_a_wrong_variable_is_named() -> None:
         ("[http]\nx = 1", "[http] x: no such option (known: address, token, token_file, ready,"),
         ('upstream = "redis://m"', "upstream: must be a table (write [upstream])"),
         ("[store", "not a TOML file"),
+        ("a = " + 5000 * "[" + 5000 * "]", "not a TOML file: something is nested"),
     ],
 )
 def test_a_wrong_line_of_the_file_is_named(tmp_path: Path, content: str, message: str) -> None:
