@@ -153,6 +153,8 @@ def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
     came_back = new.connects > old.connects and new.state is LinkState.CONNECTED
     if new.state in _LINK_TEXTS and (new.state is not old.state or came_back):
         text, level = _LINK_TEXTS[new.state]
+        if new.state is LinkState.SYNC and _is_first_sync(before, after):
+            level = EventLevel.INFO
         detail = {"state": new.state.value}
         yield _event(after, EventKind.LINK, level, "upstream", text, detail)
 
@@ -185,12 +187,15 @@ def _resyncs(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
     old, new = before.counters, after.counters
     info, warning = EventLevel.INFO, EventLevel.WARNING
     denied = ", ".join(_grown(old.sync_partial_err_by_reason, new.sync_partial_err_by_reason))
+    # What a fresh relay and a replica that has nothing yet can't do without is nothing to warn of.
+    above = info if _is_first_sync(before, after) else warning
+    below = warning if denied else info
     for side, kind, count, level, text in (
-        ("upstream", "full", new.upstream_sync_full - old.upstream_sync_full, warning,
+        ("upstream", "full", new.upstream_sync_full - old.upstream_sync_full, above,
          "the master granted a full resync"),
         ("upstream", "partial", new.upstream_sync_partial_ok - old.upstream_sync_partial_ok, info,
          "the master granted a partial resync"),
-        ("downstream", "full", new.sync_full - old.sync_full, warning,
+        ("downstream", "full", new.sync_full - old.sync_full, below,
          "a replica gets a full resync"),
         ("downstream", "partial", new.sync_partial_ok - old.sync_partial_ok, info,
          "a replica got a partial resync"),
@@ -204,6 +209,12 @@ def _resyncs(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
         subject = "upstream" if side == "upstream" else "relay"
         times = f", {count} times" if count > 1 else ""
         yield _event(after, EventKind.RESYNC, level, subject, text + times, detail)
+
+
+def _is_first_sync(before: RelayStatus, after: RelayStatus) -> bool:
+    """Tell whether the master has given its first full resync to a relay that stored nothing."""
+    counted = before.counters.upstream_sync_full, after.counters.upstream_sync_full
+    return before.journal is None and counted == (0, 1)
 
 
 def _snapshots(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:

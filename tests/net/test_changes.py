@@ -150,6 +150,24 @@ def test_resyncs_below() -> None:
     assert partial == ("resync", "info", "relay", "a replica got a partial resync")
 
 
+def test_a_first_full_resync_is_no_warning() -> None:
+    def taken(empty: bool, before: int, after: int) -> list[str]:
+        held = {"journal": None} if empty else {}
+        state = upstream(state=LinkState.HANDSHAKE)
+        old = {"counters": Counters(upstream_sync_full=before), "upstream": state}
+        new = {"counters": Counters(upstream_sync_full=after)}
+        new_link = {"upstream": replace(state, state=LinkState.SYNC)}
+        return [level for _, level, *_ in told({**held, **old}, {**held, **new, **new_link})]
+
+    assert taken(empty=True, before=0, after=1) == ["info", "info"]
+    assert taken(empty=False, before=0, after=1) == ["warning", "warning"]
+    assert taken(empty=True, before=1, after=2) == ["warning", "warning"]
+    # A replica that asked for no partial one, and one that did.
+    assert told({}, {"counters": Counters(sync_full=1)})[0][1] == "info"
+    denied = Counters(sync_full=1, sync_partial_err_by_reason={"ahead": 1})
+    assert told({}, {"counters": denied})[0][1] == "warning"
+
+
 def test_replicas_come_and_go_on() -> None:
     waiting = replica(state=ReplicaState.WAITING)
     assert told({"replicas": ()}, {"replicas": (waiting,)}) == [
