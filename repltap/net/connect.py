@@ -11,6 +11,7 @@ from repltap.config import UpstreamConfig
 from repltap.endings import FailureReason
 from repltap.errors import UpstreamError
 from repltap.net.conversation import Conversation
+from repltap.net.names import open_socket
 from repltap.protocol.upstream import UpstreamSettings
 from repltap.reasons import os_reason
 from repltap.tls import ClientTls
@@ -91,13 +92,14 @@ async def _open(
     tls = config.tls
     if config.socket_path is not None:
         transport, _ = await loop.create_unix_connection(make, config.socket_path)
-    elif tls is None:
-        transport, _ = await loop.create_connection(make, config.host, config.port)
+        return transport
+    sock = await open_socket(config.host, config.port)
+    if tls is None:
+        transport, _ = await loop.create_connection(make, sock=sock)
     else:
         transport, _ = await loop.create_connection(
             make,
-            config.host,
-            config.port,
+            sock=sock,
             ssl=tls.context,
             server_hostname=tls.name(config.host),
             # Ours ends it before.

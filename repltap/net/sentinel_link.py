@@ -12,6 +12,7 @@ from collections.abc import Callable
 from repltap.config import SentinelConfig
 from repltap.errors import RemoteProtocolError, UpstreamError
 from repltap.logs import PeerLogger
+from repltap.net.names import open_socket
 from repltap.protocol.sentinel import Address, MasterTold, SentinelProtocol
 from repltap.reasons import os_reason
 from repltap.status.sentinel import SentinelSeen, SentinelState
@@ -143,10 +144,11 @@ class SentinelLink:
         tls, host = self._config.tls, self.address[0]
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
+                sock = await open_socket(*self.address)
                 if tls is None:
-                    return await asyncio.open_connection(*self.address)
+                    return await asyncio.open_connection(sock=sock)
                 return await asyncio.open_connection(
-                    *self.address,
+                    sock=sock,
                     ssl=tls.context,
                     server_hostname=tls.name(host),
                     ssl_handshake_timeout=2 * _CONNECT_SECONDS,  # ours ends it before

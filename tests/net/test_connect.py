@@ -40,7 +40,7 @@ async def test_a_master_that_does_not_accept(monkeypatch: pytest.MonkeyPatch) ->
     async def never(*_args: object, **_kwargs: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
     with pytest.raises(UpstreamError, match=r"no connection within 0\.01 s"):
         await connect(1, connect_timeout_seconds=0.01)
 

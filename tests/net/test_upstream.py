@@ -392,15 +392,15 @@ async def test_a_repoint_while_it_connects(
     tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    create = loop.create_connection
+    connect = loop.sock_connect
     gate, reached = asyncio.Event(), asyncio.Event()
 
-    async def slow(*args: object, **kwargs: object) -> object:
+    async def slow(sock: socket.socket, address: tuple[str, int]) -> None:
         reached.set()
         await gate.wait()
-        return await create(*args, **kwargs)  # type: ignore[arg-type]
+        await connect(sock, address)
 
-    monkeypatch.setattr(loop, "create_connection", slow)
+    monkeypatch.setattr(loop, "sock_connect", slow)
     async with FakeMaster() as other, link(tmp_path, master.port, backoff_min_seconds=60) as it:
         await reached.wait()
         it.link.repoint("127.0.0.1", other.port)
