@@ -316,6 +316,11 @@ class Feed:
         return self._store.free_bytes()
 
     @property
+    def kept_free_bytes(self) -> int:
+        """What is left free on the file system, for others."""
+        return self._config.min_free_bytes
+
+    @property
     def working_room_bytes(self) -> int:
         """With less room than this there is no point in reading from the master."""
         return self._retention.working_room_bytes

@@ -335,7 +335,9 @@ def parse_upstream_url(raw: object) -> UpstreamUrl:
     if scheme in ("unix", "redis+unix", "redis-socket"):
         return _unix_url(raw, shown)
     if scheme not in ("redis", "valkey", "rediss", "valkeys"):
-        raise ValueError(f"{shown!r}: the scheme must be redis://, rediss:// or unix://")
+        raise ValueError(
+            f"{shown!r}: the scheme must be redis://, rediss://, unix:// or redis-sentinel://"
+        )
     try:
         parts = urlsplit(raw)
         port = DEFAULT_REDIS_PORT if parts.port is None else parts.port

@@ -33,7 +33,7 @@ def _named_by(named: SentinelStatus, now: float) -> Cell:
     elif since is not None:
         text += f", since {human_age(now - since)}"
     if named.switches:
-        text += f", {named.switches} switches"
+        text += f", {named.switches} switch{'' if named.switches == 1 else 'es'}"
     if named.objection and named.last_known and not named.answering:
         text += f"; {named.last_known}, the last known master, is not followed: {named.objection}"
     elif named.objection:

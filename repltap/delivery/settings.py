@@ -179,7 +179,9 @@ def unknown_commands(
                 many = "," in name
                 if name in known or name.startswith("@") or ("." in name and not many):
                     continue
-                near = difflib.get_close_matches(name, known, n=1)
+                near = difflib.get_close_matches(name, known, n=3)
+                # Two letters exchanged are the likeliest slip: HSTE is HSET, not HSETEX.
+                near.sort(key=lambda each: sorted(each) != sorted(name))
                 hint = f": did you mean {near[0]}?" if near else ""
                 if many:
                     hint = ": semicolons separate several"

@@ -281,8 +281,8 @@ _MAYBE_TLS = "it said nothing: is this its tls-port? Then use rediss://"
 """What a server with TLS does with plain text (Redis 7.0: a reset)."""
 
 _HINTS = {
-    FailureReason.AUTH: "see --upstream-username, --upstream-password-file and "
-    "REPLTAP_UPSTREAM_PASSWORD: leave them out if the master has no password",
+    FailureReason.AUTH: "check --upstream-username, and --upstream-password-file or "
+    "REPLTAP_UPSTREAM_PASSWORD; give none of them if the master asks for none",
     FailureReason.NOT_REDIS: "check the upstream host and port",
 }
 """What an operator can do about a refusal, where there is something."""

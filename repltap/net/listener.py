@@ -21,6 +21,13 @@ _BACKLOG = 511
 """Connections the kernel may hold for us, as Redis's `tcp-backlog`: a herd of replicas that comes
 back at once must not be refused."""
 
+_LISTEN_HINTS = {
+    errno.EADDRINUSE: "another process has this port: stop it, or choose another with {flag}",
+    errno.EADDRNOTAVAIL: "this machine has no such address: give one of its own with {flag}, or "
+    "0.0.0.0 for all",
+    errno.EACCES: "ports below 1024 are for root: choose another with {flag}",
+}
+
 _ACCEPTS_A_TURN = 64
 _PAUSE_SECONDS = 1.0
 
@@ -78,9 +85,7 @@ class Listener:
             self.stop()
             raise ListenError(
                 f"can't listen on {host}:{port}: {os_reason(failure)}",
-                hint=f"another process has this port: stop it, or choose another with {self._flag}"
-                if failure.errno == errno.EADDRINUSE
-                else "",
+                hint=_LISTEN_HINTS.get(failure.errno or 0, "").format(flag=self._flag),
             ) from failure
 
     def start(self) -> None:

@@ -44,9 +44,10 @@ class LoginWatch:
             return
         self.latest = LoginFailureStatus(at=time.time(), address=address, count=count)
         log.warning(
-            "wrong password from %s at %s; %d failed logins since the last such line. Who goes on "
+            "wrong password from %s at %s; %d failed login%s since the last such line. Who goes on "
             "failing has to wait longer each time",
             address,
             place,
             count,
+            "" if count == 1 else "s",
         )

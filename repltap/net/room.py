@@ -12,6 +12,7 @@ from repltap.errors import OpenFilesError, ReplTapError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
+from repltap.protocol.info import human_bytes
 
 _POLL_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
@@ -79,8 +80,7 @@ class Room:
             "itself when that has changed",
             "no more files can be opened"
             if self.lacks_files
-            else f"no room in {self._feed.data_dir}: {self._feed.free_bytes()} bytes free, "
-            f"{wanted} wanted",
+            else f"{self._feed.data_dir}: {shortage(self._feed, wanted)}",
         )
         # The disk said it was full: let it be for a moment, whatever it says of its room now.
         await pause(min(_POLL_SECONDS * 2 ** max(0, self._pauses - 1), _MAX_PAUSE_SECONDS))
@@ -91,6 +91,23 @@ class Room:
         self._wanted_bytes = 0
         self.lacks_files = False
         self._log.info("reading goes on: there is room in %s", self._feed.data_dir)
+
+
+def shortage(feed: Feed, wanted_bytes: int) -> str:
+    """Say why there is no room for so much.
+
+    Args:
+        feed: Whose disk it is.
+        wanted_bytes: What there is no room for.
+
+    Returns:
+        What is free and what is wanted, and what is left free where that is the reason.
+    """
+    free = feed.free_bytes()
+    text = f"no room left: {human_bytes(free)} free, {human_bytes(wanted_bytes)} wanted"
+    if free > wanted_bytes:
+        text += f" and {human_bytes(feed.kept_free_bytes)} kept free (store.min_free_bytes)"
+    return text
 
 
 def _room_for(intake: Intake | None) -> int:

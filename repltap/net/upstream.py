@@ -30,7 +30,7 @@ from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
 from repltap.net.linkcounts import LinkCounters
 from repltap.net.linkfacts import progress, server_version, size_text
-from repltap.net.room import Room
+from repltap.net.room import Room, shortage
 from repltap.position import Offset, Position
 from repltap.protocol.events import (
     FullResyncGranted,
@@ -289,8 +289,9 @@ class UpstreamLink:
 
     def tick(self) -> None:
         """Stop reading before the disk is full to the last byte: others live on it too."""
-        if not self._feed.has_room(self._feed.working_room_bytes):
-            raise DiskFullError("no room left", path=self._feed.data_dir)
+        wanted = self._feed.working_room_bytes
+        if not self._feed.has_room(wanted):
+            raise DiskFullError(shortage(self._feed, wanted), path=self._feed.data_dir)
 
     def before_send(self) -> None:
         """Say what may be acknowledged, by the ACK policy."""

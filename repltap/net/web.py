@@ -120,6 +120,10 @@ def create_app(
         headers = {"Cache-Control": "no-store", "Content-Type": content_type}
         return web.Response(body=encoder(registry), headers=headers)
 
+    async def unsign(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+        # The versions of Python and aiohttp are nobody's business, least of all without a token.
+        response.headers["Server"] = "repltap"
+
     async def begin(_app: web.Application) -> None:
         feed.open()
 
@@ -127,6 +131,7 @@ def create_app(
         await feed.close()
 
     app = web.Application(middlewares=[access.middleware()] if access else [])
+    app.on_response_prepare.append(unsign)
     app.on_startup.append(begin)
     app.on_shutdown.append(end)  # before connections are waited for: streams have no end
     app.router.add_get("/", load_page().serve)
@@ -149,7 +154,8 @@ def _json(document: Document, status: int = 200) -> web.Response:
     # A status is out of date the moment it is sent.
     return web.Response(
         status=status,
-        body=orjson.dumps(document),
+        # A shell's prompt begins a line of its own after `curl`.
+        body=orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE),
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )

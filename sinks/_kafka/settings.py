@@ -181,7 +181,7 @@ def topic_of(settings: Mapping[str, Any]) -> str:
     """
     topics = {settings["brokers"].topic, settings["topic"]} - {None}
     if len(topics) != 1:
-        said = "is missing: brokers = HOST:PORT/TOPIC" if not topics else "is given twice"
+        said = "is missing (brokers are HOST:PORT/TOPIC)" if not topics else "is given twice"
         raise ValueError(f"topic: {said}")
     return str(topics.pop())
 

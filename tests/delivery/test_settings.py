@@ -188,7 +188,7 @@ def test_two_sinks_with_the_same_file_are_refused() -> None:
 
 def test_commands_that_nobody_knows_are_told() -> None:
     given = [
-        sink("a", "stdout", include_command="SETT;get;@write;json.set"),
+        sink("a", "stdout", include_command="SETT;HSTE;get;@write;json.set"),
         sink(
             "b",
             "stdout",
@@ -199,6 +199,7 @@ def test_commands_that_nobody_knows_are_told() -> None:
     ]
     told = unknown_commands(read_all_settings(given, {}))
     assert [each.removeprefix("r.toml: ") for each in told] == [
+        "[sink.a]: include_command: HSTE is no known command: did you mean HSET?",
         "[sink.a]: include_command: SETT is no known command: did you mean SET?",
         "[sink.b]: exclude_command: GET,JSON.SET is no known command: semicolons separate several",
         "[sink.b]: redact_command: QQQ is no known command",

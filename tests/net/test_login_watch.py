@@ -14,7 +14,7 @@ def test_failures_are_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> 
     for _ in range(50):
         watch.failed("10.0.0.7", turn, "the port")
     assert len(caplog.records) == 1
-    assert "wrong password from 10.0.0.7 at the port; 1 failed logins" in caplog.text
+    assert "wrong password from 10.0.0.7 at the port; 1 failed login since" in caplog.text
     assert watch.latest is not None
     assert (watch.latest.address, watch.latest.count) == ("10.0.0.7", 1)
     assert watch.guard.failed_total == 50

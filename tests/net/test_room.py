@@ -14,7 +14,7 @@ from repltap.net import room as room_module
 from repltap.status.link import LinkState
 from tests.net.links import asks_for, held, synced
 from tests.net.peers import FakeMaster
-from tests.net.relay import link
+from tests.net.relay import link, open_feed
 from tests.protocol.ways import MARK, rdb
 from tests.stored import OTHER, REPLID, SET, START, until
 
@@ -99,7 +99,18 @@ async def test_files_that_can_not_be_opened_are_not_called_a_full_disk(
         await until("the pause", lambda: it.link.state is LinkState.PAUSED)
         assert not it.link.disk_full
         assert "no more files can be opened; reading has stopped" in caplog.text
-        assert "bytes free" not in caplog.text
+        assert " free, " not in caplog.text
+
+
+async def test_what_there_is_no_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in use: 66 MB free and 8 MB wanted did not say why that is too little."""
+    feed = open_feed(tmp_path, min_free_bytes=64 << 20)
+    monkeypatch.setattr(feed, "free_bytes", lambda: 66 << 20)
+    assert room_module.shortage(feed, 8 << 20) == (
+        "no room left: 66.00M free, 8.00M wanted and 64.00M kept free (store.min_free_bytes)"
+    )
+    assert room_module.shortage(feed, 70 << 20) == "no room left: 66.00M free, 70.00M wanted"
+    await feed.close()
 
 
 async def test_a_snapshot_larger_than_the_room(

@@ -81,6 +81,8 @@ async def test_ready_as_configured() -> None:
     app = create_app(lambda: shown[0], CollectorRegistry(), wanted)
     async with TestClient(TestServer(app)) as client:
         answer = await client.get("/readyz")
+        assert answer.headers["Server"] == "repltap"  # and no versions
+        assert (await answer.text()).endswith("}\n")
         assert answer.status == 200
         assert await answer.json() == {
             "ready": True,
