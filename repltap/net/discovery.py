@@ -241,7 +241,7 @@ class Discovery:
         Returns:
             After how many seconds to ask again; None for when something changes.
         """
-        choice = self._view.choose()
+        choice = self._chosen()
         if choice is None:
             return await self._do_without()
         current = (self._link.config.host, self._link.config.port)
@@ -249,7 +249,7 @@ class Discovery:
             self._accept(choice)
             return None
         objection = await self._objection_to(choice)
-        if (now := self._view.choose()) is None or now.master != choice.master:
+        if (now := self._chosen()) is None or now.master != choice.master:
             return 0.001  # they have changed their minds meanwhile
         if objection:
             if objection != self._objection:
@@ -294,6 +294,9 @@ class Discovery:
 
     def _any_answers(self) -> bool:
         return any(link.answering for link in self._links.values())
+
+    def _chosen(self) -> Choice | None:
+        return self._view.choose(asyncio.get_running_loop().time())
 
     async def _objection_to(self, choice: Choice) -> str:
         try:

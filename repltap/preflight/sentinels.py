@@ -38,7 +38,7 @@ def find_master(config: UpstreamConfig) -> tuple[list[Finding], UpstreamConfig |
     assert config.sentinel is not None
     survey = _Survey(config.sentinel)
     survey.run()
-    choice = survey.view.choose()
+    choice = survey.view.choose(0.0)
     findings = survey.findings
     if choice is None:
         advice = f"is {config.sentinel.master_name!r} what they call it? Are they up?"

@@ -4,7 +4,8 @@ The newest configuration epoch is right: each failover has one of its own, agree
 of the sentinels (Redis `sentinelProcessHelloMessage` goes by it too). An older one than that of the
 master that is followed comes from a sentinel that was cut off, and would lead back to a stale
 master; it is believed only when more than half of all sentinels that are known say the same, as
-after they have been set up anew.
+after they have been set up anew, and go on saying so: right after a failover most of them have not
+heard of it yet, and the one that led it may be lost just then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from repltap.protocol.sentinel import Address, MasterTold
+
+OLDER_SECONDS = 10.0
+"""How long a majority has to name an older epoch. Sentinels tell each other every 2 s (Redis
+`SENTINEL_PUBLISH_PERIOD`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class SentinelView:
     def __init__(self) -> None:
         self._told: dict[Address, MasterTold] = {}
         self.epoch = -1
+        self._older: tuple[int, Address] | None = None  # what a majority says of an older epoch
+        self._older_since = 0.0
 
     def heard(self, sentinel: Address, told: MasterTold) -> None:
         """Keep an answer."""
@@ -56,8 +63,12 @@ class SentinelView:
         """Give what a sentinel has said last."""
         return self._told.get(sentinel)
 
-    def choose(self) -> Choice | None:
-        """Say whom to follow; None while no sentinel that is to be believed knows a master."""
+    def choose(self, now: float) -> Choice | None:
+        """Say whom to follow; None while no sentinel that is to be believed knows a master.
+
+        Args:
+            now: On a monotonic clock.
+        """
         votes: dict[tuple[int, Address], dict[str, Address]] = {}
         for sentinel, told in self._told.items():
             if told.master is not None:
@@ -67,10 +78,15 @@ class SentinelView:
                 voters[told.sentinel_id or f"{sentinel[0]}:{sentinel[1]}"] = sentinel
         best = max(votes, key=lambda key: (key[0], len(votes[key])), default=None)
         if best is None:
+            self._older = None
             return None
         epoch, master = best
         voters = votes[best]
-        if epoch < self.epoch and 2 * len(voters) <= self._count():
+        if epoch >= self.epoch or 2 * len(voters) <= self._count():
+            self._older = None
+        elif self._older != best:
+            self._older, self._older_since = best, now
+        if epoch < self.epoch and (self._older is None or now - self._older_since < OLDER_SECONDS):
             return None
         return Choice(master, epoch, tuple(sorted(voters.values())))
 
