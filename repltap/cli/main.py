@@ -12,6 +12,7 @@ from repltap.cli.check import check
 from repltap.cli.completion import completion
 from repltap.cli.config import config
 from repltap.cli.demo import demo
+from repltap.cli.human import printable
 from repltap.cli.journal import journal
 from repltap.cli.output import stdout_closed
 from repltap.cli.run import run
@@ -96,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except ReplTapError as exc:
-        click.echo(f"repltap: error: {exc}", err=True)
+        # Some of it may be what a peer has said.
+        lines = map(printable, f"repltap: error: {exc}".split("\n"))
+        click.echo("\n".join(lines), err=True)
         return exc.exit_code
     except BrokenPipeError:
         return stdout_closed()

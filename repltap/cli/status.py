@@ -132,7 +132,7 @@ def fetch(url: str, token: str = "", context: ssl.SSLContext | None = None) -> b
         exc.close()
         hint = _TOKEN_HINT if exc.code == 401 else "is it a repltap?"
         raise StatusUnavailableError(f"{url} answered {exc.code} {exc.reason}", hint=hint) from exc
-    except (OSError, HTTPException) as exc:
+    except (OSError, HTTPException, ValueError) as exc:  # the last of a redirection
         reason, hint = _reason(exc, url)
         raise StatusUnavailableError(f"cannot reach {url}: {reason}", hint=hint) from exc
     if len(body) > _MAX_STATUS_BYTES:
@@ -140,7 +140,7 @@ def fetch(url: str, token: str = "", context: ssl.SSLContext | None = None) -> b
     return body
 
 
-def _reason(failure: OSError | HTTPException, url: str) -> tuple[str, str]:
+def _reason(failure: OSError | HTTPException | ValueError, url: str) -> tuple[str, str]:
     # urllib wraps what the socket said, or gives a text of its own.
     cause = failure.reason if isinstance(failure, urllib.error.URLError) else failure
     if isinstance(cause, ssl.SSLError):

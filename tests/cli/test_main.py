@@ -27,6 +27,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> click.Group:
         (ConfigError("x: wrong", hint="do y"), 2, "repltap: error: x: wrong (do y)\n"),
         (ListenError("in use"), 3, "repltap: error: in use\n"),
         (ReplTapError("anything"), 1, "repltap: error: anything\n"),
+        (ReplTapError("said \x1b]0;x\x07\r"), 1, "repltap: error: said ?]0;x??\n"),
     ],
 )
 def test_an_error_is_one_line_and_its_code(

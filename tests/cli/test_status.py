@@ -112,6 +112,23 @@ def test_a_server_that_hangs_up() -> None:
         thread.join()
 
 
+def test_a_redirection_to_nowhere() -> None:
+    """Found by answering so: it ended in a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def redirect() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 302 x\r\nLocation: http://[x/\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=redirect)
+        thread.start()
+        with pytest.raises(StatusUnavailableError, match="cannot reach"):
+            run("--http", f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+
 def test_a_server_that_is_no_relay(relay: Relay) -> None:
     relay.code = 403
     with pytest.raises(StatusUnavailableError, match="answered 403 Forbidden"):
