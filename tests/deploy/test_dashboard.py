@@ -111,8 +111,8 @@ def test_every_query_finds_something() -> None:
     with laboratory() as lab:
         prometheus = _scraped(lab)
         for expression, legend in targets():
-            if "ALERTS" in expression:
-                continue  # nothing fires
+            if "ALERTS" in expression or "repltap_sentinels" in expression:
+                continue  # nothing fires, and no sentinel names the master
             # What has not occurred is left out by "> 0".
             query = expression.replace("$__rate_interval", "5s").replace("$instance", ".+")
             query = query.replace(" > 0", "")

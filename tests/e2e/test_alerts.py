@@ -21,6 +21,7 @@ from tests.servers.lab import Lab
 from tests.servers.prometheus import Prometheus, quicken, substitute
 from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
+from tests.servers.sentinel import MASTER_NAME
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
@@ -54,7 +55,7 @@ HASTE: dict[str, dict[str, str]] = {
 }
 
 # Which test sees which alerts fire; `test_no_alert_is_left_out` compares it with the rules.
-PROCESS = {"RepltapDown", "RepltapRestarting"}
+PROCESS = {"RepltapDown", "RepltapRestarting", "RepltapSentinelsAway"}
 LINK = {
     "RepltapUpstreamDown",
     "RepltapUpstreamSilent",
@@ -213,12 +214,19 @@ def test_the_link(lab: Lab) -> None:
 
 
 def test_the_process(lab: Lab) -> None:
-    """Gone, and ending again and again."""
+    """Without the sentinel that names its master, gone, and ending again and again."""
     master = _master(lab)
-    relay = lab.relay(master)
+    (sentinel,) = lab.sentinels(PROGRAM, master, 1, quorum=1)
+    relay = lab.relay(master, start=False)
+    relay.upstream_url = f"redis-sentinel://127.0.0.1:{sentinel.port}/{MASTER_NAME}"
+    relay.start()
     relay.wait_link()
     watch = Watch(lab, relay, PROCESS)
     watch.all_is_well()
+    sentinel.kill()
+    watch.wait_fires("RepltapSentinelsAway")
+    sentinel.restart()
+    watch.wait_clear()
     relay.kill()
     watch.wait_fires("RepltapDown")
     relay.restart()

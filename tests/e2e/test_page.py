@@ -16,6 +16,7 @@ from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
+from tests.servers.sentinel import MASTER_NAME
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -184,6 +185,39 @@ def test_values_are_those_of_the_api(lab: Lab, browser: Browser) -> None:
     with load:
         browser.wait("traffic", rate, lambda text: text not in ("–", "0 B/s"))
     assert browser.run("document.querySelectorAll('#wires .wire').length") == 4
+
+
+def test_sentinels_are_in_the_masters_card(lab: Lab, browser: Browser) -> None:
+    """Who names the master; all away; away at a start."""
+    master = lab.master(PROGRAM)
+    (sentinel,) = lab.sentinels(PROGRAM, master, 1, quorum=1)
+    relay = lab.relay(master, start=False)
+    relay.upstream_url = f"redis-sentinel://127.0.0.1:{sentinel.port}/{MASTER_NAME}"
+    relay.start()
+    relay.wait_link()
+    show(browser, relay)
+
+    def shown() -> tuple[str, str, str, str]:
+        card = cards(browser)["master/master"]
+        fields = card["fields"]
+        return card["level"], card["note"], fields["sentinel"], fields["named_by"]
+
+    name, asked = MASTER_NAME, f"127.0.0.1:{sentinel.port}"
+    well = ("ok", "", f"{name}: 1 of 1 answer", asked)
+    wait_for("who names it", lambda: shown() == well)
+    assert cards(browser)["master/master"]["name"] == name
+    sentinel.kill()
+    away = "No sentinel answers. A failover would not be noticed."
+    wait_for("it is away", lambda: shown() == ("warn", away, f"{name}: 0 of 1 answer", asked))
+    browser.open("about:blank")  # the page would complain of a relay that is gone
+    relay.stop()
+    relay.restart()
+    relay.wait_link()
+    show(browser, relay)
+    away = "No sentinel answers. This is the last known master."
+    wait_for("without it", lambda: shown() == ("warn", away, f"{name}: 0 of 1 answer", "–"))
+    sentinel.restart()
+    wait_for("it is back", lambda: shown() == well)
 
 
 def test_a_killed_replica_turns_red(lab: Lab, browser: Browser) -> None:
