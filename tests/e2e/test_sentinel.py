@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import hiredis
 import pytest
 
 from tests.servers.dataset import wait_same
@@ -19,6 +21,8 @@ from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sentinel.md"
 
 # The versions that the test of ten failovers does not have.
 PROGRAMS = ("redis-6.2", "redis-8.2", "valkey-8.1")
@@ -156,13 +160,24 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
 
 
 def test_names_that_sentinels_announce(lab: Lab) -> None:
-    """The relay resolves them itself, for each connection."""
+    """The relay resolves them itself, for each connection.
+
+    It asks as the user that docs/sentinel.md gives to it: nothing is denied to that.
+    """
     first = lab.master("redis-7.0", "first")
     second = lab.server("redis-7.0", "second", upstream=first, replica_announce_ip="localhost")
     second.wait_link(60)
     (sentinel,) = lab.sentinels("redis-7.0", first, 1, quorum=1, host="localhost")
     sentinel.hurry()
-    relay = lab.relay(first, start=False)
+    word = secret("asks")
+    (line,) = re.findall(r"^ACL SETUSER repltap .*$", DOCUMENT.read_text(), re.MULTILINE)
+    sentinel.call(*line.replace("PASSWORD", word).split())
+    relay = lab.relay(
+        first,
+        start=False,
+        upstream_sentinel_username="repltap",
+        upstream_sentinel_password=word,
+    )
     relay.upstream_url = f"redis-sentinel://localhost:{sentinel.port}/{MASTER_NAME}"
     relay.start()
     below = lab.server("redis-7.0", "below", upstream=relay)
@@ -170,9 +185,19 @@ def test_names_that_sentinels_announce(lab: Lab) -> None:
     assert relay.status()["upstream"]["host"] == "localhost"
     wait_for("the replica is listed", lambda: _listed(sentinel, second.port), 60)
     wait_same(first, second, below)
+    (seen,) = relay.status()["upstream"]["sentinel"]["sentinels"]
+    assert (seen["state"], seen["listening"], seen["epoch"]) == ("answering", True, 0)
+    with sentinel.client() as client:
+        client.call("AUTH", "repltap", word)
+        for refused in (("SENTINEL", "RESET", "x"), ("SENTINEL", "CONFIG", "GET", "*"), ("INFO",)):
+            with pytest.raises(hiredis.ReplyError, match="NOPERM"):
+                client.call(*refused)
+    assert sentinel.call("ACL", "LOG")  # what was denied is there
+    sentinel.call("ACL", "LOG", "RESET")
     first.kill()
     _follows(relay, second)
     assert relay.status()["upstream"]["host"] == "localhost"
+    assert sentinel.call("ACL", "LOG") == []
     wait_same(second, below)
     assert below.full_syncs_received == 1
 
