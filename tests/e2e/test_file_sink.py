@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.e2e.test_records import Capture, expiring
+from tests.servers.effort import times
 from tests.servers.find import Feature
 from tests.servers.lab import Lab
 from tests.servers.load import Load
@@ -29,7 +30,7 @@ from tests.sinks.test_file import files, unpacked
 pytestmark = pytest.mark.relay_only
 
 PROGRAM = "redis-7.0"
-KILLS = 50
+KILLS = times(50)
 
 
 def executed(capture: Capture, start: int) -> list[dict[str, Any]]:

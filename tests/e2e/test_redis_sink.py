@@ -13,6 +13,7 @@ import pytest
 from repltap.cli.main import main
 from tests.servers import shapes
 from tests.servers.dataset import keys
+from tests.servers.effort import times
 from tests.servers.find import Feature
 from tests.servers.lab import Lab, flavour
 from tests.servers.load import Load
@@ -186,16 +187,16 @@ def fill(*names: str) -> Callable[[Server], None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_twenty_kills_under_load_and_every_command_is_applied_once(lab: Lab, name: str) -> None:
+def test_killed_again_and_again_it_applies_each_command_once(lab: Lab, name: str) -> None:
     mirror = Mirror(lab, name, name, load=fill(name), **settings_for(name))
     rng = random.Random(1)
     mirror.worker.start()
     with Load(mirror.master, features=features(name), seed=11) as load:
-        for number in range(20):
+        for number in range(times(20)):
             mirror.wait_commit()
             strike(mirror, number, rng)
         mirror.wait_commit()
-    assert load.written > 1000
+    assert load.written > times(1000)
     mirror.wait_equal()
 
 

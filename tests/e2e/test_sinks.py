@@ -11,6 +11,7 @@ import pytest
 from repltap.delivery.commands import builtin_table
 from repltap.delivery.stream import RecordStream, StreamState
 from repltap.sink import Record
+from tests.servers.effort import times
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.raw import RawReplica
@@ -155,13 +156,13 @@ def test_a_sink_is_given_what_the_master_has_executed(lab: Lab, program: str, hi
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_again_and_again_loses_nothing(lab: Lab, hire: Hire) -> None:
-    """Under load, at 50 random moments; a target that keeps the place has nothing twice."""
+    """Under load, 50 times in a full run; a target that keeps the place has nothing twice."""
     master, relay, oracle = attached(lab)
     rng = random.Random(1)
     # Commits every few batches: more moments that differ.
     workers = [hire(relay, kind, commit_seconds=0.05) for kind in (Recorder, Ledger)]
     with Load(master, features=master.flavour.features, pause_seconds=0.02):
-        for _ in range(25):
+        for _ in range(times(25)):
             for worker in workers:
                 worker.start()
             for worker in workers:
@@ -175,7 +176,7 @@ def test_a_worker_that_is_killed_again_and_again_loses_nothing(lab: Lab, hire: H
     wanted = expected(oracle.records(end))
     for worker in workers:
         worker.finish()
-    assert len(wanted) > 2000
+    assert len(wanted) > times(2000)
     recorder, ledger = (worker.written() for worker in workers)
     assert len(recorder) > len(once(recorder))
     assert commands(once(recorder), end) == wanted

@@ -238,8 +238,8 @@ def test_at_the_quota_a_stuck_sink_sees_a_gap_and_the_master_is_not_held_up(lab:
             "the relay to have all",
             lambda: relay.status()["journal"]["end_offset"] >= 20_000_000,
         )
-        shown = wait_for("losses", lambda: sinks(relay)["stuck"]["lost_bytes"] and sinks(relay))
-        assert shown["stuck"]["state"] == "retrying"
+        wait_for("losses", lambda: sinks(relay)["stuck"]["lost_bytes"])
+        wait_for("its state", lambda: sinks(relay)["stuck"]["state"] == "retrying")
     counting.write(10)
     wait_for("the end", lambda: stuck.counted()[-1:] == [counting.next - 1])
     (gap,) = [line for line in stuck.lines() if line["kind"] == "gap"]

@@ -162,7 +162,9 @@ async def test_lines_go_to_those_whose_mark_is_passed(tmp_path: Path) -> None:
         it.monitors.end(third)  # type: ignore[arg-type]
         assert it.monitors.count == 0
         assert not third.state.monitoring
-        await until("the process is let go", lambda: process.killed)
+        # One who comes before that goes on where the process was.
+        await until("the process is let go", lambda: not it.monitors._running)
+        assert process.killed
         it.client(4)
         assert (await it.process(1)).place == (1, START + 2 * len(SET))
 

@@ -14,6 +14,7 @@ from tests.servers.certificates import Pair
 from tests.servers.ports import free_port
 
 _READ_BYTES = 1 << 16
+_LAST_TURNS = 20
 
 
 class Tunnel:
@@ -61,10 +62,11 @@ class Tunnel:
         self._listening.set()
         await self._closed.wait()
         server.close()
-        # Who is shaking hands is known to nobody else (`Server.abort_clients` is Python 3.13's).
-        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
-            transport.abort()
-        for _ in range(3):
+        # Who is shaking hands is known to nobody else (`Server.abort_clients` is Python 3.13's);
+        # who was being accepted comes a turn later.
+        for _ in range(_LAST_TURNS):
+            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+                transport.abort()
             await asyncio.sleep(0)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
