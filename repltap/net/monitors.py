@@ -241,6 +241,7 @@ class Monitors:
                 log.warning("the monitor process: %s", ended)
                 if self._failures >= _ATTEMPTS:
                     self.failed(f"has failed {_ATTEMPTS} times in a row; the relay's log says why")
+                    return  # who comes now begins anew, and does not wait twice as long each time
                 await asyncio.sleep(_BACKOFF_SECONDS * 2**self._failures)
 
     async def _attend(self, process: MonitorProcess) -> str:

@@ -297,9 +297,15 @@ async def test_one_that_fails_again_and_again_is_given_up(tmp_path: Path) -> Non
             "MONITOR has failed 5 times in a row; the relay's log says why",
         )
         assert it.monitors.count == 0
+        # Who comes then is a new beginning, each time: once the wait doubled without end.
+        for client in (3, 4, 5):
+            again = it.client(client, live=False)
+            for _ in range(5):
+                process = await it.process(len(it.processes))
+                assert it.monitors._failures < 5
+                process.end.set_result("its process ended with code 1")
+            await until("it is told", lambda again=again: again.dropped)  # type: ignore[misc]
         await until("nobody waits any more", lambda: not it.monitors._running)
-        it.client(3)  # is a new beginning
-        await it.process(5)
 
 
 async def test_one_that_can_show_nothing_says_why(tmp_path: Path) -> None:
