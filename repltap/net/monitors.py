@@ -30,8 +30,9 @@ TOTAL_BUFFER_BYTES = 64 << 20
 """Of all together: with more, who has the most waiting has to go."""
 
 _TURN_BYTES = 256 << 10
-"""What is copied in one turn of the event loop, to all together: some hundred microseconds, in
-which replicas wait."""
+"""What is taken in one turn of the event loop, divided by those to whom it is copied, so that
+replicas don't wait long. A frame is copied whole when its end has come: with a hundred clients one
+of 32 KiB takes a millisecond, one of a megabyte 50 to 250."""
 
 _LEAST_BYTES = 4 << 10
 _IDLE_SECONDS = 10.0
