@@ -128,7 +128,9 @@ def changes(before: RelayStatus, after: RelayStatus) -> tuple[Event, ...]:
 def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
     old, new = before.upstream, after.upstream
     if (old.host, old.port) != (new.host, new.port):
-        text = f"another master is followed: {new.address}"
+        # The first that sentinels name takes nobody's place.
+        first = not old.host
+        text = f"{'a' if first else 'another'} master is followed: {new.address}"
         detail: dict[str, str | int | None] = {"host": new.host, "port": new.port}
         if new.sentinel is not None:
             by = new.sentinel.told_by
@@ -138,7 +140,8 @@ def _link(before: RelayStatus, after: RelayStatus) -> Iterator[Event]:
                 else ": the last known one; no sentinel answers"
             )
             detail["epoch"] = new.sentinel.epoch
-        yield _event(after, EventKind.REPOINTED, EventLevel.WARNING, "upstream", text, detail)
+        level = EventLevel.INFO if first else EventLevel.WARNING
+        yield _event(after, EventKind.REPOINTED, level, "upstream", text, detail)
     broke = new.disconnects > old.disconnects or (
         old.state is LinkState.CONNECTED and new.state in _AWAY
     )

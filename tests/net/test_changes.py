@@ -114,6 +114,10 @@ def test_sentinels_name_another_and_go_and_come() -> None:
     assert kind == "repointed"
     assert text.endswith("10.0.0.9:6379, as Sentinel says: 10.0.1.0:26379")
     assert told(seen(here, here), seen(here, away)) == []
+    # At the start there was none before.
+    ((_, level, _, text),) = told(seen(here, here, host="", port=0), seen(here, here))
+    assert level == "info"
+    assert text.startswith("a master is followed: 127.0.0.1:6379, as Sentinel")
     nobody = seen(away, away, host="10.0.0.9")
     alone = replace(nobody["upstream"].sentinel, told_by=(), last_known="10.0.0.9:6379")
     nobody["upstream"] = replace(nobody["upstream"], sentinel=alone)
