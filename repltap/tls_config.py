@@ -30,7 +30,7 @@ _UPSTREAM, _LISTEN, _HTTP = "upstream", "listen", "http"
 def tls_wanted(given: Given) -> tuple[bool, bool]:
     """Say whether TLS is spoken to the master, and whether to its sentinels.
 
-    `rediss-sentinel://` is both (as with Lettuce), until `tls` or `sentinel_tls` says otherwise.
+    `rediss-sentinel://` is both, until `tls` or `sentinel_tls` says otherwise.
     """
     values = given.values
     url: UpstreamUrl | None = values.get(_UPSTREAM)
