@@ -94,7 +94,7 @@ def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[
     from repltap.preflight.access import check_access
     from repltap.preflight.certificates import check_certificates
     from repltap.preflight.judge import judge
-    from repltap.preflight.local import check_addresses, check_announced, check_data_dir
+    from repltap.preflight.local import check_addresses, check_announced, check_data_dir, is_in_use
     from repltap.preflight.probe import Probe
     from repltap.preflight.sentinels import find_master
 
@@ -115,7 +115,9 @@ def _look(config: Config, sample_seconds: float, *, has_data_dir: bool) -> list[
         findings += check_data_dir(config.store, facts.used_memory_bytes if facts else None)
     else:
         findings.append(Finding("data-dir", Level.UNKNOWN, "none is given", "give --data-dir"))
-    findings += [*check_addresses(config), check_announced(config), *check_access(config)]
+    starting = has_data_dir and not is_in_use(config.store)
+    findings += check_addresses(config, starting=starting)
+    findings += [check_announced(config), *check_access(config)]
     return findings + check_certificates(config)
 
 

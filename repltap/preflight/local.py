@@ -46,6 +46,11 @@ def check_data_dir(store: StoreConfig, snapshot_bytes: int | None) -> list[Findi
     return [found, _disk(base, store, snapshot_bytes), _quota(store, snapshot_bytes)]
 
 
+def is_in_use(store: StoreConfig) -> bool:
+    """Tell whether a relay runs in the data directory."""
+    return lock_owner(store.data_dir.absolute() / LOCK_NAME) is not None
+
+
 def _disk(base: Path, store: StoreConfig, snapshot_bytes: int | None) -> Finding:
     stat = os.statvfs(base)
     free = stat.f_bavail * stat.f_frsize - store.min_free_bytes
@@ -80,15 +85,21 @@ def _room(
     return Finding(check, Level.OK, f"{found}; enough for {needs}")
 
 
-def check_addresses(config: Config) -> list[Finding]:
-    """Look whether the configured addresses can be listened on just now."""
+def check_addresses(config: Config, *, starting: bool = True) -> list[Finding]:
+    """Look whether the configured addresses can be listened on just now.
+
+    Args:
+        config: Has the addresses.
+        starting: Whether a relay is to be started here. If not, because none was described or it
+            runs already, an address in use is no failure.
+    """
     listen, found = config.listen, []
     if listen.plain:
-        found.append(_address("listen", listen.host, listen.port))
+        found.append(_address("listen", listen.host, listen.port, starting))
     if (secured := listen.tls_address) is not None:
-        found.append(_address("listen-tls-address", secured.host, secured.port))
+        found.append(_address("listen-tls-address", secured.host, secured.port, starting))
     if config.http is not None:
-        found.append(_address("http", config.http.host, config.http.port))
+        found.append(_address("http", config.http.host, config.http.port, starting))
     return found
 
 
@@ -136,7 +147,7 @@ def _is_ours(address: str | int) -> bool:
     return True
 
 
-def _address(check: str, host: str, port: int) -> Finding:
+def _address(check: str, host: str, port: int, starting: bool) -> Finding:
     where = f"{host}:{port}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(
@@ -147,8 +158,10 @@ def _address(check: str, host: str, port: int) -> Finding:
             sock.bind(address)
             sock.listen(1)
     except OSError as failure:
-        advice = f"choose another --{check}"
-        if failure.errno == errno.EADDRINUSE:
+        advice, level = f"choose another --{check}", Level.FAIL
+        if failure.errno == errno.EADDRINUSE and starting:
             advice = f"a relay may be running there: stop it, or {advice}"
-        return Finding(check, Level.FAIL, f"{where}: {os_reason(failure)}", advice)
+        elif failure.errno == errno.EADDRINUSE:
+            advice, level = f"right if it is the relay that runs here; else {advice}", Level.WARN
+        return Finding(check, level, f"{where}: {os_reason(failure)}", advice)
     return Finding(check, Level.OK, f"{where} is free")

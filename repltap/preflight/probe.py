@@ -9,6 +9,7 @@ not asked.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -109,7 +110,9 @@ class Probe:
             fault = tls.fault(failure, "the master", self._config.host)
             self._add("reach", Level.FAIL, f"{address}: {fault.message}", fault.hint)
         else:
-            self._add("reach", Level.FAIL, f"{address}: {os_reason(failure)}", "is the master up?")
+            unknown = isinstance(failure, socket.gaierror)
+            advice = "is the name right?" if unknown else "is the master up?"
+            self._add("reach", Level.FAIL, f"{address}: {os_reason(failure)}", advice)
 
     def _greet(self, connection: Connection, address: str) -> None:
         """Log in, and find out whether it answers.

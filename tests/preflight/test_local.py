@@ -66,6 +66,9 @@ def test_addresses(tmp_path: Path, host: str) -> None:
         assert (listen.check, listen.level) == ("listen", Level.FAIL)
         assert "in use" in listen.found
         assert (http.check, http.level) == ("http", Level.OK)
+        running, _ = check_addresses(config, starting=False)
+        assert (running.check, running.level) == ("listen", Level.WARN)
+        assert "the relay that runs here" in running.advice
     (free,) = check_addresses(configured(tmp_path, f"{host}:{port}"))
     assert free.level is Level.OK
 
