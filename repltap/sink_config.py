@@ -76,7 +76,7 @@ def read_sinks(
             if names.count(sink.name) > 1:
                 raise ConfigError(
                     f"{sink.origin}: there are two sinks of this name",
-                    hint="sink=NAME in the spec gives one another",
+                    hint="call one of them otherwise by sink=NAME in its spec",
                 )
             found[sink.name] = sink
     if len(found) > MAX_SINKS:

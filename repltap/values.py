@@ -162,7 +162,7 @@ def readiness(raw: object) -> Readiness:
         elif name == "lag" and _READY_LAG.fullmatch(number):
             key, value = "max_lag_seconds", float(number.removesuffix("s"))
         else:
-            raise ValueError(f"{raw!r} is no list of serve, snapshot, link, lag:30s (some of them)")
+            raise ValueError(f"{raw!r} is none of serve, snapshot, link, lag:30s, or several")
         if key in given:
             raise ValueError(f"{raw!r} says {name} twice")
         given[key] = value
