@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.servers.lab import Lab, laboratory
+from tests.servers.ports import free_port
 from tests.servers.prometheus import Prometheus
 from tests.servers.waiting import wait_for
 
@@ -91,6 +92,8 @@ def _scraped(lab: Lab) -> Prometheus:
     master = lab.master("redis-7.0")
     relay = lab.relay(
         master,
+        listen_tls_address=f"127.0.0.1:{free_port()}",
+        **lab.authority.issue().options("listen_tls_"),
         upstream_poll_seconds=0.1,
         store_quota_bytes="1gb",
         sink=f"file:{lab.directory}/sink metrics",

@@ -7,7 +7,9 @@ means is never changed.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from tests.e2e.test_disk_full import on_tmpfs, write
 from tests.servers.jotter import TYPE
 from tests.servers.lab import Lab
+from tests.servers.ports import free_port
 from tests.servers.prometheus import Prometheus, quicken, substitute
 from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
@@ -80,7 +83,7 @@ TARGET = {
 }
 WORKER = {"RepltapSinkRestarting", "RepltapConsumerNearRetention"}
 DISK = {"RepltapDiskLow", "RepltapDiskFilling", "RepltapUpstreamDown"}
-QUOTA = {"RepltapQuotaNear", "RepltapSinkDiscards"}
+QUOTA = {"RepltapQuotaNear", "RepltapSinkDiscards", "RepltapCertificateExpiring"}
 STORED = {"RepltapSnapshotOld", "RepltapStoreDamaged"}
 
 
@@ -373,8 +376,12 @@ def _room(path: Path) -> int:
 
 
 def test_the_quota(lab: Lab) -> None:
-    """A sink that hangs has the store keep more and more for it, and then lose it."""
+    """A sink that hangs has the store keep more and more for it, and then lose it.
+
+    Before that, a certificate ends soon and is renewed.
+    """
     notes = lab.directory / "notes.jsonl"
+    pair = lab.authority.issue()
     master = _master(lab)
     relay = lab.relay(
         master,
@@ -382,12 +389,20 @@ def test_the_quota(lab: Lab) -> None:
         store_quota_bytes="16mb",
         store_retain_bytes="1mb",
         store_min_free_bytes=0,
+        listen_tls_address=f"127.0.0.1:{free_port()}",
+        **pair.options("listen_tls_"),
     )
     relay.wait_link()
     master.call("SET", "key", "value")
     wait_for("the sink", notes.exists)
     watch = Watch(lab, relay, QUOTA)
     watch.all_is_well()
+    lab.authority.issue(days=3, into=pair)
+    os.kill(relay.pid, signal.SIGHUP)
+    watch.wait_fires("RepltapCertificateExpiring")
+    lab.authority.issue(days=90, into=pair)
+    os.kill(relay.pid, signal.SIGHUP)
+    watch.wait_clear()
     fault = notes.with_suffix(".jsonl.fault")
     fault.write_text("hang")
     write(master, 9)
