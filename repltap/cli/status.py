@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from http.client import HTTPException, RemoteDisconnected
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
@@ -27,6 +31,11 @@ from repltap.reasons import os_reason
 from repltap.tls_faults import tls_fault
 
 _TIMEOUT_SECONDS = 5.0
+"""Of silence."""
+
+_TOTAL_SECONDS = 15.0
+"""Of the whole answer: one that comes byte by byte would never end otherwise."""
+
 _MAX_STATUS_BYTES = 16 << 20
 """Some hundred bytes for each replica: this is room for tens of thousands of them."""
 
@@ -119,25 +128,99 @@ def fetch(url: str, token: str = "", context: ssl.SSLContext | None = None) -> b
     """
     # No proxies: the relay is on this machine or its network, and a proxy in the environment
     # would be asked for 127.0.0.1.
-    handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)]
+    limit = _TimeLimit(_TOTAL_SECONDS)
+    handlers = [urllib.request.ProxyHandler({}), _Http(limit), _Https(limit, context)]
     opener = urllib.request.build_opener(*handlers)
     asked = urllib.request.Request(url)
     if token:
         # Not passed on when the answer is a redirection to somewhere else.
         asked.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        with opener.open(asked, timeout=_TIMEOUT_SECONDS) as answer:
+        with limit, opener.open(asked, timeout=_TIMEOUT_SECONDS) as answer:
             body: bytes = answer.read(_MAX_STATUS_BYTES + 1)
     except urllib.error.HTTPError as exc:
         exc.close()
         hint = _TOKEN_HINT if exc.code == 401 else "is it a repltap?"
         raise StatusUnavailableError(f"{url} answered {exc.code} {exc.reason}", hint=hint) from exc
     except (OSError, HTTPException, ValueError) as exc:  # the last of a redirection
+        if limit.passed:
+            raise _too_slow(url) from exc
         reason, hint = _reason(exc, url)
         raise StatusUnavailableError(f"cannot reach {url}: {reason}", hint=hint) from exc
+    if limit.passed:
+        raise _too_slow(url)  # a body without a length only looks complete
     if len(body) > _MAX_STATUS_BYTES:
         raise StatusUnavailableError(f"{url} answered with too much", hint="is it a repltap?")
     return body
+
+
+class _TimeLimit:
+    """Ends the connections of one question when its time is up; urllib bounds each read only."""
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._sockets: list[socket.socket] = []  # urllib follows 10 redirections at most
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_raised: object) -> None:
+        self._timer.cancel()
+
+    def add(self, connected: socket.socket) -> None:
+        """End this one too; urllib lets go of the connection itself before the body is read."""
+        self._sockets.append(connected)
+        if self.passed:  # `_end` may have missed it
+            raise TimeoutError("timed out")
+
+    def _end(self) -> None:
+        self.passed = True
+        for each in list(self._sockets):
+            with suppress(OSError):  # it has ended by itself
+                # Not SSLSocket's own: that takes TLS away beneath a read.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, limit: _TimeLimit) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        limit = self._limit
+
+        class Limited(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                limit.add(self.sock)
+
+        return self.do_open(Limited, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, limit: _TimeLimit, context: ssl.SSLContext | None) -> None:
+        super().__init__(context=context)
+        self._limit = limit
+        self._tls = context
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        limit = self._limit
+
+        class Limited(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                limit.add(self.sock)
+
+        return self.do_open(Limited, req, context=self._tls)
+
+
+def _too_slow(url: str) -> StatusUnavailableError:
+    return StatusUnavailableError(
+        f"{url} took longer than {_TOTAL_SECONDS:g} s to answer",
+        hint="is it a repltap, and the network fast enough for its status?",
+    )
 
 
 def _reason(failure: OSError | HTTPException | ValueError, url: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -109,6 +110,32 @@ def test_a_server_that_hangs_up() -> None:
         thread.start()
         with pytest.raises(StatusUnavailableError, match="cannot reach"):
             run("--http", f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+
+@pytest.mark.parametrize("drips", ["header", "body"])
+def test_a_server_that_answers_byte_by_byte(drips: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte came in time, and so it waited without end."""
+    monkeypatch.setattr("repltap.cli.status._TOTAL_SECONDS", 0.3)
+    first = b"HTTP/1.1 200 OK\r\n" + (b"\r\n" if drips == "body" else b"")
+    told = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(ConnectionError):
+                peer.recv(65536)
+                peer.sendall(first)
+                for _ in range(200):  # bounded: a failure of this test is no hang
+                    peer.sendall(b"x")
+                    if told.wait(0.05):
+                        break
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(StatusUnavailableError, match=r"took longer than 0\.3 s"):
+            run("--http", f"127.0.0.1:{server.getsockname()[1]}")
+        told.set()
         thread.join()
 
 
