@@ -51,7 +51,7 @@ class Given:
         if found is None:
             return None
         word, file, _ = found
-        return read_password(file) if file is not None else word
+        return word if file is None else read_password(file, f"{section}: {name}_file")
 
     def passwords(self, section: str, name: str = "password") -> tuple[str, ...]:
         """Take them likewise, where a file may hold several of which any will do."""
@@ -59,7 +59,7 @@ class Given:
         if found is None:
             return ()
         word, file, _ = found
-        return read_passwords(file) if file is not None else (word,)
+        return (word,) if file is None else read_passwords(file, f"{section}: {name}_file")
 
     def password_place(self, section: str) -> str:
         """Say where the password is given, for who has to change it; "" for nowhere."""

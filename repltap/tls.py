@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from repltap.certificate import Certificate, first_in_pem
 from repltap.errors import ConfigError
+from repltap.secret_files import read_bounded
 from repltap.tls_faults import TlsFault, reason_of, tls_fault, words
 
 _MAX_FILE_BYTES = 4 << 20
@@ -278,6 +279,9 @@ def _load_credentials(
 ) -> Certificate:
     cert, key = credentials.cert_file, credentials.key_file
     where = f"{section}: tls_cert_file {cert}"
+    for name, file in (("cert", cert), ("key", key)):
+        if file.is_fifo():  # OpenSSL reads it once more, and would wait for another writer
+            raise ConfigError(f"{section}: tls_{name}_file {file} is a pipe: it has to be a file")
     try:
         own = first_in_pem(_read(cert, f"{section}: tls_cert_file"))
     except ValueError:
@@ -325,8 +329,7 @@ def _unusable(
 
 def _read(file: Path, what: str) -> str:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(_MAX_FILE_BYTES + 1)
+        data = read_bounded(file, _MAX_FILE_BYTES + 1, f"{what} {file}")
     except OSError as exc:
         raise ConfigError(f"{what} {file} can't be read: {exc.strerror}") from exc
     if len(data) > _MAX_FILE_BYTES:

@@ -71,7 +71,8 @@ class UserConfig:
                 f"{self.origin}: the user has no password",
                 hint=f"give password_file, or {self.variable}",
             )
-        words = (word,) if word is not None else read_passwords(file) if file else ()
+        option = f"user {self.name}: password_file"
+        words = (word,) if word is not None else read_passwords(file, option) if file else ()
         return User(self.name, self.rights, tuple(map(digest, words)))
 
 

@@ -1,5 +1,9 @@
 """Files with one password, and with several."""
 
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,3 +47,64 @@ def test_what_is_no_password_file(file: Path, content: bytes | None) -> None:
         assert "hush" not in str(caught.value)
         for chain in (caught.value.__cause__, caught.value.__context__):
             assert chain is None or isinstance(chain, OSError)  # a UnicodeError holds the bytes
+
+
+def test_a_fifo_that_nobody_writes_to(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It held up `config check` and the start without end."""
+    monkeypatch.setattr("repltap.secret_files._WAIT_SECONDS", 0.05)
+    os.mkfifo(file)
+    with pytest.raises(ConfigError, match=f"upstream: password_file {file} is no file, and nobody"):
+        read_password(file, "upstream: password_file")
+    kept_open = os.open(file, os.O_RDWR)  # somebody who writes nothing more
+    try:
+        os.write(kept_open, b"hush")
+        with pytest.raises(ConfigError, match="to its end") as caught:
+            read_password(file, "upstream: password_file")
+        assert "hush" not in str(caught.value)
+    finally:
+        os.close(kept_open)
+
+
+def test_a_fifo_that_somebody_writes_to_later(file: Path) -> None:
+    os.mkfifo(file)
+    # Opening it for writing waits for who reads it.
+    writer = threading.Thread(target=file.write_bytes, args=(b"hush\n",), daemon=True)
+    writer.start()
+    assert read_password(file) == "hush"
+    writer.join(10)
+    assert not writer.is_alive()
+
+
+@pytest.mark.parametrize("closed_before", [True, False])
+def test_a_pipe_of_a_shell(closed_before: bool) -> None:
+    """As of `<(...)`: what writes may have ended long ago, or not have begun."""
+    reading, writing = os.pipe()
+    try:
+        writer = subprocess.Popen(
+            [sys.executable, "-c", "print('hush')"], stdout=writing, close_fds=True
+        )
+        os.close(writing)
+        if closed_before:
+            writer.wait(30)
+        assert read_password(Path(f"/dev/fd/{reading}")) == "hush"
+        writer.wait(30)
+    finally:
+        os.close(reading)
+
+
+def test_a_mounted_secret_of_kubernetes(tmp_path: Path) -> None:
+    """A link to a file in a directory that is itself reached by a link."""
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "word").write_bytes(b"hush")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "word").symlink_to("..data/word")
+    assert read_password(tmp_path / "word") == "hush"
+
+
+def test_what_is_neither_file_nor_pipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_password(tmp_path)
+    with pytest.raises(ConfigError, match="must hold the password"):
+        read_password(Path("/dev/null"))
+    with pytest.raises(ConfigError, match="too long"):
+        read_password(Path("/dev/zero"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ def test_files_that_are_not_there_or_something_else(ca: Authority, tmp_path: Pat
     assert f"upstream: tls_cert_file {absent} can't be read: No such file" in refusal(
         Pair(absent, pair.key_file, pair.ca_file)
     )
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert "tls_key_file" in (said := refusal(Pair(pair.cert_file, fifo, pair.ca_file)))
+    assert "is a pipe" in said
     assert "tls_cert_file" in refusal(Pair(text, pair.key_file, pair.ca_file))
     assert "can't be used" in refusal(Pair(pair.cert_file, text, pair.ca_file))
     assert f"tls_key_file {other.key_file} is not the key of tls_cert_file" in refusal(

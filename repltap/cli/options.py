@@ -68,7 +68,7 @@ def http_token(file: Path | None) -> str:
         ConfigError: It can't be read.
     """
     if file is not None:
-        return read_passwords(file)[0]
+        return read_passwords(file, "--token-file")[0]
     return os.environ.get("REPLTAP_HTTP_TOKEN", "")
 
 

@@ -215,7 +215,7 @@ class OptionReader:
             file = path(raw)
         except ValueError as exc:
             raise ConfigError(f"{origin}: {exc}") from None
-        return self._parse(option, read_password(file), origin)
+        return self._parse(option, read_password(file, origin), origin)
 
     def _parse(self, option: Option, raw: object, origin: str) -> object:
         try:
