@@ -28,7 +28,7 @@ from repltap.config_sections import (
 from repltap.config_sources import Given, read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS
-from repltap.secret_files import read_password
+from repltap.secret_files import check_tokens, read_password
 from repltap.sentinel_config import sentinel_config
 from repltap.sink_config import SinkConfig
 from repltap.tls_config import http_tls, listen_tls, tls_wanted, upstream_tls
@@ -196,7 +196,9 @@ def load_tokens(
 
 
 def _tokens(given: Given) -> tuple[bytes, ...]:
-    return tuple(map(digest, given.passwords("http", "token")))
+    tokens = given.passwords("http", "token")
+    check_tokens(tokens, "http: token")
+    return tuple(map(digest, tokens))
 
 
 def _upstream(given: Given) -> UpstreamConfig:

@@ -6,6 +6,7 @@ import os
 import select
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from repltap.errors import ConfigError
@@ -54,6 +55,23 @@ def read_passwords(file: Path, option: str = "") -> tuple[str, ...]:
             f"{where}: must hold a password on each line, at most {MAX_PASSWORDS}, and nothing else"
         )
     return tuple(words)
+
+
+def check_tokens(tokens: Iterable[str], where: str) -> None:
+    """Refuse what no client could send as `Authorization: Bearer TOKEN`.
+
+    RFC 9110, 5.5: a field's value has no CR, LF or NUL, and begins and ends without whitespace.
+
+    Raises:
+        ConfigError: It is such a token, which is not shown; `where` says from where.
+    """
+    for token in tokens:
+        if token != token.strip() or any(each < " " or each == "\x7f" for each in token):
+            raise ConfigError(
+                f"{where}: a token begins or ends with whitespace, or has a line break or another "
+                "control character in it: no client can send that",
+                hint="openssl rand -hex 32 makes one",
+            )
 
 
 def read_bounded(file: Path, limit: int, where: str) -> bytes:

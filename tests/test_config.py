@@ -205,6 +205,16 @@ def test_a_wrong_line_of_the_file_is_named(tmp_path: Path, content: str, message
     assert message in told
 
 
+def test_a_token_that_no_client_can_send(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("good\n hush\n")
+    listening = {**LEAST, "http": "127.0.0.1:8380"}
+    for environ in ({"REPLTAP_HTTP_TOKEN": "hush\nx"}, {"REPLTAP_HTTP_TOKEN_FILE": str(file)}):
+        message = refusal(listening, environ)
+        assert message.startswith("http: token: ")
+        assert "hush" not in message
+
+
 def test_an_unreadable_file(tmp_path: Path) -> None:
     assert "No such file" in refusal(LEAST, {}, tmp_path / "none.toml")
     assert "Is a directory" in refusal(LEAST, {}, tmp_path)

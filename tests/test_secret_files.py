@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from repltap.errors import ConfigError
-from repltap.secret_files import read_password, read_passwords
+from repltap.secret_files import check_tokens, read_password, read_passwords
 
 
 @pytest.fixture
@@ -108,3 +108,16 @@ def test_what_is_neither_file_nor_pipe(tmp_path: Path) -> None:
         read_password(Path("/dev/null"))
     with pytest.raises(ConfigError, match="too long"):
         read_password(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    "token", ["hush\nx", "hush\r", " hush", "hush ", "\thush", "hu\0sh", "hush\x7f"]
+)
+def test_tokens_that_no_client_can_send(token: str) -> None:
+    with pytest.raises(ConfigError, match="http: token: .* control character") as caught:
+        check_tokens(["good", token], "http: token")
+    assert "hush" not in str(caught.value)
+
+
+def test_tokens_that_can_be_sent() -> None:
+    check_tokens(["", "hush", "two words", "Az09-._~+/=", "ä"], "http: token")

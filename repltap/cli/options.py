@@ -13,7 +13,7 @@ import click
 from repltap.config_sources import read_sources
 from repltap.errors import ConfigError
 from repltap.options import OPTIONS, Option
-from repltap.secret_files import read_passwords
+from repltap.secret_files import check_tokens, read_passwords
 from repltap.sink_config import VARIABLE as SINK_VARIABLE
 from repltap.tls import ClientTls, ClientTlsConfig, Credentials, Trust, Verify
 from repltap.values import DEFAULT_REDIS_PORT
@@ -65,11 +65,14 @@ def http_token(file: Path | None) -> str:
         file: From `token_file_option`; of several tokens in it the first is used.
 
     Raises:
-        ConfigError: It can't be read.
+        ConfigError: It can't be read, or sent.
     """
     if file is not None:
-        return read_passwords(file, "--token-file")[0]
-    return os.environ.get("REPLTAP_HTTP_TOKEN", "")
+        token, where = read_passwords(file, "--token-file")[0], f"--token-file {file}"
+    else:
+        token, where = os.environ.get("REPLTAP_HTTP_TOKEN", ""), "REPLTAP_HTTP_TOKEN"
+    check_tokens([token], where)  # http.client would refuse it, and show it
+    return token
 
 
 def https_flags(command: _F) -> _F:

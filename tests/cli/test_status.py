@@ -208,6 +208,12 @@ def test_a_token_goes_with_the_question(
     ask("--token-file", str(file))
     assert relay.asked_with == "Bearer of the file"
 
+    monkeypatch.setenv("REPLTAP_HTTP_TOKEN", "by\nvariable")
+    failed = ask()  # http.client's own refusal shows it
+    assert "REPLTAP_HTTP_TOKEN: a token begins" in str(failed.exception)
+    assert "variable" not in str(failed.exception)
+    monkeypatch.setenv("REPLTAP_HTTP_TOKEN", "by variable")
+
     relay.code = 401
     failed = ask()
     assert isinstance(failed.exception, StatusUnavailableError)
