@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from repltap.addresses import host_port
 from repltap.certificates import Certificates
 from repltap.config import Config, StoreConfig
 from repltap.delivery.messages import Start
@@ -304,7 +305,8 @@ class Relay:
             host in own or host in _LOOPBACK
         ):
             raise ConfigError(
-                f"{host}:{port} is this relay's own address", hint="give the master's address"
+                f"{host_port(host, port)} is this relay's own address",
+                hint="give the master's address",
             )
 
     def _hung_up(self) -> None:

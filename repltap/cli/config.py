@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from repltap.addresses import host_port
 from repltap.cli.effective import effective
 from repltap.cli.options import config_file, flag, json_flag, sink_flag
 from repltap.cli.output import show_json
@@ -48,8 +49,8 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
     for warning in warnings:
         click.echo(f"repltap: warning: {warning}", err=True)
     sinks = ", ".join(f"{sink.name} ({sink.type})" for sink in made.sinks) or "none"
-    http = f"{made.http.host}:{made.http.port}" if made.http else "off"
-    listen = " and ".join(f"{where.host}:{where.port}" for where in made.listen.endpoints)
+    http = host_port(made.http.host, made.http.port) if made.http else "off"
+    listen = " and ".join(host_port(where.host, where.port) for where in made.listen.endpoints)
     click.echo(
         f"the configuration is valid: master {_master(made.upstream)}, "
         f"listen {listen}, http {http}, "
@@ -65,7 +66,7 @@ def _master(upstream: UpstreamConfig) -> str:
         return path
     if upstream.sentinel is not None:
         return f"{upstream.sentinel.master_name} (its sentinels say where)"
-    return f"{upstream.host}:{upstream.port}"
+    return host_port(upstream.host, upstream.port)
 
 
 def load_checked(flags: Mapping[str, object], file: Path | None) -> Config:

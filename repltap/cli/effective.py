@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from repltap.addresses import host_port
 from repltap.config_sources import Given
 from repltap.delivery.options import COMMON
 from repltap.delivery.registry import find_sink
@@ -158,16 +159,12 @@ def _toml(value: object) -> str:
 
 def _address(value: Endpoint | UpstreamUrl) -> str:
     if isinstance(value, Endpoint):
-        return _host_port(value.host, value.port)
+        return host_port(value.host, value.port)
     user = f"{quote(value.username, safe='')}@" if value.username else ""
     if value.sentinels:
-        named = ",".join(_host_port(host, port) for host, port in value.sentinels)
+        named = ",".join(host_port(host, port) for host, port in value.sentinels)
         scheme = "rediss-sentinel" if value.tls else "redis-sentinel"
         return f"{scheme}://{user}{named}/{quote(value.master_name, safe='')}"
     if value.port == 0:
         return f"unix://{user}{quote(value.host)}"
-    return f"{'rediss' if value.tls else 'redis'}://{user}{_host_port(value.host, value.port)}"
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{'rediss' if value.tls else 'redis'}://{user}{host_port(value.host, value.port)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from repltap.addresses import host_port
 from repltap.cli.output import Meter, progress
 from repltap.config import UpstreamConfig
 from repltap.endings import FailureReason
@@ -34,7 +35,7 @@ def fetch_from_master(config: UpstreamConfig, output: Path) -> Document:
     """
     from repltap.net.fetch import SnapshotFetch  # half a second of imports
 
-    peer = f"{config.host}:{config.port}"
+    peer = host_port(config.host, config.port)
     with NewFile(output) as new, progress("waiting for the master", None) as meter:
         sink = _Sink(new, meter)
         try:

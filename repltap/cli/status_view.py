@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repltap.addresses import host_port
 from repltap.cli.human import NOTHING, human_age, human_size
 from repltap.cli.sections import Cell, Section, facts, row
 from repltap.cli.status_sentinel import master_rows, sentinels
@@ -62,7 +63,7 @@ def _relay(status: RelayStatus) -> Section:
 
 
 def _listening(status: RelayStatus) -> str:
-    plain = f"{status.listen_host}:{status.listen_port}"
+    plain = host_port(status.listen_host, status.listen_port)
     if not status.listen_tls:
         return plain
     secured = f"{status.listen_tls} (TLS)"

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from repltap.addresses import host_port
 from repltap.cli.human import NOTHING, human_age, human_size, printable
 from repltap.cli.sections import STYLES, Cell
 from repltap.cli.status_sinks import sink_state
@@ -183,7 +184,7 @@ def screen(
 
 def _head(status: RelayStatus, width: int) -> Text:
     text = (
-        f"repltap {status.version}  {status.listen_host}:{status.listen_port}  "
+        f"repltap {status.version}  {host_port(status.listen_host, status.listen_port)}  "
         f"up {human_age(status.now - status.started_at)}  "
         f"clients {status.clients}/{status.max_clients}  memory {human_size(status.rss_bytes)}"
     )

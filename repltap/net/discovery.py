@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol
 
+from repltap.addresses import host_port
 from repltap.config import SentinelConfig, UpstreamConfig
 from repltap.errors import ConfigError, UpstreamError
 from repltap.logs import PeerLogger
@@ -198,10 +199,10 @@ class Discovery:
         self._changed.set()
 
     def _without(self) -> str:
-        if self._link.config.host:
-            return f"{self._link.config.host}:{self._link.config.port} stays followed"
+        if (config := self._link.config).host:
+            return f"{host_port(config.host, config.port)} stays followed"
         if self._last_known is not None:
-            return "{}:{}, the last known master, is asked".format(*self._last_known)
+            return f"{host_port(*self._last_known)}, the last known master, is asked"
         return "nobody is followed until one does"
 
     def _learn(self) -> None:
@@ -253,7 +254,9 @@ class Discovery:
             return 0.001  # they have changed their minds meanwhile
         if objection:
             if objection != self._objection:
-                self._log.warning("%s:%d is not followed yet: %s", *choice.master, objection)
+                self._log.warning(
+                    "%s is not followed yet: %s", host_port(*choice.master), objection
+                )
             self._objection = objection
             return _DOUBT_SECONDS
         self._follow(now)
@@ -284,7 +287,7 @@ class Discovery:
             return 0.001
         if objection:
             if objection != self._objection:
-                self._log.warning("%s:%d, the last known master: %s", *known, objection)
+                self._log.warning("%s, the last known master: %s", host_port(*known), objection)
             self._objection = objection
             return _LOOK_SECONDS
         self._objection = ""

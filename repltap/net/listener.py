@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 
+from repltap.addresses import host_port
 from repltap.errors import ListenError
 from repltap.reasons import os_reason
 
@@ -80,11 +81,13 @@ class Listener:
                 self._sockets.append(_listening_socket(family, kind, proto, address))
                 self._port = int(self._sockets[0].getsockname()[1])
         except UnicodeError as failure:
-            raise ListenError(f"can't listen on {host}:{port}: not a host name") from failure
+            raise ListenError(
+                f"can't listen on {host_port(host, port)}: not a host name"
+            ) from failure
         except OSError as failure:
             self.stop()
             raise ListenError(
-                f"can't listen on {host}:{port}: {os_reason(failure)}",
+                f"can't listen on {host_port(host, port)}: {os_reason(failure)}",
                 hint=_LISTEN_HINTS.get(failure.errno or 0, "").format(flag=self._flag),
             ) from failure
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from repltap.addresses import host_port
 from repltap.config import ListenConfig
 from repltap.errors import ListenError
 from repltap.net.admission import Admission
@@ -60,12 +61,12 @@ class Listeners:
     def tls_address(self) -> str:
         """Where TLS is listened for, `host:port`, "" for nowhere."""
         where = self._config.tls_address
-        return "" if where is None else f"{where.host}:{self.tls_port}"
+        return "" if where is None else host_port(where.host, self.tls_port or 0)
 
     @property
     def addresses(self) -> list[str]:
         """All that is listened on, for people."""
-        plain = [f"{self._config.host}:{self.port}"] if self._config.plain else []
+        plain = [host_port(self._config.host, self.port)] if self._config.plain else []
         return plain + ([f"{self.tls_address} (TLS)"] if self.tls_address else [])
 
     def announced_port(self, *, tls: bool) -> int:

@@ -12,6 +12,7 @@ import contextlib
 from dataclasses import replace
 from typing import Protocol
 
+from repltap.addresses import host_port
 from repltap.config import UpstreamConfig
 from repltap.errors import RemoteProtocolError, ReplTapError, UpstreamError
 from repltap.feed import Feed
@@ -176,7 +177,7 @@ class MasterPoll:
         lasting = refused or isinstance(failure, RemoteProtocolError)
         if lasting and self._error != self._logged:
             self._logged = self._error
-            self._log.peer = f"{config.host}:{config.port}"
+            self._log.peer = host_port(config.host, config.port)
             self._log.warning("lag behind the master is not known: %s", failure)
 
 

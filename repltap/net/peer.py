@@ -11,6 +11,7 @@ import socket
 import time
 
 from repltap.access import Right
+from repltap.addresses import host_port
 from repltap.endings import PEER_CLOSED, DisconnectReason, Ending
 from repltap.logs import PeerLogger
 from repltap.net.admin.context import ClientKind, ClientState
@@ -243,5 +244,5 @@ def _name(address: object) -> str:
     """Render a socket's address as `host:port`."""
     if isinstance(address, tuple) and len(address) >= 2:
         host, port = address[0], address[1]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_port(host, port)
     return str(address) or "unix:0"

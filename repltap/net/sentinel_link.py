@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 
+from repltap.addresses import host_port
 from repltap.config import SentinelConfig
 from repltap.errors import RemoteProtocolError, UpstreamError
 from repltap.logs import PeerLogger
@@ -72,8 +73,7 @@ class SentinelLink:
     @property
     def name(self) -> str:
         """The sentinel, `host:port`."""
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_port(*self.address)
 
     @property
     def answering(self) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from repltap.addresses import host_port
 from repltap.config import UpstreamConfig
 from repltap.endings import FailureReason
 from repltap.errors import (
@@ -125,7 +126,7 @@ class UpstreamLink:
     @property
     def peer(self) -> str:
         """The master, `host:port`."""
-        return f"{self.config.host}:{self.config.port}" if self.config.host else ""
+        return host_port(self.config.host, self.config.port) if self.config.host else ""
 
     @property
     def shown_address(self) -> str:

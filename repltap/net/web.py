@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from repltap.addresses import host_port
 from repltap.errors import ListenError
 from repltap.net.events import EventFeed
 from repltap.net.page import load_page
@@ -225,7 +226,7 @@ async def start_web(
     except OSError as exc:
         await runner.cleanup()
         raise ListenError(
-            f"can't listen on {host}:{port} for HTTP: {os_reason(exc)}",
+            f"can't listen on {host_port(host, port)} for HTTP: {os_reason(exc)}",
             hint="choose another address with --http",
         ) from exc
     except BaseException:

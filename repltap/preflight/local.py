@@ -10,6 +10,7 @@ import os
 import socket
 from pathlib import Path
 
+from repltap.addresses import host_port
 from repltap.config import Config, StoreConfig
 from repltap.preflight.finding import Finding, Level, redis_size
 from repltap.reasons import os_reason
@@ -148,7 +149,7 @@ def _is_ours(address: str | int) -> bool:
 
 
 def _address(check: str, host: str, port: int, starting: bool) -> Finding:
-    where = f"{host}:{port}"
+    where = host_port(host, port)
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

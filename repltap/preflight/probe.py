@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import hiredis
 
+from repltap.addresses import host_port
 from repltap.client import Connection
 from repltap.config import UpstreamConfig
 from repltap.preflight.facts import CONFIG_GET, INFO, SETTINGS, Facts, Rate, parse_version
@@ -70,7 +71,7 @@ class Probe:
             What it told, or None where it can't be asked; `findings` says why.
         """
         port = self._config.port
-        address = f"{self._config.host}:{port}" if port else self._config.host  # a unix socket
+        address = host_port(self._config.host, port) if port else self._config.host  # a unix socket
         try:
             connection = Connection(
                 self._config.host,

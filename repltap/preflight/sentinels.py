@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 
+from repltap.addresses import host_port
 from repltap.config import SentinelConfig, UpstreamConfig
 from repltap.errors import RemoteProtocolError, UpstreamError
 from repltap.preflight.finding import Finding, Level
@@ -45,7 +46,7 @@ def find_master(config: UpstreamConfig) -> tuple[list[Finding], UpstreamConfig |
         findings.append(Finding(_CHECK, Level.FAIL, "no sentinel names a master", advice))
         return findings, None
     if len(survey.named) > 1:
-        each = ", ".join(f"{host}:{port}" for host, port in sorted(survey.named))
+        each = ", ".join(host_port(*one) for one in sorted(survey.named))
         advice = "during a failover that is so for a moment; else look at those that are behind"
         findings.append(Finding(_CHECK, Level.WARN, f"they name different masters: {each}", advice))
     host, port = choice.master
@@ -90,7 +91,7 @@ class _Survey:
 
     def _look(self, address: Address) -> MasterTold | None:
         host, port = address
-        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        name = host_port(host, port)
         try:
             told, listening = _ask(address, self._config)
         except (OSError, UnicodeError) as failure:

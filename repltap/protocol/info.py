@@ -120,7 +120,7 @@ def _server(status: RelayStatus, *, system: str = "") -> _Fields:
     yield "uptime_in_days", uptime // 86400
     # From Redis 7.2 on (`genRedisInfoString`).
     host, _, port = status.listen_tls.rpartition(":")
-    listeners = [f"name=tls,bind={host},port={port}"] if port else []
+    listeners = [f"name=tls,bind={host.strip('[]')},port={port}"] if port else []
     if port != str(status.listen_port):
         listeners.insert(0, f"name=tcp,bind={status.listen_host},port={status.listen_port}")
     for number, listener in enumerate(listeners):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from repltap.addresses import host_port
 from repltap.position import Offset
 from repltap.status.sentinel import SentinelStatus
 
@@ -95,4 +96,4 @@ class UpstreamStatus:
     @property
     def address(self) -> str:
         """The master for people: host and port, or the path of its unix socket (port 0)."""
-        return f"{self.host}:{self.port}" if self.port else self.host
+        return host_port(self.host, self.port) if self.port else self.host

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from repltap.addresses import host_port
 from repltap.position import Offset
 
 
@@ -55,7 +56,7 @@ class ReplicaStatus:
     @property
     def name(self) -> str:
         """The replica for people: what it announced, else its socket."""
-        return f"{self.ip}:{self.port}" if self.port else self.address
+        return host_port(self.ip, self.port) if self.port else self.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,14 @@ def test_sections(sections: list[str], titles: list[str]) -> None:
     assert list(parse(render_info(relay_status(), sections))) == expected
 
 
+def test_listeners_of_ipv6_are_named_without_brackets() -> None:
+    """As Redis does, whose `bind` has none."""
+    status = relay_status(listen_host="::1", listen_port=6390, listen_tls="[::1]:6391")
+    server = parse(render_info(status, ["server"]))["Server"]
+    assert server["listener0"] == "name=tcp,bind=::1,port=6390"
+    assert server["listener1"] == "name=tls,bind=::1,port=6391"
+
+
 def test_no_section_is_no_text() -> None:
     assert render_info(relay_status(), ["nosuch"]) == ""
 
