@@ -33,7 +33,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.relay_only]
 PROGRAM = "redis-7.0"
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "repltap.rules.yml"
 FACTOR = 120
-_PATIENCE_SECONDS = 45.0
+_PATIENCE_SECONDS = 90.0
+"""Of a busy machine, not of the rules."""
 
 HASTE: dict[str, dict[str, str]] = {
     # The masters here send a PING each second, not each ten.
@@ -48,7 +49,7 @@ HASTE: dict[str, dict[str, str]] = {
     "RepltapDiskFilling": {"4 * 3600": "4 * 3600 / 120"},
     # Processes start no quicker, links and resyncs take what they take, and the machine is shared:
     # as often as the rules say, or nearly, in a longer time.
-    "RepltapRestarting": {"[15m]": "[40m]", "> 2": "> 1"},
+    "RepltapRestarting": {"[15m]": "[70m]", "> 2": "> 1"},
     "RepltapSinkRestarting": {"[10m]": "[40m]", "> 2.5": "> 1.5"},
     "RepltapLinkFlapping": {"[10m]": "[20m]"},
     "RepltapFullResyncs": {"[10m]": "[20m]"},
@@ -119,6 +120,12 @@ class Watch:
     def fires(self, alert: str) -> bool:
         """Tell whether one fires."""
         return alert in self._prometheus.firing()
+
+    @property
+    def started(self) -> str:
+        """When the relay that Prometheus knows was started, "" for none."""
+        found = self._prometheus.query('process_start_time_seconds{job=~"(.*/)?repltap"}')
+        return str(found[0]["value"][1]) if found else ""
 
     def wait_fires(self, *alerts: str) -> None:
         """Wait until all of these have fired."""
@@ -235,8 +242,10 @@ def test_the_process(lab: Lab) -> None:
     relay.restart()
 
     def crash() -> None:
+        before = watch.started
         relay.kill()
         relay.restart()
+        wait_for("it is scraped", lambda: watch.started not in ("", before))
 
     watch.provoke("RepltapRestarting", crash)
     watch.done()
@@ -329,12 +338,20 @@ def test_the_worker(lab: Lab) -> None:
     master.call("SET", "key", "crash")
     watch.wait_fires("RepltapSinkRestarting")
     fault.unlink()
-    worker = psutil.Process(_pid(relay, "notes"))
-    worker.suspend()
+    wait_for("it stays", lambda: _suspended(relay, "notes"))
     write(master, 16)
     watch.wait_fires("RepltapConsumerNearRetention")
-    worker.resume()
+    psutil.Process(_pid(relay, "notes")).resume()
     watch.done()
+
+
+def _suspended(relay: Relay, sink: str) -> bool:
+    """Suspend the process of a sink, if it is not one that still ends."""
+    try:
+        psutil.Process(_pid(relay, sink)).suspend()
+    except psutil.NoSuchProcess:
+        return False
+    return True
 
 
 def _pid(relay: Relay, sink: str) -> int:

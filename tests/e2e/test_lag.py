@@ -181,6 +181,8 @@ def test_never_absurd(lab: Lab) -> None:
         wait_for("the history before", lambda: relay.replid == master.replid)
         master.call("SET", "key", "value")
         wait_for("the replica has it too", lambda: replica.replid == master.replid)
+        for name in (UPSTREAM, REPLICA, SINK):
+            wait_for(name, lambda name=name: any(name + "seconds" in sample for sample in found))  # type: ignore[misc]
     longest = time.monotonic() - began + SLACK_SECONDS
     assert len(found) > 20
     for name in (UPSTREAM, REPLICA, SINK):
