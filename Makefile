@@ -14,7 +14,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # REPLTAP_TESTS=full make test: more kills and failovers than fit into a run for each change.
 # More arguments for pytest, for example: make test PYTEST_ARGS="-k store -x"
 PYTEST_ARGS ?=
-# How many tests run side by side; most wait for servers, so more than there are cores. 0: one after the other.
+# How many tests run side by side; most wait for servers, so more than there are cores.
+# 0: one after the other.
 JOBS ?= 6
 # The soak: how long, or how many rounds, from which seed (random if empty, always printed).
 # SOAK_ARGS for more: make soak SOAK_ARGS=--help

@@ -142,9 +142,9 @@ class Client:
             Its offset.
 
         Raises:
-            SinkError: It was not delivered.
+            SinkError: It was not delivered, or nobody knows at which offset.
         """
-        offsets: list[int] = []
+        offsets: list[int | None] = []
 
         def delivered(error: Any, message: Any) -> None:
             if error is None:
@@ -160,7 +160,11 @@ class Client:
         self.flush()
         if not offsets:
             raise self.away("a message was not acknowledged")
-        return offsets[0]
+        if (offset := offsets[0]) is None:
+            # It was sent again after a connection broke, and the broker had it: librdkafka takes
+            # DUPLICATE_SEQUENCE_NUMBER for success, and that answer carries no offset.
+            raise self.away("a message was acknowledged without its offset")
+        return offset
 
     def check(self) -> None:
         """Raise what has failed.

@@ -69,6 +69,7 @@ def test_killed_at_any_moment_of_a_switch(lab: Lab) -> None:
     """One switch after the other, and a kill somewhere in each."""
     rng = random.Random()
     shire = Shire(lab, "redis-7.0")
+    torn = before = 0
     for number in range(ROUNDS):
         other_is_ahead = rng.random() < 0.5
         if other_is_ahead:
@@ -88,10 +89,11 @@ def test_killed_at_any_moment_of_a_switch(lab: Lab) -> None:
         assert shire.granted() == [1, 1], f"in round {number}, other ahead: {other_is_ahead}"
         # What came in its last moment is cut off by the start, and the switch ends the old replid
         # there: whoever below had got it is ahead of that. A native one that is killed has nothing.
-        torn = shire.relay.log.count("are not covered by the index")
+        before, torn = torn, shire.relay.log.count("are not covered by the index")
         for node in (shire.sub, shire.below, shire.lower):
             assert 1 <= full_syncs(node) <= 1 + torn, f"{node.name} in round {number}"
-    shire.compare_borders()
+    if torn == before:  # else it ends the old replid earlier than the oracle, which was not killed
+        shire.compare_borders()
     assert full_syncs(shire.master) + full_syncs(shire.other) == 1  # at the beginning
 
 

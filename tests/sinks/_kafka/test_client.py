@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,28 @@ def test_a_message_that_can_not_be_delivered_says_where(proxied: tuple[Broker, P
     with pytest.raises(SinkError, match="topic t.*_UNKNOWN_PARTITION"):
         produce(client, 1, partition=9)
         client.flush()
+
+
+def test_a_message_that_was_delivered_nobody_knows_where(
+    proxied: tuple[Broker, Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by cutting connections: sent again, it was there, and the answer had no offset."""
+
+    class Sent:
+        def offset(self) -> None:
+            return None
+
+    class Producer:
+        def produce(self, *_: Any, on_delivery: Callable[[None, Sent], None]) -> None:
+            on_delivery(None, Sent())
+
+    broker, _ = proxied
+    client = client_of(broker.address)
+    monkeypatch.setattr(client, "flush", lambda: None)
+    monkeypatch.setattr(client, "producer", Producer())
+    with pytest.raises(SinkError, match="without its offset") as failure:
+        client.deliver("t", b"k", b"v")
+    assert failure.value.kind is SinkErrorKind.AWAY
 
 
 def test_a_call_is_repeated_until_the_brokers_answer(proxied: tuple[Broker, Proxy]) -> None:
