@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import socket
+import tempfile
 import threading
+from pathlib import Path
 
 # Below the kernel's ephemeral range: while a server is down, a client that retries its port must
 # not be given that very port as its own (a TCP self-connect on loopback), nor anyone else.
-_LOWEST, _HIGHEST = 20_000, 32_000
-# Tests that run side by side take theirs from ranges of their own.
-_PROCESSES = 8
-_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
-_SPAN = (_HIGHEST - _LOWEST) // _PROCESSES
-_first = _LOWEST + _process * _SPAN
-_taken: set[int] = set()
-_lock = threading.Lock()
+_LOWEST = 18_000
+_SPAN = 600
+"""Ports of one process; they come round again when all were given, so those of servers that are
+long gone only."""
+_PROCESSES = 24
+"""Processes that may run tests at once on this machine, each with ports of its own: a replica must
+never find somebody else's server where its master was."""
+
+
+class _Ports:
+    """The ports of this process; safe to use from threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._own = range(0)
+        self._given = random.SystemRandom().randrange(_SPAN)
+
+    def next(self) -> int:
+        with self._lock:
+            self._own = self._own or _claimed()
+            for _ in self._own:
+                port = self._own[self._given % _SPAN]
+                self._given += 1
+                if is_free(port):
+                    return port
+        raise RuntimeError(f"ports {self._own[0]} to {self._own[-1]} are all in use")
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on and that is not handed out twice."""
-    with _lock:
-        while True:
-            port = random.SystemRandom().randrange(_first, _first + _SPAN)
-            if port not in _taken and is_free(port):
-                _taken.add(port)
-                return port
+    """Return a loopback port that nobody listens on, and that was not given out lately.
+
+    Raises:
+        RuntimeError: None of this process's ports is free, or too many processes run tests.
+    """
+    return _ports.next()
 
 
 def is_free(port: int) -> bool:
@@ -40,6 +60,20 @@ def is_free(port: int) -> bool:
     return True
 
 
+def _claimed() -> range:
+    """Claim a range that no other process of this machine has, until this process ends."""
+    for number in range(_PROCESSES):
+        path = Path(tempfile.gettempdir(), f"repltap-test-ports-{number}")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return range(_LOWEST + number * _SPAN, _LOWEST + (number + 1) * _SPAN)
+    raise RuntimeError(f"{_PROCESSES} processes run tests already: no ports are left")
+
+
 def own_address() -> str:
     """Return an address of this machine that is not loopback, "" where there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -49,3 +83,6 @@ def own_address() -> str:
             return ""
         host = str(probe.getsockname()[0])
     return "" if host.startswith("127.") else host
+
+
+_ports = _Ports()
