@@ -16,7 +16,7 @@ import pytest
 from tests.deploy.test_systemd import settings
 from tests.servers.lab import Lab
 from tests.servers.relay import Relay
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.relay_only
 
@@ -30,7 +30,7 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
 
-    def wait(self, line: str, timeout_seconds: float = 20.0) -> None:
+    def wait(self, line: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Read until this line has come."""
         self._socket.settimeout(timeout_seconds)
         while True:

@@ -9,7 +9,7 @@ import hiredis
 from tests.servers.client import Client
 from tests.servers.find import Feature
 from tests.servers.server import Server
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 _READERS: dict[bytes, tuple[str, ...]] = {
     b"string": ("GET", "{key}"),
@@ -21,7 +21,7 @@ _READERS: dict[bytes, tuple[str, ...]] = {
 }
 
 
-def wait_same(master: Server, *replicas: Server, timeout_seconds: float = 30.0) -> None:
+def wait_same(master: Server, *replicas: Server, timeout_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until the replicas hold the master's data at the master's offset.
 
     Nobody may write to the master meanwhile.

@@ -10,7 +10,7 @@ import hiredis
 
 from tests.servers.client import Argument, Client, Reply, call
 from tests.servers.process import Process
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,6 @@ class Node(Process):
         """Cut the links of its replicas, as a short network failure does."""
         self.call("CLIENT", "KILL", "TYPE", "replica")
 
-    def wait_link(self, timeout_seconds: float = 20.0) -> None:
+    def wait_link(self, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until its link to its master is up."""
         wait_for(f"the upstream link of {self.name} is up", lambda: self.link_up, timeout_seconds)

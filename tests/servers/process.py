@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tests.servers.secrets import Place, leaks
+from tests.servers.waiting import PATIENCE_SECONDS
 
 _LOG_TAIL_BYTES = 6_000
 
@@ -88,14 +89,14 @@ class Process:
         """Give where it has shown a secret, its log included, over all its lives."""
         return self.leaks + leaks([(f"the log of {self.name}", self.log.encode())])
 
-    def stop(self, timeout_seconds: float = 20.0) -> int:
+    def stop(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         """Ask it to end (SIGTERM) and return its exit code."""
         self.search()
         return self._end(signal.SIGTERM, timeout_seconds)
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
-        self._end(signal.SIGKILL, 10.0)
+        self._end(signal.SIGKILL, PATIENCE_SECONDS)
 
     def freeze(self) -> None:
         """Stop it in its tracks (SIGSTOP)."""
@@ -107,7 +108,7 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
         self._frozen = False
 
-    def wait(self, timeout_seconds: float = 20.0) -> int:
+    def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its own end and return its exit code."""
         assert self._child is not None, f"{self.name} was never started"
         return self._child.wait(timeout_seconds)

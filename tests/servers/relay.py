@@ -93,7 +93,7 @@ class Relay(Node):
     def start(self) -> None:
         self.spawn(self.command(), self.environ())
 
-    def get(self, path: str, timeout_seconds: float = 5) -> HTTPResponse:
+    def get(self, path: str, timeout_seconds: float = 20) -> HTTPResponse:
         """Ask its HTTP port, with its token if it has one; close the answer."""
         asked = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}")
         if token := self._configured("http_token"):

@@ -8,8 +8,12 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
+PATIENCE_SECONDS = 60.0
+"""How long what should take a moment may take. Nobody waits so long but where it fails; a machine
+with two cores and six tests side by side has stood still for 20 s."""
 
-def wait_for(what: str, probe: Callable[[], _T], timeout_seconds: float = 20.0) -> _T:
+
+def wait_for(what: str, probe: Callable[[], _T], timeout_seconds: float = PATIENCE_SECONDS) -> _T:
     """Call `probe` until what it returns is true, and return that.
 
     A probe may raise OSError while a process is not up yet: that counts as "not yet".
