@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ from tests.net.peers import FakeMaster
 from tests.net.relay import link, open_feed
 from tests.protocol.ways import MARK, rdb
 from tests.stored import OTHER, REPLID, SET, START, until
-
-
-@pytest.fixture
-async def master() -> AsyncIterator[FakeMaster]:
-    async with FakeMaster() as made:
-        yield made
 
 
 async def test_no_room_in_the_stream(

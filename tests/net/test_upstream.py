@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -25,12 +24,6 @@ from tests.net.peers import FakeMaster
 from tests.net.relay import link
 from tests.protocol.ways import MARK, rdb
 from tests.stored import OTHER, REPLID, SET, START, command, open_fds, until
-
-
-@pytest.fixture
-async def master() -> AsyncIterator[FakeMaster]:
-    async with FakeMaster() as made:
-        yield made
 
 
 async def test_a_first_sync(tmp_path: Path, master: FakeMaster) -> None:

@@ -1,0 +1,21 @@
+"""What many tests of the network share."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from repltap.net import refresh, setbacks
+from tests.net.peers import FakeMaster
+
+
+@pytest.fixture
+async def master() -> AsyncIterator[FakeMaster]:
+    async with FakeMaster() as made:
+        yield made
+
+
+@pytest.fixture
+def quick_refresher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed refreshes are tried again at once."""
+    monkeypatch.setattr(setbacks, "RETRY_SECONDS", (0.001, 0.002, 0.003))
+    monkeypatch.setattr(refresh, "_POLL_SECONDS", 0.01)
