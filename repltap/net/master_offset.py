@@ -8,7 +8,6 @@ question at a time, and what goes wrong here is told in the status and nowhere e
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
 from typing import Protocol
 
@@ -17,9 +16,8 @@ from repltap.config import UpstreamConfig
 from repltap.errors import RemoteProtocolError, ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.logs import PeerLogger
-from repltap.net.connect import open_stream, settings_of
-from repltap.protocol.master_offset import MasterOffsetQuery, Unanswered
-from repltap.reasons import os_reason
+from repltap.net.info_connection import InfoConnection, open_info
+from repltap.protocol.master_offset import Unanswered
 from repltap.sightings import Sightings
 from repltap.status.link import LinkState, UpstreamStatus
 
@@ -34,7 +32,6 @@ _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
 _REFUSED_SECONDS = 300.0
 """A refusal stays until somebody changes the ACL, and may be written to the master's ACL log."""
 
-_READ_BYTES = 1 << 16
 _ASKING = (LinkState.CONNECTED, LinkState.PAUSED)
 """Paused for want of room is when one wants to know what is being missed. Without a link its own
 reconnects come first."""
@@ -121,41 +118,16 @@ class MasterPoll:
             UpstreamError: It can't be reached, fell silent, or refused.
             RemoteProtocolError: Its answer is none.
         """
-        query = MasterOffsetQuery(settings_of(config, 0, announce_version=None))
         since = self._link.streaming_since
-        reader, writer = await open_control(config)
-        try:
+        async with open_info(config, "the master") as connection:
             while (self._link.config, self._link.streaming_since) == (config, since):
                 if not self._wanted:
                     return
-                await self._ask(query, reader, writer)
+                await self._ask(connection)
                 await asyncio.sleep(self._interval)
-        finally:
-            writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
-    async def _ask(
-        self,
-        query: MasterOffsetQuery,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                writer.write(query.ask())
-                found = None
-                while found is None:
-                    data = await reader.read(_READ_BYTES)
-                    if not data:
-                        raise UpstreamError("the master closed the connection that asks for INFO")
-                    found = query.receive_data(data)
-        except TimeoutError as failure:
-            raise UpstreamError(
-                f"the master did not answer INFO within {_ANSWER_SECONDS:g} s"
-            ) from failure
-        except OSError as failure:
-            raise UpstreamError(f"connection lost: {os_reason(failure)}") from failure
+    async def _ask(self, connection: InfoConnection) -> None:
+        found = await connection.ask(_ANSWER_SECONDS)
         if isinstance(found, Unanswered):
             raise (_RefusedError if found.lasting else UpstreamError)(found.message)
         self._failures = 0
@@ -179,21 +151,3 @@ class MasterPoll:
             self._logged = self._error
             self._log.peer = host_port(config.host, config.port)
             self._log.warning("lag behind the master is not known: %s", failure)
-
-
-async def open_control(
-    config: UpstreamConfig,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection for questions, beside the link.
-
-    Raises:
-        UpstreamError: It can't be reached.
-    """
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(loop=loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    try:
-        transport = await open_stream(lambda: protocol, config)
-    except ReplTapError as failure:
-        raise UpstreamError(f"no connection for INFO: {failure}") from failure
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
