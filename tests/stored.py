@@ -110,3 +110,18 @@ def hold(
         history.journal.append(stream, 1)
     store.publish(history)
     return history
+
+
+def held(
+    directory: Path,
+    stream: bytes = b"",
+    *,
+    replid: str = REPLID,
+    snapshot: bytes | None = None,
+    segment_bytes: int = 1 << 20,
+) -> Path:
+    """Leave a published history in the directory, as an earlier run would; return the directory."""
+    store = open_store(directory, segment_bytes=segment_bytes)
+    hold(store, stream, replid=ReplId(replid), snapshot=snapshot)
+    store.close()
+    return directory

@@ -36,7 +36,7 @@ from tests.stored import (
     REPLID,
     SET,
     START,
-    hold,
+    held,
     open_fds,
     open_store,
     store_config,
@@ -60,10 +60,7 @@ def config(path: Path, master: UpstreamConfig | None = None, **store: object) ->
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET)
 
 
 class Running:

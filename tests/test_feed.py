@@ -29,6 +29,7 @@ from tests.stored import (
     START,
     closed_gate,
     command,
+    held,
     hold,
     open_fds,
     open_store,
@@ -80,13 +81,6 @@ async def running(feed: Feed) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
     if not task.cancelled() and (failure := task.exception()):
         raise failure
-
-
-def held(path: Path, stream: bytes = b"", **how: object) -> None:
-    """Leave a history in the directory, as an earlier run would."""
-    store = open_store(path)
-    hold(store, stream, **how)  # type: ignore[arg-type]
-    store.close()
 
 
 def current(feed: Feed) -> HistoryStore:

@@ -19,7 +19,7 @@ from repltap.store.snapshots import Snapshot
 from repltap.store.store import Store
 from repltap.tasks import OwnedTasks
 from tests.protocol.ways import rdb
-from tests.stored import hold, open_store, until
+from tests.stored import held, open_store, until
 from tests.test_checks import FakeReader
 
 FAST = 1 << 40
@@ -30,9 +30,7 @@ class Bench:
     """A store that has been opened again, and what checks it."""
 
     def __init__(self, path: Path) -> None:
-        store = open_store(path, segment_bytes=1000)
-        hold(store, bytes(5500))
-        store.close()
+        held(path, bytes(5500), segment_bytes=1000)
         self._path = path
         self.failures: list[BaseException] = []
         self.tasks = OwnedTasks(self.failures.append)

@@ -17,7 +17,7 @@ from repltap.config import LogConfig, SinkConfig
 from repltap.delivery.messages import STOP, Lines, Start, read_report
 from repltap.delivery.report import WorkerReport, WorkerState
 from tests.servers.jotter import TYPE
-from tests.stored import HANG_SECONDS, SET, hold, open_store
+from tests.stored import HANG_SECONDS, SET, held
 
 
 class Line:
@@ -62,10 +62,7 @@ def worker(data_dir: Path, kind: str = TYPE) -> Iterator[Line]:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    store = open_store(tmp_path)
-    hold(store, SET * 10)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET * 10)
 
 
 @pytest.mark.parametrize("how", ["stop", "close"])

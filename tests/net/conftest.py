@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from repltap.net import refresh, setbacks
+from repltap.net import downstream, refresh, setbacks
 from tests.net.peers import FakeMaster
 
 
@@ -19,3 +19,9 @@ def quick_refresher(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed refreshes are tried again at once."""
     monkeypatch.setattr(setbacks, "RETRY_SECONDS", (0.001, 0.002, 0.003))
     monkeypatch.setattr(refresh, "_POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port looks after its sessions all the time."""
+    monkeypatch.setattr(downstream, "_TICK_SECONDS", 0.005)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.net.peers import FakeMaster, MasterLink
 from tests.net.relay import Link
-from tests.stored import REPLID, START, hold, open_store
+from tests.stored import REPLID, START
 
 ANYTHING = (b"?", b"-1")
 
 
 def asks_for(offset: int, replid: str = REPLID) -> tuple[bytes, bytes]:
     return replid.encode(), b"%d" % (offset + 1)
-
-
-def held(path: Path, stream: bytes = b"") -> None:
-    store = open_store(path)
-    hold(store, stream)
-    store.close()
 
 
 async def synced(it: Link, master: FakeMaster, stream: bytes = b"") -> MasterLink:

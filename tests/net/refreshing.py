@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from repltap.intake import HOLD_BACK_BYTES
 from tests.net.peers import FakeMaster, FakeReplica, MasterLink
 from tests.net.relay import WholeRelay
 from tests.protocol.ways import rdb
-from tests.stored import REPLID, SET, START, hold, open_store, until
+from tests.stored import REPLID, SET, START, until
 
 END = START + len(SET)
 NEW = rdb(b"newer data")
-
-
-def without_snapshot(directory: Path) -> Path:
-    """A history whose snapshot is gone: only those who are near can be served."""
-    store = open_store(directory)
-    hold(store, SET, snapshot=b"")
-    store.close()
-    return directory
 
 
 async def up(it: WholeRelay, master: FakeMaster) -> MasterLink:

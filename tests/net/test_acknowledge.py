@@ -13,7 +13,7 @@ from repltap.store.history import HistoryStore
 from repltap.values import AckKind, AckPolicy, ack_policy
 from tests.net.peers import FakeMaster, FakeReplica, ack
 from tests.net.relay import open_feed, port, relay
-from tests.stored import REPLID, SET, START, hold, open_store, until
+from tests.stored import REPLID, SET, START, held, hold, until
 
 END = START + len(SET)
 
@@ -136,9 +136,7 @@ def test_a_replica_counts_once(
 
 async def test_a_replica_and_its_old_connection_are_no_quorum(tmp_path: Path) -> None:
     """Found in review: a replica that had lost its network made up a quorum of two alone."""
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
+    held(tmp_path, SET)
     async with port(tmp_path) as it:
 
         async def stream(replica: FakeReplica) -> None:
@@ -161,9 +159,7 @@ async def test_a_replica_and_its_old_connection_are_no_quorum(tmp_path: Path) ->
 
 async def test_no_more_is_acknowledged_than_was_sent(tmp_path: Path) -> None:
     """Found in review: an ACK past what a replica had been sent counted as it stood."""
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
+    held(tmp_path, SET)
     async with port(tmp_path) as it:
         with await it.replica() as replica:
             await replica.ask(REPLID, START)

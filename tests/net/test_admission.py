@@ -12,7 +12,7 @@ from repltap.config import ListenConfig
 from repltap.net.admission import Admission, is_local
 from tests.net.relay import port
 from tests.servers.ports import own_address
-from tests.stored import SET, hold, open_store
+from tests.stored import SET, held
 
 NEEDS_ADDRESS = pytest.mark.skipif(not own_address(), reason="only a loopback address here")
 
@@ -97,9 +97,7 @@ def test_the_start_says_what_an_open_port_means(
 
 @NEEDS_ADDRESS
 async def test_a_port_that_is_reached_from_elsewhere(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
+    held(tmp_path, SET)
     async with port(tmp_path, ListenConfig(host="0.0.0.0", port=0)) as it:
         with await it.replica() as local, await it.replica(host=own_address()) as other:
             assert (await other.rest()).startswith(b"-DENIED ")

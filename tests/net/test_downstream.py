@@ -17,17 +17,14 @@ from repltap.net.downstream import Downstream
 from tests.net.peers import ack
 from tests.net.relay import Whole, open_feed, port
 from tests.protocol.ways import rdb
-from tests.stored import REPLID, SET, START, hold, open_fds, open_store, until
+from tests.stored import REPLID, SET, START, held, open_fds, until
 
 END = START + len(SET)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET)
 
 
 async def test_a_port_in_use(tmp_path: Path) -> None:

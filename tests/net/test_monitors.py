@@ -14,7 +14,7 @@ from repltap.net import monitors as monitors_module
 from repltap.net.admin.context import ClientState
 from repltap.net.monitors import Monitors, Place
 from tests.net.relay import open_feed
-from tests.stored import SET, START, hold, open_store, until
+from tests.stored import SET, START, held, until
 
 LINES = b"+1 [0 a:1] x\r\n"
 
@@ -120,9 +120,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def world(path: Path, *, stored: bool = True) -> AsyncIterator[World]:
     """Run monitors over a store."""
     if stored:
-        store = open_store(path)
-        hold(store, SET)
-        store.close()
+        held(path, SET)
     made = World(path)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(made.monitors.run())

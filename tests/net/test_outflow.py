@@ -21,7 +21,7 @@ from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from tests.net.relay import open_feed
 from tests.protocol.ways import rdb
-from tests.stored import HANG_SECONDS, REPLID, SET, START, hold, open_fds, open_store
+from tests.stored import HANG_SECONDS, REPLID, SET, START, held, open_fds
 
 END = START + 2 * len(SET)
 
@@ -73,10 +73,7 @@ class Peer:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A data directory with a history of two commands."""
-    store = open_store(tmp_path)
-    hold(store, SET * 2)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET * 2)
 
 
 @asynccontextmanager

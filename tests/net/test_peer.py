@@ -16,17 +16,14 @@ from repltap.net.connection import OUTPUT_HIGH_BYTES
 from repltap.net.logins import FREE_FAILURES, Turn
 from tests.net.relay import port
 from tests.protocol.ways import rdb
-from tests.stored import REPLID, SET, START, hold, open_store, until
+from tests.stored import REPLID, SET, START, held, until
 
 END = START + len(SET)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET)
 
 
 async def test_half_a_command_and_silence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from repltap.net.refresh import SnapshotRefresher
 from repltap.rdb.compatibility import Wanted
 from repltap.status.refresh import RefreshReason
 from tests.net.peers import FakeMaster
-from tests.net.refreshing import END, NEW, parts, up, without_snapshot
+from tests.net.refreshing import END, NEW, parts, up
 from tests.net.relay import relay
 from tests.protocol.ways import MARK
-from tests.stored import REPLID, SET, START, hold, open_store, until
+from tests.stored import REPLID, SET, START, held, until
 
 VALKEY = b"VALKEY080\xff" + anycrc.Model("CRC64-REDIS").calc(b"VALKEY080\xff").to_bytes(8, "little")
 
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("quick_refresher")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return without_snapshot(tmp_path)
+    """A history whose snapshot is gone: only those who are near can be served."""
+    return held(tmp_path, SET, snapshot=b"")
 
 
 async def test_one_refresh_for_all_who_wait(path: Path, master: FakeMaster) -> None:
@@ -135,9 +136,7 @@ async def test_nobody_is_asked_while_the_link_is_down(
 
 async def test_a_tail_too_long_is_fetched_anew(tmp_path: Path, master: FakeMaster) -> None:
     """Retention removes the snapshot; nobody asks for another one until a replica needs it."""
-    store = open_store(tmp_path, segment_bytes=1000)
-    hold(store)
-    store.close()
+    held(tmp_path, segment_bytes=1000)
     limits = {"segment_bytes": 1000, "retain_bytes": 2000, "pin_limit_bytes": 3000}
     async with relay(tmp_path, master.port, store=limits) as it:
         peer, _ = await master.asked()

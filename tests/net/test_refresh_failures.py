@@ -10,17 +10,18 @@ from repltap.errors import DataDirError
 from repltap.intake import Intake
 from repltap.net import refresh_run
 from tests.net.peers import FakeMaster
-from tests.net.refreshing import END, NEW, parts, up, without_end, without_snapshot
+from tests.net.refreshing import END, NEW, parts, up, without_end
 from tests.net.relay import relay
 from tests.protocol.ways import rdb
-from tests.stored import OTHER, REPLID, SET, open_fds, until
+from tests.stored import OTHER, REPLID, SET, held, open_fds, until
 
 pytestmark = pytest.mark.usefixtures("quick_refresher")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return without_snapshot(tmp_path)
+    """A history whose snapshot is gone: only those who are near can be served."""
+    return held(tmp_path, SET, snapshot=b"")
 
 
 async def test_a_snapshot_that_the_journal_never_reaches(

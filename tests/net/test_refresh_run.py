@@ -18,7 +18,7 @@ from repltap.store.snapshots import Snapshot, SnapshotWriter
 from tests.net.peers import FakeMaster, MasterLink
 from tests.net.relay import Link, link
 from tests.protocol.ways import rdb
-from tests.stored import OTHER, REPLID, SET, START, closed_gate, hold, open_fds, open_store, until
+from tests.stored import OTHER, REPLID, SET, START, closed_gate, held, open_fds, until
 
 END = START + len(SET)
 NEW = rdb(b"newer data" * 50)
@@ -63,9 +63,7 @@ class Running:
 
 @asynccontextmanager
 async def fetching(path: Path) -> AsyncIterator[Running]:
-    store = open_store(path)
-    hold(store, SET, snapshot=b"")
-    store.close()
+    held(path, SET, snapshot=b"")
     async with FakeMaster() as master, link(path, master.port) as it:
         main, _ = await master.asked()
         main.say(b"+CONTINUE\r\n")

@@ -15,7 +15,7 @@ from tests.net.peers import FakeMaster
 from tests.net.refreshing import END, NEW, up
 from tests.net.relay import WholeRelay, relay
 from tests.protocol.ways import MARK, rdb
-from tests.stored import REPLID, SET, START, hold, open_store, until
+from tests.stored import REPLID, SET, START, held, until
 
 SHORT_TAIL = SnapshotConfig(max_tail_bytes=len(SET) - 1)
 
@@ -25,10 +25,7 @@ pytestmark = pytest.mark.usefixtures("quick_refresher")
 @pytest.fixture
 def stale(tmp_path: Path) -> Path:
     """A history with a snapshot and a tail of one command."""
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET)
 
 
 def age(it: WholeRelay, seconds: float) -> None:
@@ -174,9 +171,7 @@ async def test_nothing_is_fetched_on_schedule_while_nothing_is_written(
     tmp_path: Path, master: FakeMaster
 ) -> None:
     """Found by attack: a master that sent no pings was made to fork ten times a second."""
-    store = open_store(tmp_path)
-    hold(store, b"")
-    store.close()
+    held(tmp_path, b"")
     async with relay(tmp_path, master.port, snapshot=SnapshotConfig(refresh_seconds=60)) as it:
         peer, _ = await master.asked()
         peer.say(b"+CONTINUE\r\n")

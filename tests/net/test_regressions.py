@@ -37,9 +37,8 @@ from tests.stored import (
     START,
     closed_gate,
     command,
-    hold,
+    held,
     open_fds,
-    open_store,
     until,
 )
 
@@ -51,11 +50,9 @@ SMALL_STORE: dict[str, Any] = {
 }
 
 
-def held(path: Path, stream: bytes = SET, *, snapshot: bytes | None = None) -> None:
-    """Leave a published history in the directory."""
-    store = open_store(path, segment_bytes=1000)
-    hold(store, stream, snapshot=snapshot)
-    store.close()
+def held_small(path: Path, stream: bytes = SET, *, snapshot: bytes | None = None) -> None:
+    """Leave a history in small segments in the directory."""
+    held(path, stream, snapshot=snapshot, segment_bytes=1000)
 
 
 # -- the link to the master ------------------------------------------------------------------------
@@ -76,7 +73,7 @@ async def test_links_that_break_at_once_are_tried_again_with_growing_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by a master that continues and hangs up: it was called again without any wait."""
-    held(tmp_path)
+    held_small(tmp_path)
     waits: list[float] = []
 
     async def note(_link: UpstreamLink, seconds: float) -> None:
@@ -97,7 +94,7 @@ async def test_links_that_break_at_once_are_tried_again_with_growing_waits(
 
 async def test_starting_afresh_outlives_a_failed_attempt(tmp_path: Path) -> None:
     """Found by a master that continues with other bytes and then loads: it was resumed from."""
-    held(tmp_path, SET + SET[:11])
+    held_small(tmp_path, SET + SET[:11])
     async with FakeMaster() as master, link(tmp_path, master.port):
         peer, _ = await master.asked()
         peer.say(b"+CONTINUE\r\n" + command(b"DEL", b"key") * 5)
@@ -122,7 +119,7 @@ async def test_a_journal_trimmed_while_its_last_command_is_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by trimming between two steps of the search: NotRetainedError ended the link."""
-    held(tmp_path, SET * 200, snapshot=b"")
+    held_small(tmp_path, SET * 200, snapshot=b"")
     read = Journal.read
 
     def trimmed(journal: Journal, start: Offset, size: int) -> bytes:
@@ -148,7 +145,7 @@ async def test_a_refresh_from_the_old_master_ends_with_its_history(tmp_path: Pat
     The old master is ahead of what reached us, and its snapshot holds writes that the promoted
     replica never saw.
     """
-    held(tmp_path, snapshot=b"")
+    held_small(tmp_path, snapshot=b"")
     async with FakeMaster() as master, FakeMaster() as promoted, relay(tmp_path, master.port) as it:
         main, _ = await master.asked()
         main.say(b"+CONTINUE\r\n")
@@ -182,7 +179,7 @@ async def test_the_journal_behind_a_refresh_is_kept(
 ) -> None:
     """Found by writing faster than a refresh arrives: each snapshot came without its tail."""
     monkeypatch.setattr(setbacks, "RETRY_SECONDS", (0.001,) * 3)
-    held(tmp_path, snapshot=b"")
+    held_small(tmp_path, snapshot=b"")
     async with FakeMaster() as master, relay(tmp_path, master.port, store=SMALL_STORE) as it:
         main, _ = await master.asked()
         main.say(b"+CONTINUE\r\n")
@@ -206,7 +203,7 @@ async def test_a_snapshot_that_was_broken_off_is_given_to_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found in review: who asked while its file was deleted waited for its end, with a slot."""
-    held(tmp_path, snapshot=b"")
+    held_small(tmp_path, snapshot=b"")
     discard = SnapshotWriter.discard
     with closed_gate() as gate:
 

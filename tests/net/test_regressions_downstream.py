@@ -17,7 +17,7 @@ from repltap.position import Offset
 from repltap.status.replicas import ReplicaState
 from tests.net.relay import port
 from tests.protocol.ways import rdb
-from tests.stored import OTHER, REPLID, SET, START, hold, open_store, until
+from tests.stored import OTHER, REPLID, SET, START, held, until
 
 ARRIVING = rdb(bytes(100))
 LARGE_ECHO = b"*2\r\n$4\r\nECHO\r\n$20000\r\n%b\r\n" % (b"x" * 20_000)
@@ -25,10 +25,7 @@ LARGE_ECHO = b"*2\r\n$4\r\nECHO\r\n$20000\r\n%b\r\n" % (b"x" * 20_000)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    store = open_store(tmp_path, segment_bytes=1000)
-    hold(store, SET)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET, segment_bytes=1000)
 
 
 def refuse_files(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:

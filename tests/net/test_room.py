@@ -11,11 +11,11 @@ from repltap.endings import FailureReason
 from repltap.errors import DiskFullError, OpenFilesError
 from repltap.net import room as room_module
 from repltap.status.link import LinkState
-from tests.net.links import asks_for, held, synced
+from tests.net.links import asks_for, synced
 from tests.net.peers import FakeMaster
 from tests.net.relay import link, open_feed
 from tests.protocol.ways import MARK, rdb
-from tests.stored import OTHER, REPLID, SET, START, until
+from tests.stored import OTHER, REPLID, SET, START, held, until
 
 
 async def test_no_room_in_the_stream(

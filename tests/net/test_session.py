@@ -19,17 +19,14 @@ from repltap.status.replicas import ReplicaState
 from tests.net.peers import FakeReplica, ack
 from tests.net.relay import Port, port
 from tests.protocol.ways import rdb
-from tests.stored import OTHER, REPLID, SET, START, hold, open_fds, open_store, until
+from tests.stored import OTHER, REPLID, SET, START, held, open_fds, until
 
 END = START + len(SET)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    store = open_store(tmp_path)
-    hold(store, SET)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET)
 
 
 async def streaming(it: Port, replica: FakeReplica) -> None:
@@ -286,10 +283,7 @@ LARGE = rdb(bytes(12_000_000))
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    store = open_store(tmp_path)
-    hold(store, SET * 2, snapshot=LARGE)
-    store.close()
-    return tmp_path
+    return held(tmp_path, SET * 2, snapshot=LARGE)
 
 
 async def large_one(replica: FakeReplica) -> None:
@@ -369,9 +363,7 @@ async def test_a_limited_transfer_is_whole_and_not_taken_for_stalled(
     """It takes five times the timeout, with a tick each five milliseconds."""
     monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
     data = rdb(bytes(100_000))
-    store = open_store(tmp_path)
-    hold(store, SET, snapshot=data)
-    store.close()
+    held(tmp_path, SET, snapshot=data)
     listen = ListenConfig(port=0, timeout_seconds=0.1, **{limit: 200_000})  # type: ignore[arg-type]
     async with port(tmp_path, listen) as it:
         with await it.replica() as replica:

@@ -12,18 +12,15 @@ import pytest
 
 from repltap.config import SentinelConfig
 from repltap.endings import FailureReason
-from repltap.errors import (
-    DataDirError,
-    RemoteProtocolError,
-)
+from repltap.errors import DataDirError, RemoteProtocolError
 from repltap.feed import Feed
 from repltap.net import upstream as upstream_module
 from repltap.status.link import LinkState
-from tests.net.links import ANYTHING, asks_for, held, synced
+from tests.net.links import ANYTHING, asks_for, synced
 from tests.net.peers import FakeMaster
 from tests.net.relay import link
 from tests.protocol.ways import MARK, rdb
-from tests.stored import OTHER, REPLID, SET, START, command, open_fds, until
+from tests.stored import OTHER, REPLID, SET, START, command, held, open_fds, until
 
 
 async def test_a_first_sync(tmp_path: Path, master: FakeMaster) -> None:
