@@ -99,31 +99,7 @@ def create_app(
         not ready; `GET /api/status`, `GET /api/events` and `GET /metrics`.
     """
     feed = EventFeed(status)
-
-    async def healthz(_request: web.Request) -> web.Response:
-        return _json({"status": "ok"})
-
-    async def readyz(_request: web.Request) -> web.Response:
-        seen = status()
-        if access is not None and access.digests:
-            # Who has no token may ask, too: errors name the master, its user, and files.
-            seen = replace(seen, upstream=replace(seen.upstream, last_error=""))
-        reasons = [asdict(reason) for reason in unready(seen, ready)]
-        document = {"ready": not reasons, "conditions": str(ready), "reasons": reasons}
-        return _json(document, 503 if reasons else 200)
-
-    async def api_status(_request: web.Request) -> web.Response:
-        return _json(status_document(status()))
-
-    async def metrics(request: web.Request) -> web.Response:
-        # OpenMetrics for who asks for it, as Prometheus does.
-        encoder, content_type = _choose_encoder(request.headers.get("Accept", ""))
-        headers = {"Cache-Control": "no-store", "Content-Type": content_type}
-        return web.Response(body=encoder(registry), headers=headers)
-
-    async def unsign(_request: web.BaseRequest, response: web.StreamResponse) -> None:
-        # The versions of Python and aiohttp are nobody's business, least of all without a token.
-        response.headers["Server"] = "repltap"
+    answers = _Answers(status, registry, ready, access)
 
     async def begin(_app: web.Application) -> None:
         feed.open()
@@ -132,16 +108,52 @@ def create_app(
         await feed.close()
 
     app = web.Application(middlewares=[access.middleware()] if access else [])
-    app.on_response_prepare.append(unsign)
+    app.on_response_prepare.append(_sign)
     app.on_startup.append(begin)
     app.on_shutdown.append(end)  # before connections are waited for: streams have no end
     app.router.add_get("/", load_page().serve)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/api/status", api_status)
+    app.router.add_get("/healthz", answers.healthz)
+    app.router.add_get("/readyz", answers.readyz)
+    app.router.add_get("/api/status", answers.api_status)
     app.router.add_get("/api/events", feed.stream, allow_head=False)
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", answers.metrics)
     return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What is made anew for each request."""
+
+    status: Callable[[], RelayStatus]
+    registry: CollectorRegistry
+    ready: Readiness
+    access: WebAccess | None
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        return _json({"status": "ok"})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        seen = self.status()
+        if self.access is not None and self.access.digests:
+            # Who has no token may ask, too: errors name the master, its user, and files.
+            seen = replace(seen, upstream=replace(seen.upstream, last_error=""))
+        reasons = [asdict(reason) for reason in unready(seen, self.ready)]
+        document = {"ready": not reasons, "conditions": str(self.ready), "reasons": reasons}
+        return _json(document, 503 if reasons else 200)
+
+    async def api_status(self, _request: web.Request) -> web.Response:
+        return _json(status_document(self.status()))
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        # OpenMetrics for who asks for it, as Prometheus does.
+        encoder, content_type = _choose_encoder(request.headers.get("Accept", ""))
+        headers = {"Cache-Control": "no-store", "Content-Type": content_type}
+        return web.Response(body=encoder(self.registry), headers=headers)
+
+
+async def _sign(_request: web.BaseRequest, response: web.StreamResponse) -> None:
+    # The versions of Python and aiohttp are nobody's business, least of all without a token.
+    response.headers["Server"] = "repltap"
 
 
 def _choose_encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
