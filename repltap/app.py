@@ -333,8 +333,7 @@ class Relay:
         registry = CollectorRegistry()
         registry.register(RelayCollector(self.status, self._sinks.samples))
         ProcessCollector(registry=registry)
-        access = WebAccess(http.tokens, self._downstream.logins)
-        access.warn(http.host)
+        access = WebAccess.of(http, self._downstream.logins)
         if self._sources is not None:
             add_tokens(self._reloads, self._sources, access)
         app = create_app(self.status, registry, http.ready, access)

@@ -132,10 +132,10 @@ class _Answers:
     async def healthz(self, _request: web.Request) -> web.Response:
         return _json({"status": "ok"})
 
-    async def readyz(self, _request: web.Request) -> web.Response:
+    async def readyz(self, request: web.Request) -> web.Response:
         seen = self.status()
-        if self.access is not None and self.access.digests:
-            # Who has no token may ask, too: errors name the master, its user, and files.
+        if self.access is not None and not self.access.is_open_to(request):
+            # Everybody may ask this: errors name the master, its user, and files.
             seen = replace(seen, upstream=replace(seen.upstream, last_error=""))
         reasons = [asdict(reason) for reason in unready(seen, self.ready)]
         document = {"ready": not reasons, "conditions": str(self.ready), "reasons": reasons}

@@ -17,7 +17,9 @@ from hashlib import sha256
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from repltap.config import HttpConfig
 from repltap.net.login_watch import LoginWatch
+from repltap.net.web_host import is_exposed, is_ours
 from repltap.values import is_loopback
 
 log = logging.getLogger("repltap.access")
@@ -28,22 +30,38 @@ FREE_PATHS = frozenset({"/healthz", "/readyz"})
 _CHALLENGES = ('Basic realm="repltap", charset="UTF-8"', 'Bearer realm="repltap"')
 _MAX_CREDENTIALS = 4096  # characters; aiohttp takes 8190 for a header line
 _RETRY_SECONDS = 10
+_STRANGE_NAME = (
+    "this is not a name of this machine: use http://127.0.0.1 or http://localhost, let a proxy "
+    "send that as the Host, or set http.token_file"
+)
 
 
 class WebAccess:
-    """Lets requests through that bring the token.
+    """Lets requests through that bring the token, or where none is needed come by a name of ours.
 
     Args:
         digests: SHA-256 of the tokens, any of which will do; none: nobody needs one.
         logins: Who has to wait after wrong ones.
+        exposed: Names are looked at while there is no token (`web_host.is_exposed`).
 
     Attributes:
         digests: As given; may be replaced at any time. Streams that have begun go on.
     """
 
-    def __init__(self, digests: tuple[bytes, ...], logins: LoginWatch) -> None:
+    def __init__(
+        self, digests: tuple[bytes, ...], logins: LoginWatch, *, exposed: bool = False
+    ) -> None:
         self.digests = digests
         self._logins = logins
+        self._exposed = exposed
+
+    @classmethod
+    def of(cls, config: HttpConfig, logins: LoginWatch) -> WebAccess:
+        """Make it as configured, and say at the start what may be a surprise."""
+        exposed = is_exposed(config.host, tls=config.tls is not None)
+        made = cls(config.tokens, logins, exposed=exposed)
+        made.warn(config.host)
+        return made
 
     def warn(self, host: str) -> None:
         """Say at the start who can see the status, where that may be a surprise."""
@@ -59,7 +77,7 @@ class WebAccess:
 
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if self.digests and request.path not in FREE_PATHS:
+            if request.path not in FREE_PATHS and not self.is_open_to(request):
                 refusal = await self._refusal(request)
                 if refusal is not None:
                     return refusal
@@ -67,7 +85,14 @@ class WebAccess:
 
         return check
 
+    def is_open_to(self, request: web.Request) -> bool:
+        """Tell whether a request may see everything without a token."""
+        strange = self._exposed and not is_ours(request.headers.get("Host"))
+        return not (self.digests or strange)
+
     async def _refusal(self, request: web.Request) -> web.Response | None:
+        if not self.digests:
+            return _refuse(403, _STRANGE_NAME)
         given = _token(request.headers.get("Authorization", ""))
         if given is None:
             return _refuse(401, "a token is needed")
@@ -108,6 +133,6 @@ def _refuse(status: int, text: str) -> web.Response:
     if status == 401:
         for challenge in _CHALLENGES:
             answer.headers.add("WWW-Authenticate", challenge)
-    else:
+    elif status == 429:
         answer.headers["Retry-After"] = str(_RETRY_SECONDS)
     return answer

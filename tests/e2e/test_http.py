@@ -72,6 +72,11 @@ def test_ready_when_what_was_asked_for_is_there(lab: Lab) -> None:
     status, document = ready(relay)
     assert status == 503
     assert {reason["condition"] for reason in document["reasons"]} == {"snapshot", "link", "lag"}
+    rebound = urllib.request.Request(f"http://127.0.0.1:{relay.http_port}/api/status")
+    rebound.add_header("Host", "evil.example")
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(rebound)
+    refused.value.close()
     master.start()
     wait_for("a relay that is ready", lambda: ready(relay)[0] == 200)
     assert ready(relay)[1] == {

@@ -16,6 +16,7 @@ from repltap.net.logins import FREE_FAILURES, Turn
 from repltap.net.web import create_app
 from repltap.net.web_access import WebAccess
 from repltap.status.link import LinkState
+from repltap.status.relay import RelayStatus
 from repltap.values import readiness as parse_readiness
 from tests.net.admin.fakes import relay_status
 
@@ -25,6 +26,12 @@ GUARDED = ("/", "/api/status", "/api/events", "/metrics", "/else")
 
 def basic(user: str, word: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{word}".encode()).decode()}
+
+
+def broken_link() -> RelayStatus:
+    shown = relay_status()
+    link = replace(shown.upstream, state=LinkState.CONNECT, last_error="refused user 'tap'")
+    return replace(shown, upstream=link)
 
 
 @pytest.fixture
@@ -58,10 +65,7 @@ async def test_probes_need_none(client: TestClient) -> None:  # type: ignore[typ
 
 async def test_probes_learn_no_more_than_the_state(access: WebAccess) -> None:
     """Found in a review: errors name the master, our user there, and files with passwords."""
-    shown = relay_status()
-    link = replace(shown.upstream, state=LinkState.CONNECT, last_error="refused user 'tap'")
-    shown = replace(shown, upstream=link)
-    app = create_app(lambda: shown, CollectorRegistry(), parse_readiness("link"), access)
+    app = create_app(broken_link, CollectorRegistry(), parse_readiness("link"), access)
     async with TestClient(TestServer(app)) as made:
         for tokens, said in ((access.digests, ""), ((), ": refused user 'tap'")):
             access.digests = tokens
@@ -138,6 +142,28 @@ async def test_without_tokens_nobody_needs_one(client: TestClient, access: WebAc
     assert (await client.get("/metrics")).status == 200
     access.digests = (digest("later"),)
     assert (await client.get("/metrics")).status == 401
+
+
+async def test_a_page_from_elsewhere_reads_nothing_by_a_name_of_its_own() -> None:
+    """DNS rebinding: a browser takes the page and this port for the same place then."""
+    access = WebAccess((), LoginWatch(), exposed=True)
+    app = create_app(broken_link, CollectorRegistry(), parse_readiness("link"), access)
+    strange = {"Host": "evil.example:8380"}
+    async with TestClient(TestServer(app)) as made:
+        for path in GUARDED:
+            answer = await made.get(path, headers=strange)
+            assert answer.status == 403
+            assert "use http://127.0.0.1" in await answer.text()
+        assert (await made.get("/api/status")).status == 200
+        assert (await made.get("/api/status", headers={"Host": "localhost:1"})).status == 200
+        assert (await made.get("/healthz", headers=strange)).status == 200
+        assert "refused" not in await (await made.get("/readyz", headers=strange)).text()
+        assert "refused" in await (await made.get("/readyz")).text()
+        # Where a token is asked for it is the shield, and names are the proxy's business.
+        access.digests = (digest(TOKEN),)
+        assert (await made.get("/api/status", headers=strange)).status == 401
+        brought = {**strange, "Authorization": f"Bearer {TOKEN}"}
+        assert (await made.get("/api/status", headers=brought)).status == 200
 
 
 @pytest.mark.parametrize(
