@@ -4,12 +4,7 @@ import pytest
 
 from repltap.position import Offset
 from repltap.protocol.acks import ACK_PERIOD_SECONDS, GETACK, Acks
-from repltap.protocol.resp import encode_command
-
-
-def ack(offset: int, durable: int | None = None) -> bytes:
-    fack = () if durable is None else (b"FACK", b"%d" % durable)
-    return encode_command(b"REPLCONF", b"ACK", b"%d" % offset, *fack)
+from tests.protocol.ways import ack
 
 
 def begun(*, eager: bool = False) -> Acks:

@@ -15,9 +15,7 @@ from repltap.protocol.resp import (
     encode_command,
     split_inline,
 )
-from tests.protocol.ways import pieces
-
-ways = pytest.mark.parametrize("way", ["whole", "bytewise"])
+from tests.protocol.ways import pieces, ways
 
 
 def parse(data: bytes, way: str = "whole", parser: RespParser | None = None) -> list[Command]:

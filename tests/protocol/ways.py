@@ -1,17 +1,23 @@
-"""The three ways every input is fed: whole, one byte at a time, and in two parts at each place."""
+"""The three ways every input is fed: whole, one byte at a time, and in two parts at each place.
+
+And what is fed: an RDB, ACKs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import anycrc
+import pytest
 
 from repltap.protocol.events import SnapshotChunk, StreamBytes, UpstreamEvent
+from repltap.protocol.resp import encode_command
 from repltap.protocol.upstream import UpstreamProtocol
 
 REPLID = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
 MARK = b"m" * 20 + b"k" * 20
+ways = pytest.mark.parametrize("way", ["whole", "bytewise"])
 _crc = anycrc.Model("CRC64-REDIS")
 
 
@@ -20,6 +26,12 @@ def rdb(body: bytes = b"\xfa\x01a\x01b", *, checksum: str = "right") -> bytes:
     content = b"REDIS0011" + body + b"\xff"
     stored = {"right": _crc.calc(content), "none": 0, "wrong": _crc.calc(content) ^ 1}[checksum]
     return content + stored.to_bytes(8, "little")
+
+
+def ack(offset: int, durable: int | None = None) -> bytes:
+    """An ACK as it stands on the wire."""
+    fack = () if durable is None else (b"FACK", b"%d" % durable)
+    return encode_command(b"REPLCONF", b"ACK", b"%d" % offset, *fack)
 
 
 def pieces(data: bytes, way: str) -> Iterator[bytes]:
