@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +35,7 @@ from tests.stored import OTHER, START, command
 
 KEYS = ["snapshot_begin", "key one", "key two", "key three", "key four", "snapshot_end"]
 
-
-@pytest.fixture(autouse=True)
-def _without_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test here cuts the power, and the disk is what would take the time."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(os, "fdatasync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("without_fsync")
 
 
 def given(path: Path, target: Target, **said: object) -> list[str]:
