@@ -7,27 +7,11 @@ from pathlib import Path
 import pytest
 
 from repltap.checks import SegmentChecks
-from repltap.endings import DisconnectReason
 from repltap.position import Offset
 from repltap.store.store import Store
 from repltap.tasks import OwnedTasks
-from tests.stored import OTHER, START, hold, open_store
-
-
-class FakeReader:
-    def __init__(self) -> None:
-        self.woken = 0
-        self.dropped: list[str] = []
-
-    @property
-    def pin(self) -> Offset:
-        return START
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def drop(self, reason: DisconnectReason, detail: str) -> None:
-        self.dropped.append(detail)
+from tests.readers import FakeReader
+from tests.stored import OTHER, hold, open_store
 
 
 def reopened(path: Path, *, damage: bool) -> Store:

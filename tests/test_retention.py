@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from repltap.endings import DisconnectReason
 from repltap.errors import OpenFilesError
 from repltap.holds import SinkHolds
 from repltap.position import Offset
@@ -19,21 +18,13 @@ from repltap.store import timemap
 from repltap.store.reader import JournalReader
 from repltap.store.store import Store
 from tests.protocol.ways import rdb
+from tests.readers import FakeReader
 from tests.stored import OTHER, START, add_snapshot, hold, open_store, store_config
 
 
-class FakeReader:
-    """Notes that it was dropped."""
-
-    def __init__(self, pin: int) -> None:
-        self.pin = Offset(pin)
-        self.dropped: list[str] = []
-
+class PinningReader(FakeReader):
     def wake(self) -> None:
         raise AssertionError("retention wakes nobody")
-
-    def drop(self, reason: DisconnectReason, detail: str) -> None:
-        self.dropped.append(detail)
 
 
 def limited(store: Store, holds: SinkHolds | None = None, **limits: object) -> Retention:
@@ -54,7 +45,7 @@ async def test_a_slow_reader_is_dropped_at_the_limit(store: Store) -> None:
     retention = Retention(
         store, store_config(store.path, retain_bytes=2000, pin_limit_bytes=6000), SinkHolds()
     )
-    slow, live = FakeReader(START), FakeReader(START + 3500)
+    slow, live = PinningReader(START), PinningReader(START + 3500)
     await retention.apply(history, lambda: [slow, live], list)
     assert not slow.dropped
     assert history.journal.start == START
@@ -122,7 +113,7 @@ async def test_a_quota_lowers_the_limit(tmp_path: Path) -> None:
     config = store_config(tmp_path, quota_bytes=quota, retain_bytes=100_000)
     retention = Retention(store, config, SinkHolds())
     assert retention.working_room_bytes == quota // 16
-    reader = FakeReader(START)
+    reader = PinningReader(START)
     await retention.apply(history, lambda: [reader], list)
     assert not reader.dropped
     for _ in range(8):
@@ -153,9 +144,9 @@ async def test_old_journal_goes_though_there_is_little_of_it(store: Store) -> No
     await retention.apply(history, list, list)
     assert history.journal.start == START
     retention._age = TimePassed(START + 4500)  # type: ignore[assignment]
-    await retention.apply(history, lambda: [FakeReader(START + 1500)], lambda: [Offset(START)])
+    await retention.apply(history, lambda: [PinningReader(START + 1500)], lambda: [Offset(START)])
     assert history.journal.start == START
-    await retention.apply(history, lambda: [FakeReader(START + 1500)], list)
+    await retention.apply(history, lambda: [PinningReader(START + 1500)], list)
     assert history.journal.start == START + 1000
     await retention.apply(history, list, list)
     assert history.journal.start == START + 4000
@@ -212,7 +203,7 @@ async def test_who_is_too_slow_goes_before_the_disk_is_waited_for(
     retention = Retention(
         store, store_config(store.path, retain_bytes=2000, pin_limit_bytes=4000), SinkHolds()
     )
-    slow = FakeReader(START)
+    slow = PinningReader(START)
     told: list[int] = []
     monkeypatch.setattr(
         history.snapshots, "remove", lambda snapshot: told.append(len(slow.dropped))
@@ -253,7 +244,7 @@ async def test_what_a_sink_needs_is_kept_beyond_the_limit_of_readers(store: Stor
     holds = SinkHolds()
     holds.hold("a", history.number, Offset(START + 3500))
     holds.hold("b", history.number, Offset(START + 8000))
-    slow = FakeReader(START + 5000)
+    slow = PinningReader(START + 5000)
     retention = limited(store, holds, **LIMITS)
     await retention.apply(history, lambda: [slow], list)
     assert slow.dropped  # its limit is its own

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from repltap.endings import DisconnectReason
 from repltap.errors import DiskFullError, UpstreamError
 from repltap.intake import HOLD_BACK_BYTES
 from repltap.net.refresh_run import RefreshRun
@@ -18,24 +17,11 @@ from repltap.store.snapshots import Snapshot, SnapshotWriter
 from tests.net.peers import FakeMaster, MasterLink
 from tests.net.relay import Link, link
 from tests.protocol.ways import rdb
+from tests.readers import FakeReader
 from tests.stored import OTHER, REPLID, SET, START, closed_gate, held, open_fds, until
 
 END = START + len(SET)
 NEW = rdb(b"newer data" * 50)
-
-
-class Follower:
-    """Reads an intake as far as it may."""
-
-    def __init__(self) -> None:
-        self.pin = Offset(END)
-        self.dropped: list[str] = []
-
-    def wake(self) -> None:
-        pass
-
-    def drop(self, reason: DisconnectReason, detail: str) -> None:
-        self.dropped.append(detail)
 
 
 class Running:
@@ -138,7 +124,7 @@ async def test_readers_need_not_wait_for_the_disk(
 @pytest.mark.parametrize("what", ["renamed", "replaced", "re-pointed"])
 async def test_what_crosses_a_failover_is_never_whole(tmp_path: Path, what: str) -> None:
     async with fetching(tmp_path) as it:
-        follower = Follower()
+        follower = FakeReader(END)
         # Ahead of the journal: perhaps past the point where the new master took over.
         await it.grant(END + 2 * len(SET))
         intake = it.fetch.intake
@@ -203,7 +189,7 @@ async def test_a_size_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.Monk
 async def test_cancelling_leaves_nothing_behind(tmp_path: Path) -> None:
     async with fetching(tmp_path) as it:
         before = open_fds()
-        follower = Follower()
+        follower = FakeReader(END)
         it.second.say(b"+FULLRESYNC %b %d\r\n$1000\r\nREDIS0011" % (REPLID.encode(), END))
         intake = await until("the intake", lambda: it.fetch.intake)
         intake.follow(follower)
