@@ -119,7 +119,7 @@ class Discovery:
             followed_since=self._since,
             switches=self._switches,
             objection=self._objection,
-            last_known="{}:{}".format(*self._last_known) if self._last_known else "",
+            last_known=host_port(*self._last_known) if self._last_known else "",
         )
 
     def shown(self, status: UpstreamStatus) -> UpstreamStatus:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from repltap.addresses import host_port
 from repltap.config import UpstreamConfig
 from repltap.errors import StoreError
 from repltap.status.link import UpstreamStatus
@@ -52,25 +53,24 @@ class FollowedMaster:
         if kept is None:
             return config
         self._kept = self._wanted = kept
-        if kept.configured != _address(config):
+        if kept.configured != _named(config):
             log.warning(
-                "%s:%d, followed until now, gives way to %s: the configuration has changed",
-                kept.host,
-                kept.port,
-                _address(config),
+                "%s, followed until now, gives way to %s: the configuration has changed",
+                host_port(kept.host, kept.port),
+                _shown(config),
             )
             self._want(None)
             return config
         if config.sentinel is not None:
             return config  # Sentinel says so anew at each start, if it can be asked
         log.warning(
-            "%s:%d is followed instead of %s: a re-point was kept at %s; REPLICAOF %s and CONFIG "
+            "%s is followed instead of %s: a re-point was kept at %s; REPLICAOF %s %d and CONFIG "
             "REWRITE take it back",
-            kept.host,
-            kept.port,
-            _address(config),
+            host_port(kept.host, kept.port),
+            _shown(config),
             time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(kept.at)) + " UTC",
-            _address(config).replace(":", " "),
+            config.host,
+            config.port,
         )
         return replace(config, host=kept.host, port=kept.port)
 
@@ -80,7 +80,7 @@ class FollowedMaster:
         if (now.host, now.port) == (self._configured.host, self._configured.port):
             self._want(None)
         elif self._wanted is None or (self._wanted.host, self._wanted.port) != (now.host, now.port):
-            self._want(Followed(_address(self._configured), now.host, now.port, time.time()))
+            self._want(Followed(_named(self._configured), now.host, now.port, time.time()))
         else:
             self._want(self._wanted)  # once more, where it could not be written
 
@@ -93,7 +93,7 @@ class FollowedMaster:
             status.host,
             status.port,
         )
-        return replace(status, configured=_address(self._configured), kept=kept)
+        return replace(status, configured=_shown(self._configured), kept=kept)
 
     async def run(self) -> None:
         """Write what is wanted until cancelled. A failure is told, and costs nothing but this."""
@@ -110,16 +110,28 @@ class FollowedMaster:
             else:
                 self._kept = wanted
                 if wanted is not None and self._configured.sentinel is None:
-                    log.info("%s:%d is followed after a restart too", wanted.host, wanted.port)
+                    where = host_port(wanted.host, wanted.port)
+                    log.info("%s is followed after a restart too", where)
 
     def _want(self, wanted: Followed | None) -> None:
         self._wanted = wanted
         self._asked.set()
 
 
-def _address(config: UpstreamConfig) -> str:
-    """Say whom the configuration names: a changed one counts more than what is kept."""
+def _named(config: UpstreamConfig) -> str:
+    """Say whom the configuration names, for the file: a changed one counts more than what is kept.
+
+    Never to be written in another way: it is compared with what an older version wrote.
+    """
     if (sentinel := config.sentinel) is not None:
         named = ",".join(sorted(f"{host}:{port}" for host, port in sentinel.addresses))
         return f"{named}/{sentinel.master_name}"
     return f"{config.host}:{config.port}"
+
+
+def _shown(config: UpstreamConfig) -> str:
+    """Say the same to people."""
+    if (sentinel := config.sentinel) is not None:
+        named = ",".join(sorted(host_port(*address) for address in sentinel.addresses))
+        return f"{named}/{sentinel.master_name}"
+    return config.socket_path or host_port(config.host, config.port)

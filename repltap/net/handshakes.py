@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from repltap.addresses import host_port
 from repltap.errors import ConfigError
 from repltap.reasons import os_reason
 from repltap.tls import ServerTls
@@ -89,7 +90,7 @@ class Handshakes:
         if len(self._half_open) >= self._limit:
             self.drop_oldest()
         try:
-            peer = "{}:{}".format(*sock.getpeername()[:2])
+            peer = host_port(*sock.getpeername()[:2])
             secured = self._tls.context.wrap_socket(
                 sock, server_side=True, do_handshake_on_connect=False
             )

@@ -92,7 +92,7 @@ class SentinelLink:
             address=self.name,
             configured=self.configured,
             state=self._state,
-            master=f"{master[0]}:{master[1]}" if master else "",
+            master=host_port(*master) if master else "",
             epoch=told.epoch if told else None,
             told_at=self._told_at,
             listening=self._listening and self.answering,
@@ -197,8 +197,8 @@ class SentinelLink:
 
     def _heard(self, told: MasterTold, *, listening: bool) -> None:
         if not self.answering:
-            where = told.master or ("not known to it", 0)
-            self._log.info("sentinel answers: master %s, port %d", *where)
+            master = host_port(*told.master) if told.master else "not known to it"
+            self._log.info("sentinel answers: master %s", master)
         self._state = SentinelState.ANSWERING
         self._told, self._told_at = told, time.time()
         self._listening = listening

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 
+from repltap.addresses import host_port
 from repltap.endings import DisconnectReason, Ending
 from repltap.errors import StoreError
 from repltap.intake import Intake
@@ -298,7 +299,9 @@ class Session(Peer):
         replica = self.protocol.replica
         if not replica.listening_port:
             return self.address
-        return f"{replica.ip_address or self.address.rpartition(':')[0]}:{replica.listening_port}"
+        if replica.ip_address:
+            return host_port(replica.ip_address, replica.listening_port)
+        return f"{self.address.rpartition(':')[0]}:{replica.listening_port}"
 
     def _handle(self, event: DownstreamEvent) -> None:
         if isinstance(event, AckReceived):

@@ -122,7 +122,7 @@ def check_announced(config: Config) -> Finding:
     except OSError as failure:
         advice = "set upstream.announce_ip to an address that leads here"
         return Finding(check, Level.FAIL, f"{name}: {os_reason(failure)}", advice)
-    where = f"{name}:{port}"
+    where = host_port(name, port)
     if not any(map(_is_ours, shown)):
         return Finding(
             check,

@@ -105,7 +105,7 @@ class _Survey:
             self._add(Level.FAIL, f"{name} watches no master {self._config.master_name!r}")
             return told
         self.named.add(told.master)
-        found = f"{name} names {told.master[0]}:{told.master[1]}"
+        found = f"{name} names {host_port(*told.master)}"
         acl = _ACL.format(user=self._config.username or "default")
         if told.epoch is None:
             self._add(Level.WARN, f"{found}, and does not tell the epoch: SENTINEL MASTER", acl)

@@ -307,13 +307,13 @@ def test_of_many_replicas_those_in_trouble_come_first(lab: Lab, browser: Browser
     relay.wait_link()
     with ExitStack() as replicas:
         for number in range(40):
-            replicas.enter_context(attach(relay, b"replica-%02d" % number))
+            replicas.enter_context(attach(relay, b"fd00::%02d" % number))
         last = replicas.enter_context(attach(relay, b"the-last"))
         show(browser, relay)
         title = "document.querySelector('#replicas-title').innerText"
         browser.wait("all of them", title, lambda text: text == "Replicas: 41 connected")
         first = "document.querySelector('#replicas .name').innerText"
-        assert browser.run(first) == "replica-00:7"
+        assert browser.run(first) == "[fd00::00]:7"
         assert browser.text("#replicas .empty").startswith("and 5 more, all well")
         last.socket.close()
         browser.wait("who is gone, first", first, lambda name: name == "the-last:7")

@@ -78,6 +78,36 @@ async def test_what_sentinels_said_last_is_for_a_start_without_them(tmp_path: Pa
         assert (another.start(), another.last_known) == (changed, None)
 
 
+@pytest.mark.parametrize(
+    ("configured", "kept_as", "shown", "command"),
+    [
+        (CONFIGURED, "10.0.0.1:6379", "10.0.0.1:6379", "REPLICAOF 10.0.0.1 6379"),
+        (replace(CONFIGURED, host="::1"), "::1:6379", "[::1]:6379", "REPLICAOF ::1 6379"),
+        (
+            replace(CONFIGURED, host="/r.sock", port=0),
+            "/r.sock:0",
+            "/r.sock",
+            "REPLICAOF /r.sock 0",
+        ),
+    ],
+    ids=["ipv4", "ipv6", "unix"],
+)
+def test_how_to_take_it_back_is_told(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    configured: UpstreamConfig,
+    kept_as: str,
+    shown: str,
+    command: str,
+) -> None:
+    save_followed(tmp_path, Followed(kept_as, "fd00::2", 6380, 1.0))
+    master = FollowedMaster(tmp_path, configured)
+    assert (master.start().host, master.start().port) == ("fd00::2", 6380)
+    assert f"[fd00::2]:6380 is followed instead of {shown}:" in caplog.text
+    assert f"; {command} and CONFIG REWRITE" in caplog.text
+    assert master.shown(upstream(host="fd00::2", port=6380)).configured == shown
+
+
 async def test_a_changed_configuration_has_the_last_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -69,10 +69,10 @@ async def test_it_is_asked_and_shown() -> None:
 async def test_news_and_nudges_lead_to_a_question() -> None:
     async with FakeSentinel(answers(MASTER, 7)) as fake, watching(fake.address) as (link, told):
         await until("an answer", lambda: told)
-        fake.answer = answers(("10.0.0.2", 6379), 8)
-        fake.say(push("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 6379"))
+        fake.answer = answers(("fd00::2", 6379), 8)
+        fake.say(push("+switch-master", "mymaster 10.0.0.1 6379 fd00::2 6379"))
         await until("another", lambda: len(told) == 2)
-        assert link.seen().master == "10.0.0.2:6379"
+        assert link.seen().master == "[fd00::2]:6379"
         link.nudge()
         await until("one more", lambda: len(told) == 3)
         assert (fake.connections, fake.asked) == (1, 3)

@@ -41,14 +41,14 @@ async def test_what_a_replica_says_is_shown(path: Path) -> None:
             assert session.replica_status(time.time(), Offset(END)) is None
             assert session.kind is ClientKind.NORMAL
             await replica.ask(
-                REPLID, START, b"listening-port 6399", b"ip-address 10.9.8.7", b"version 9.1.2"
+                REPLID, START, b"listening-port 6399", b"ip-address fd00::9", b"version 9.1.2"
             )
             assert await replica.line() == b"+CONTINUE"
             await replica.exactly(len(SET))
             now = time.time()
             status = session.replica_status(now, Offset(END))
             assert status is not None
-            assert (status.ip, status.port, status.version) == ("10.9.8.7", 6399, "9.1.2")
+            assert (status.ip, status.port, status.version) == ("fd00::9", 6399, "9.1.2")
             assert (status.state, status.sent_offset) == (ReplicaState.ONLINE, END)
             assert (status.acked_offset, status.lag_bytes) == (None, None)
             await replica.send(ack(START + 2))
@@ -56,7 +56,7 @@ async def test_what_a_replica_says_is_shown(path: Path) -> None:
             status = session.replica_status(time.time(), Offset(END))
             assert (status.acked_offset, status.lag_bytes) == (START + 2, END - START - 2)
             assert status.last_ack_at >= now - 1
-            assert (session.kind, session.name) == (ClientKind.REPLICA, "10.9.8.7:6399")
+            assert (session.kind, session.name) == (ClientKind.REPLICA, "[fd00::9]:6399")
             assert (session.pin, session.behind) == (END, False)
             assert session.state.last_command == "psync"
             assert session.fd >= 0
