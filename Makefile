@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # REPLTAP_TESTS=full make test: more kills and failovers than fit into a run for each change.
+# REPLTAP_SEED=random make test: what tests draw is not what each run draws; the seed is printed.
 # More arguments for pytest, for example: make test PYTEST_ARGS="-k store -x"
 PYTEST_ARGS ?=
 # How many tests run side by side; most wait for servers, so more than there are cores.

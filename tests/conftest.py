@@ -1,21 +1,34 @@
 """What holds for all tests: helpers' assertions say what they compared; nobody prints a secret.
 
+No test depends on luck: what is drawn is the same in each run, unless `REPLTAP_SEED` is set.
+
 At the end of a run the tables of compatibility are printed, from the reports of all processes.
 """
 
+import signal
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
+from tests.servers.effort import SEED
 from tests.servers.matrix import seen_tables
 from tests.servers.secrets import judged
 
 pytest.register_assert_rewrite("tests.sinks.contract", "tests.sinks.driver")
 
 # How long an example takes says how busy the machine is. A hang ends by pytest's own time limit.
-settings.register_profile("repltap", deadline=None)
+settings.register_profile("repltap", deadline=None, derandomize=SEED is None, print_blob=True)
 settings.load_profile("repltap")
+
+# A shell's background job ignores SIGINT, and so would all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    """Say how to get the same again."""
+    return "REPLTAP_SEED: " + ("not set, each run draws the same" if SEED is None else SEED)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,13 +18,14 @@ from repltap.store.history import HistoryStore
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
 from tests.protocol.ways import rdb
+from tests.servers.waiting import PATIENCE_SECONDS
 
 REPLID = ReplId("0123456789abcdef0123456789abcdef01234567")
 OTHER = ReplId("f" * 40)
 START = Offset(100)
 """Where the histories of these tests begin."""
 
-HANG_SECONDS = 10.0
+HANG_SECONDS = PATIENCE_SECONDS
 """A hang guard, not an assertion about speed."""
 
 _T = TypeVar("_T")

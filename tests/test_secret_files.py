@@ -10,6 +10,7 @@ import pytest
 
 from repltap.errors import ConfigError
 from repltap.secret_files import check_tokens, read_password, read_passwords
+from tests.servers.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_fifo_that_somebody_writes_to_later(file: Path) -> None:
     writer = threading.Thread(target=file.write_bytes, args=(b"hush\n",), daemon=True)
     writer.start()
     assert read_password(file) == "hush"
-    writer.join(10)
+    writer.join(PATIENCE_SECONDS)
     assert not writer.is_alive()
 
 

@@ -41,7 +41,7 @@ class Line:
 @contextmanager
 def worker(data_dir: Path, kind: str = TYPE) -> Iterator[Line]:
     ours, theirs = socket.socketpair()
-    ours.settimeout(3 * HANG_SECONDS)
+    ours.settimeout(HANG_SECONDS)
     settings = {"path": str(data_dir / "out")}
     sink = SinkConfig(name="a", type=kind, settings=settings, origin="a test")
     with ours, theirs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from repltap.net.channel import PIECE_BYTES, PlainChannel, channel_of
+from tests.servers.waiting import PATIENCE_SECONDS, readable
 from tests.tls_files import authority, client, server
 
 
@@ -30,7 +30,7 @@ class Ends:
             self.peer = _shaken(secured, self.peer, client(ca.ca_file).context)
             ours = secured
         self.channel = channel_of(ours)
-        self.peer.settimeout(10)
+        self.peer.settimeout(PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.channel.close()
@@ -47,7 +47,7 @@ def _shaken(ours: ssl.SSLSocket, peer: socket.socket, context: ssl.SSLContext) -
                 one.do_handshake()
                 waiting.remove(one)
             except ssl.SSLWantReadError:
-                select.select(waiting, [], [], 0.1)
+                readable(one.fileno(), 0.01)
     theirs.setblocking(True)
     return theirs
 
@@ -66,7 +66,7 @@ def _received(ends: Ends, size: int) -> bytes:
         try:
             count = ends.channel.receive_into(memoryview(buffer))
         except BlockingIOError:
-            assert select.select([ends.channel._sock], [], [], 10)[0]
+            assert readable(ends.channel._sock.fileno())
             continue
         got += buffer[:count]
     return got
@@ -113,7 +113,7 @@ def test_sending_more_than_the_socket_takes(ends: Ends, tmp_path: Path) -> None:
 
 def test_the_end_from_there(ends: Ends) -> None:
     ends.peer.close()
-    assert select.select([ends.channel._sock], [], [], 10)[0]
+    assert readable(ends.channel._sock.fileno())
     assert ends.channel.receive_into(memoryview(bytearray(10))) == 0
 
 

@@ -26,7 +26,11 @@ async def test_nobody_listens() -> None:
         await connect(port)
 
 
-async def test_a_name_that_does_not_exist() -> None:
+async def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_args: object, **_kwargs: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(UpstreamError, match="is the name right?"):
         await connect(6379, host="no-such-host.invalid")
 

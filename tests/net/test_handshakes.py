@@ -17,7 +17,7 @@ from repltap.net import handshakes
 from repltap.net.handshakes import HANDSHAKE_SECONDS, Handshakes
 from repltap.tls import AuthClients
 from tests.servers.certificates import Authority
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 from tests.tls_files import authority, client, server
 
 
@@ -34,7 +34,7 @@ class Rig:
 
     def connect(self) -> socket.socket:
         """Connect; nothing is said yet."""
-        end = socket.create_connection(self._listening.getsockname(), 5)
+        end = socket.create_connection(self._listening.getsockname(), HANG_SECONDS)
         ours, _ = self._listening.accept()
         ours.setblocking(False)
         self.ends.append(end)
@@ -149,7 +149,7 @@ async def test_dropped_while_the_thread_is_at_work(
 
     def step(sock: ssl.SSLSocket) -> int:
         working.set()
-        assert go_on.wait(10)
+        assert go_on.wait(HANG_SECONDS)
         raise ssl.SSLError("it has failed meanwhile")
 
     monkeypatch.setattr(handshakes, "_step", step)

@@ -12,6 +12,7 @@ from repltap.config import UpstreamConfig
 from repltap.errors import UpstreamError
 from repltap.net import role as module
 from repltap.net.role import is_master
+from tests.stored import HANG_SECONDS
 
 CONFIG = UpstreamConfig(host="", port=0, password="pw")
 
@@ -54,9 +55,12 @@ async def test_what_it_says(answer: bytes, verdict: bool | None) -> None:
 
 
 async def test_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
-    for answer, said in ((b"", "closed"), (b"+OK\r\n$10\r\nro", "did not answer"),
-                         (b"+OK\r\n:5\r\n", "something else")):  # fmt: skip
+    for answer, seconds, said in (
+        (b"", HANG_SECONDS, "closed"),
+        (b"+OK\r\n:5\r\n", HANG_SECONDS, "something else"),
+        (b"+OK\r\n$10\r\nro", 0.05, "did not answer"),
+    ):
+        monkeypatch.setattr(module, "_ANSWER_SECONDS", seconds)
         async with server(answer) as address:
             with pytest.raises(UpstreamError, match=said):
                 await is_master(CONFIG, address)

@@ -16,7 +16,7 @@ from repltap.protocol.sentinel import MasterTold
 from repltap.status.sentinel import SentinelState
 from repltap.tls import ClientTls
 from tests.sentinels import FakeSentinel, answers, push
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 from tests.tls_files import authority, client
 
 MASTER = ("10.0.0.1", 6379)
@@ -26,6 +26,8 @@ MASTER = ("10.0.0.1", 6379)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BACKOFF_SECONDS", (0.001,))
     monkeypatch.setattr(module, "_CALM_SECONDS", 600.0)
+    monkeypatch.setattr(module, "_CONNECT_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", HANG_SECONDS)
 
 
 @asynccontextmanager
@@ -114,7 +116,8 @@ async def test_another_password_is_used_at_the_next_connection() -> None:
 async def test_tls_with_one_that_has_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, greets: bool
 ) -> None:
-    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.1)
+    if not greets:
+        monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.1)
     tls = client(authority(tmp_path).ca_file)
     async with FakeSentinel(None) as fake:
         fake.greeting = fake.greeting if greets else b""
@@ -126,7 +129,8 @@ async def test_tls_with_one_that_has_none(
 
 @pytest.mark.parametrize("fault", ["nobody", "name", "silent", "torn", "no sentinel"])
 async def test_one_that_does_not_answer(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
+    if fault in ("silent", "torn"):
+        monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
     async with FakeSentinel(None if fault == "silent" else answers(MASTER, 7)[:50]) as fake:
         address = fake.address
         if fault == "nobody":

@@ -130,11 +130,14 @@ async def test_silence_ends_a_stream(
     path: Path, acks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
-    async with port(path, ListenConfig(port=0, timeout_seconds=0.1)) as it:
+    async with port(path) as it:
         with await it.replica() as replica:
             await streaming(it, replica)
+            protocol = it.sessions[0].protocol
             if acks:
                 await replica.send(ack(END))
+                await until("the ACK", lambda: protocol.replica.acked == END)
+            protocol.timeout_seconds = 0.1
             assert await replica.rest() == b""
         (gone,) = it.downstream.departures.recent
         assert (gone.reason, gone.acked_offset) == ("ack_timeout", END if acks else None)
@@ -256,8 +259,7 @@ async def _bring_to(stage: str, it: Port, replica: FakeReplica) -> None:
 async def test_a_replica_that_lags_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on acknowledging what it had, while the stream has moved on."""
     monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
-    config = ListenConfig(port=0, max_lag_seconds=0.2)
-    async with port(path, config) as it:
+    async with port(path, ListenConfig(port=0, max_lag_seconds=3600)) as it:
         with await it.replica() as late, await it.replica() as live:
             for replica in (late, live):
                 await streaming(it, replica)
@@ -265,8 +267,12 @@ async def test_a_replica_that_lags_in_time(path: Path, monkeypatch: pytest.Monke
             await until("ACKs", lambda: all(s.protocol.replica.acked == END for s in it.sessions))
             shown = it.downstream.replicas(time.time(), it.history.journal.end)
             assert [replica.lag_seconds for replica in shown] == [0, 0]
+            await until("ticks", lambda: all(session._lag._armed for session in it.sessions))
             it.feed.append(SET)
             await live.send(ack(END + len(SET)))
+            await until("its ACK", lambda: it.sessions[1].protocol.replica.acked == END + len(SET))
+            for session in it.sessions:
+                session._lag._limit = 0.1
             assert await late.rest() == SET
             assert len(it.sessions) == 1
         (gone, *_) = it.downstream.departures.recent[::-1]

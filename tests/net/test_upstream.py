@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -281,8 +282,11 @@ async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 
 async def test_a_master_that_falls_silent(tmp_path: Path, master: FakeMaster) -> None:
-    async with link(tmp_path, master.port, timeout_seconds=0.3) as it:
+    async with link(tmp_path, master.port) as it:
         peer = await synced(it, master, SET)
+        assert it.link._conversation is not None
+        protocol = it.link._conversation.protocol
+        protocol.settings = replace(protocol.settings, timeout_seconds=0.3)
         await peer.gone()  # it hung up by itself
         assert "nothing came" in it.link.status().last_error
         assert it.link.counters.ends == {FailureReason.TIMEOUT: 1}

@@ -20,7 +20,7 @@ from repltap.net.web_tls import HANDSHAKES_PER_SECOND, MAX_HALF_OPEN, TlsAccepto
 from repltap.tls import AuthClients, ServerTls
 from tests.net.admin.fakes import relay_status
 from tests.servers.certificates import Authority, Pair
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 from tests.tls_files import authority, server
 
 
@@ -89,14 +89,14 @@ async def test_who_says_nothing_keeps_nobody_out(
 ) -> None:
     """Whoever is half-way and too many, or too slow, goes; garbage is no error of ours."""
     where = ("127.0.0.1", web.port)
-    silent = [socket.create_connection(where, 5) for _ in range(MAX_HALF_OPEN + 3)]
+    silent = [socket.create_connection(where, HANG_SECONDS) for _ in range(MAX_HALF_OPEN + 3)]
     silent[0].sendall(b"GET / HTTP/1.0\r\n\r\n")
     try:
         assert "master" in await ask(web, "--cacert", str(ca.ca_file))
         gone = await asyncio.to_thread(lambda: [one.recv(100) for one in silent[1:3]])
         assert gone == [b"", b""]
         monkeypatch.setattr(web_tls, "HANDSHAKE_SECONDS", 0.05)
-        with socket.create_connection(where, 5) as late:
+        with socket.create_connection(where, HANG_SECONDS) as late:
             assert await asyncio.to_thread(late.recv, 1) == b""
     finally:
         for one in silent:
@@ -122,7 +122,7 @@ def test_a_flood_is_taken_at_a_pace(tls: ServerTls, monkeypatch: pytest.MonkeyPa
 
 
 async def test_closing_with_some_half_way(web: WebServer) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), 5) as silent:
+    with socket.create_connection(("127.0.0.1", web.port), HANG_SECONDS) as silent:
         await until("it", lambda: web._listening._shaking)  # type: ignore[union-attr]
         await web.close()
         assert await asyncio.to_thread(silent.recv, 1) == b""
@@ -134,6 +134,6 @@ async def test_old_versions_are_refused(web: WebServer, ca: Authority) -> None:
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    sock = socket.create_connection(("127.0.0.1", web.port), 5)
+    sock = socket.create_connection(("127.0.0.1", web.port), HANG_SECONDS)
     with sock, pytest.raises(ssl.SSLError):
         await asyncio.to_thread(context.wrap_socket, sock, server_hostname="127.0.0.1")

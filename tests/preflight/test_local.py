@@ -3,6 +3,7 @@
 import fcntl
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,17 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
         ("127.0.0.1", "no.such.host.invalid", Level.FAIL, "no.such.host.invalid: "),
     ],
 )
-def test_what_is_announced(listen: str, announced: str | None, level: Level, said: str) -> None:
+def test_what_is_announced(
+    listen: str, announced: str | None, level: Level, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def without_network(host: str, *args: Any, **options: Any) -> Any:
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_network)
     flags = {"upstream": "redis://m", "data_dir": "d", "listen": f"{listen}:6380"}
     found = check_announced(load(flags | {"upstream_announce_ip": announced}, {}, None))
     assert (found.check, found.level) == ("announce-ip", level)

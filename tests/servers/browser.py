@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import select
 import shutil
 import subprocess
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import readable, wait_for
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _ANSWER_SECONDS = 60.0
@@ -159,7 +158,7 @@ class Browser:
 
     def _next(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], max(0, deadline - time.monotonic()))
+            ready = readable(self._read, deadline - time.monotonic())
             assert ready, "the browser does not answer"
             data = os.read(self._read, 1 << 20)
             assert data, "the browser has ended"

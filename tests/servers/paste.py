@@ -18,7 +18,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import select
 import shlex
 import shutil
 import struct
@@ -33,6 +32,7 @@ from pathlib import Path
 from tests.servers.find import cli, flavours
 from tests.servers.ports import free_port
 from tests.servers.relay import REPOSITORY
+from tests.servers.waiting import readable
 
 PORTS = ("6379", "6380", "6381", "6390", "6391", "7000", "8380", "9090")
 """What the documents call their ports; a document that needs another has to name it here."""
@@ -178,7 +178,7 @@ class Terminal:
         os.write(self._master, f'{text}\necho "<<end $?>>"\n'.encode())
         deadline = time.monotonic() + _SECONDS
         while not (end := re.search(r"<<end \d+>>\r?\n", self._text)):
-            ready, _, _ = select.select([self._master], [], [], max(0, deadline - time.monotonic()))
+            ready = readable(self._master, deadline - time.monotonic())
             assert ready, f"it does not end:\n{text}\nprinted so far:\n{self._text}"
             self._text += os.read(self._master, 1 << 16).decode("utf-8", "replace")
         printed, self._text = self._text[: end.start()], self._text[end.end() :]

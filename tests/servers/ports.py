@@ -64,7 +64,10 @@ def _claimed() -> range:
     """Claim a range that no other process of this machine has, until this process ends."""
     for number in range(_PROCESSES):
         path = Path(tempfile.gettempdir(), f"repltap-test-ports-{number}")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            continue  # another user's
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
         except BlockingIOError:

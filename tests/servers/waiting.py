@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,6 +12,16 @@ _T = TypeVar("_T")
 PATIENCE_SECONDS = 60.0
 """How long what should take a moment may take. Nobody waits so long but where it fails; a machine
 with two cores and six tests side by side has stood still for 20 s."""
+
+
+def readable(fd: int, timeout_seconds: float = PATIENCE_SECONDS) -> bool:
+    """Tell whether something can be read, or the end, within a time.
+
+    `select` can't be asked about descriptors above 1023, which a long run may come to.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout_seconds) * 1000))
 
 
 def wait_for(what: str, probe: Callable[[], _T], timeout_seconds: float = PATIENCE_SECONDS) -> _T:

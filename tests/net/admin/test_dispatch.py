@@ -13,6 +13,7 @@ from repltap.errors import LocalProtocolError
 from repltap.net.admin.context import ClientState
 from repltap.net.admin.dispatch import COMMANDS
 from tests.net.admin.fakes import FakeClient, FakeContext, ask
+from tests.servers.waiting import PATIENCE_SECONDS
 
 # What redis-server 7.0.15 answers to the same words, byte for byte.
 REDIS_ERRORS = {
@@ -158,7 +159,7 @@ async def test_redis_cli(port: int) -> None:
             check=True,
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=PATIENCE_SECONDS,
         ).stdout
 
     assert await asyncio.to_thread(talk, "role") == "slave\n127.0.0.1\n6379\nconnected\n5050\n"
