@@ -89,6 +89,11 @@ class UpstreamConfig:
         return None if self.port else self.host or None
 
     @property
+    def announced(self) -> str | None:
+        """The version that is announced, None for none."""
+        return None if self.announce_version == "none" else self.announce_version
+
+    @property
     def client_tls(self) -> ClientTls | None:
         """What connections to the master, to its sentinels or to both are made with."""
         return self.tls or (self.sentinel.tls if self.sentinel is not None else None)

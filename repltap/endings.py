@@ -82,4 +82,5 @@ class FailureReason(enum.Enum):
     DISK_FULL = "disk_full"
     OPEN_FILES = "open_files"
     REPOINTED = "repointed"
+    RESYNC = "resync"  # closed by us, to ask for a full resync
     OTHER = "other"

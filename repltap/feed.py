@@ -184,6 +184,7 @@ class Feed:
         self.generation += 1
         self.readers.pin(intake, intake.offset)
         if old is not None:
+            intake.history.follow(old)
             self.readers.drop(
                 old,
                 DisconnectReason.NEW_HISTORY,
@@ -324,6 +325,11 @@ class Feed:
     def working_room_bytes(self) -> int:
         """With less room than this there is no point in reading from the master."""
         return self._retention.working_room_bytes
+
+    @property
+    def pin_limit_bytes(self) -> int:
+        """How much journal may follow a snapshot that is kept; 0 while nothing is served."""
+        return 0 if self.history is None else self._retention.pin_limit(self.history)
 
     @property
     def usable_bytes(self) -> int | None:

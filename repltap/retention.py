@@ -83,7 +83,7 @@ class Retention:
         """
         await self.drop_histories(history)
         journal = history.journal
-        limit = self._pin_limit(history)
+        limit = self.pin_limit(history)
         floor = Offset(journal.end - limit)
         expired = self._expired(journal)
         # Up to the trim nothing waits: whoever is granted something is in the lists. A disk that
@@ -259,7 +259,12 @@ class Retention:
                 # Its files are gone; only the directory could not be opened to be fsynced.
                 log.warning("%s; a power failure may bring a removed snapshot back", failure)
 
-    def _pin_limit(self, history: HistoryStore) -> int:
+    def pin_limit(self, history: HistoryStore) -> int:
+        """Tell how many bytes of journal a snapshot or a reader may hold back now.
+
+        Args:
+            history: The one that is served.
+        """
         limit = max(self._config.pin_limit_bytes, self._config.retain_bytes)
         if self._config.quota_bytes is None:
             return limit

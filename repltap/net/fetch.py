@@ -72,9 +72,8 @@ class SnapshotFetch:
             StoreError: From `write`.
         """
         config = self._config
-        version = None if config.announce_version == "none" else config.announce_version
         protocol = UpstreamProtocol(
-            settings_of(config, 0, announce_version=version, rdb_only=True),
+            settings_of(config, 0, announce_version=config.announced, rdb_only=True),
             resume=None,
             now=asyncio.get_running_loop().time(),
         )

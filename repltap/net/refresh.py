@@ -18,7 +18,7 @@ from repltap.errors import ReplTapError, UpstreamError
 from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
-from repltap.net.refresh_run import AbandonedError, RefreshRun
+from repltap.net.refresh_run import AbandonedError, BehindError, RefreshRun
 from repltap.net.setbacks import Setbacks
 from repltap.net.staleness import Staleness
 from repltap.net.upstream import UpstreamLink
@@ -82,6 +82,8 @@ class SnapshotRefresher:
         self._listening_port = listening_port
         self._staleness = Staleness(config)
         self._setbacks = Setbacks(_now, lambda: (feed.generation, link.config))
+        # A full resync is a change of the generation: that must not shorten the next wait.
+        self._resyncs = Setbacks(_now, lambda: link.config)
         self._requests: dict[Wanted, _Request] = {}
         self._signal = asyncio.Event()
         self._fetch: RefreshRun | None = None
@@ -102,7 +104,7 @@ class SnapshotRefresher:
         # One that was broken off is still being deleted: who began to read it now would never be
         # told that no more of it comes.
         going_on = fetch.intake.started and not fetch.intake.failed
-        return fetch.intake if going_on else None
+        return fetch.intake if going_on and fetch.joined else None
 
     def objection(self, snapshot: Snapshot, since: float) -> RefreshReason | None:
         """Say why a stored snapshot should not be sent while a newer one can be had.
@@ -175,6 +177,9 @@ class SnapshotRefresher:
                 await self._refresh(request)
             except AbandonedError as failure:
                 self._logger().info("snapshot refresh ended: %s", failure)
+            except BehindError as failure:
+                if not self._resync(request, failure):
+                    self._failed(request, failure)
             except ReplTapError as failure:
                 self._failed(request, failure)
             # Whoever still waits asks again when the feed tells of the change.
@@ -220,8 +225,7 @@ class SnapshotRefresher:
         newest = max((s.created_at for s in stored), default=None)
         if not self._staleness.due(newest, time.time()):
             return None
-        announced = self._link.config.announce_version
-        wanted = Wanted("" if announced in (None, "none") else str(announced), relay=True)
+        wanted = Wanted(self._link.config.announced or "", relay=True)
         if self._set_back(wanted):
             return None
         return _Request(wanted, RefreshReason.SCHEDULE, _now())
@@ -245,9 +249,8 @@ class SnapshotRefresher:
         Args:
             sink: Tells it from others, and from replicas: negative.
         """
-        announced = self._link.config.announce_version
-        version = "" if announced in (None, "none") else str(announced)
-        self.request(Wanted(version, relay=True), RefreshReason.SINK, sink)
+        wanted = Wanted(self._link.config.announced or "", relay=True)
+        self.request(wanted, RefreshReason.SINK, sink)
 
     def _set_back(self, wanted: Wanted) -> bool:
         """It has failed lately: what the master is asked, or the use of what it gave."""
@@ -297,6 +300,31 @@ class SnapshotRefresher:
             raise UpstreamError("what came is no newer than what was stored before")
         self._setbacks.clear(request.wanted)
         self.failure = None
+
+    def _resync(self, request: _Request, failure: BehindError) -> bool:
+        """Let the main link get the snapshot of the relay above, and all that follows it.
+
+        That costs the master nothing, as the relay sends what it has stored; and us those who are
+        streamed to: they come back, and go on when the journal has come to where they are.
+
+        Returns:
+            False when it is not worth it, can't help, or has been done just now.
+        """
+        feed = self._feed
+        history = feed.history
+        wanted = request.wanted
+        if history is None or not request.count(_now()) or self._resyncs.running("all"):
+            return False
+        if feed.shelf.newest(wanted.loads) is not None or feed.shelf.verifying:
+            return False
+        if history.journal.end - failure.offset > feed.pin_limit_bytes:
+            return False  # retention would cut it off again
+        why = f"{failure.message}; the server above has all that is missing"
+        if not self._link.resync(why, announce=wanted.announce):
+            return False
+        self._resyncs.add("all")
+        self._setbacks.add(wanted.announce)  # it takes the link a moment to be down
+        return True
 
     def _failed(self, request: _Request, failure: ReplTapError) -> None:
         self.failures += 1

@@ -43,6 +43,23 @@ class AbandonedError(UpstreamError):
     """Whoever wanted the snapshot has gone before it began to arrive."""
 
 
+class BehindError(UpstreamError):
+    """The snapshot is of an offset before our journal: nobody could be sent what follows it.
+
+    Args:
+        offset: The snapshot's.
+        start, end: Of the journal.
+    """
+
+    def __init__(self, offset: Offset, start: Offset, end: Offset) -> None:
+        super().__init__(
+            f"the snapshot is of offset {offset}, and the journal begins at {start} only",
+            hint="the server above is a relay and has no newer one; where store.pin_limit_bytes "
+            f"allows for the {end - offset} bytes since then, its journal is fetched too",
+        )
+        self.offset = offset
+
+
 class RefreshRun:
     """One refresh; run once.
 
@@ -90,6 +107,11 @@ class RefreshRun:
         """
         return self._feed.generation == self._generation and self._link.peer == self._master
 
+    @property
+    def joined(self) -> bool:
+        """The journal goes on from what arrives, as far as it has come."""
+        return self.intake is not None and self.intake.offset >= self._history.journal.start
+
     async def run(self) -> Snapshot:
         """Fetch it and store it.
 
@@ -100,6 +122,7 @@ class RefreshRun:
 
         Raises:
             AbandonedError: It had not begun to arrive, and nobody wants it any more.
+            BehindError: It can't be joined to our journal.
             UpstreamError, RemoteProtocolError: The master gave none that can be used.
             StoreError: It could not be stored.
         """
@@ -112,6 +135,7 @@ class RefreshRun:
             await self._catch_up(intake.offset)
             async with self._feed.rename_lock:
                 self._check_same()
+                self._check_joined(intake.offset)
                 intake.release()
             # Outside the lock, as it takes long: a failover must not wait for it.
             await asyncio.to_thread(intake.sync)
@@ -143,6 +167,7 @@ class RefreshRun:
             history = self._history
             if event.replid != history.history.replid:
                 raise UpstreamError(f"it is another history by now: {event.replid}")
+            self._check_joined(event.offset)
             self.intake = Intake(
                 history, history.snapshots.begin(event.offset), origin=self._link.peer
             )
@@ -202,6 +227,16 @@ class RefreshRun:
     def _check_same(self) -> None:
         if not self.same:
             raise UpstreamError("the master or its history has changed meanwhile")
+
+    def _check_joined(self, offset: Offset) -> None:
+        """Refuse what ends before our journal begins; damage may have cut that meanwhile.
+
+        A master's own snapshot is of now. A relay gives the one that it has stored, which is good
+        for who has its journal too.
+        """
+        journal = self._history.journal
+        if offset < journal.start:
+            raise BehindError(offset, journal.start, journal.end)
 
     def _no_room(self) -> DiskFullError:
         return DiskFullError("no room for another snapshot", path=self._feed.data_dir)

@@ -23,6 +23,7 @@ from repltap.net.owner import SyncWait
 from repltap.net.session import Session
 from repltap.net.setbacks import Setbacks
 from repltap.net.transfers import TransferSlots
+from repltap.position import Offset
 from repltap.protocol.downstream import Role
 from repltap.protocol.handshake import RELAY_CAPABILITY
 from repltap.protocol.psync import Verdict, decide
@@ -124,6 +125,7 @@ class SyncService:
         self.denied = 0
         self.denials: Counter[str] = Counter()
         self._told_at = float("-inf")  # when the log last told of a node of a cluster
+        self._growth = (Offset(0), float("-inf"))  # the journal's end when last looked at, and when
 
     def consider(self, session: Session) -> None:
         """Serve the session's request if that is possible now, else hold it."""
@@ -179,8 +181,10 @@ class SyncService:
                 self.partial += 1
                 session.log.info("continues from offset %d", position.offset)
                 return
-            if decision.verdict is Verdict.WAIT and self._hold_ahead(session, wait):
-                return
+            if decision.verdict is Verdict.WAIT:
+                growing = position.offset <= history.known_end and self._grows(journal.end)
+                if self._hold_ahead(session, wait, growing=growing):
+                    return
             reason, denial = decision.reason, decision.denial
         self._serve_full(session, wait, reason, denial)
 
@@ -195,8 +199,21 @@ class SyncService:
             )
         session.refuse(_CLUSTER_NODE)
 
-    def _hold_ahead(self, session: Session, wait: SyncWait) -> bool:
-        """Hold a replica that is ahead of the journal; False when it has been long enough."""
+    def _grows(self, end: Offset) -> bool:
+        """Tell whether the journal has grown lately, as far as was looked."""
+        now = _now()
+        if end != self._growth[0]:
+            self._growth = (end, now)
+        return now - self._growth[1] < _AHEAD_GRACE_SECONDS
+
+    def _hold_ahead(self, session: Session, wait: SyncWait, *, growing: bool) -> bool:
+        """Hold a replica that is ahead of the journal; False when it has been long enough.
+
+        Args:
+            session: Its.
+            wait: Its request.
+            growing: The journal is on the way to bytes that were served before (`known_end`).
+        """
         now = asyncio.get_running_loop().time()
         since = self._upstream.streaming_since
         if self._feed.intake is not None:
@@ -204,7 +221,7 @@ class SyncService:
         if since is not None:
             flowing = self._upstream.flowing_since
             grace = _AHEAD_SILENT_SECONDS if flowing is None else _AHEAD_GRACE_SECONDS
-            if now - max(flowing or since, wait.since) >= grace:
+            if not growing and now - max(flowing or since, wait.since) >= grace:
                 return False
         elif now - wait.since >= _AHEAD_LIMIT_SECONDS:
             session.refuse(_NO_MASTER)

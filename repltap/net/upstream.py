@@ -31,6 +31,7 @@ from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
 from repltap.net.linkcounts import LinkCounters
 from repltap.net.linkfacts import progress, server_version, size_text
+from repltap.net.resumption import OnPurposeError, RepointedError, Resumption, ResyncError
 from repltap.net.room import Room, shortage
 from repltap.position import Offset, Position
 from repltap.protocol.events import (
@@ -62,13 +63,6 @@ def _nothing() -> None:
 def _nobody(history: HistoryStore) -> Iterable[Offset]:  # noqa: ARG001 - as `Acknowledged`
     """There are no replicas."""
     return ()
-
-
-class _RepointedError(UpstreamError):
-    """The link was closed to follow another master: nothing failed."""
-
-    def __init__(self) -> None:
-        super().__init__("re-pointed to another master", reason=FailureReason.REPOINTED)
 
 
 class UpstreamLink:
@@ -113,8 +107,7 @@ class UpstreamLink:
         self._connecting: asyncio.Timeout | None = None
         self._again = asyncio.Event()
         self._attempts = 0
-        self._start_afresh = False
-        self._resuming = False  # a partial resync has been asked for
+        self._resumption = Resumption(feed)
         self._room = Room(feed, self._log)
         self._last_error = ""
         self._logged_at = float("-inf")
@@ -179,10 +172,10 @@ class UpstreamLink:
         self._log.info("followed%s: %s", f" instead of {before}" if before else "", why)
         self._attempts = 0
         self._room.forget()
-        self._start_afresh = False  # what the other master called for
+        self._resumption.forget()
         self._again.set()
         if self._conversation is not None:
-            self._conversation.fail(_RepointedError())
+            self._conversation.fail(RepointedError())
         elif self._connecting is not None:
             self._connecting.reschedule(asyncio.get_running_loop().time())
         return True
@@ -198,6 +191,25 @@ class UpstreamLink:
     def try_again(self) -> None:
         """Don't wait any longer with the next attempt."""
         self._again.set()
+
+    def resync(self, why: str, *, announce: str | None) -> bool:
+        """Ask for a full resync, once; what is served meanwhile is what was before.
+
+        For a server above that gives what it has stored: a master would have to make a snapshot.
+
+        Args:
+            why: For the log.
+            announce: The version to announce for it, None for none.
+
+        Returns:
+            False when the link does not stream: it has other worries.
+        """
+        if self._conversation is None or self.streaming_since is None:
+            return False
+        self._log.info("is asked for a full resync: %s", why)
+        self._resumption.ask_all(announce)
+        self._conversation.fail(ResyncError())
+        return True
 
     def addresses(self) -> set[tuple[str, int]]:
         """Tell where the master is: as configured, and as connected to; hosts in lower case."""
@@ -252,8 +264,8 @@ class UpstreamLink:
         """Take a step of the handshake or of the transfer."""
         if isinstance(event, FullResyncGranted):
             self.counters.full_resyncs += 1
-            self.counters.partial_denied += self._resuming
-            self._start_afresh = False
+            self.counters.partial_denied += self._resumption.partial
+            self._resumption.granted()
             self._log.info("gives a full resync: %s at offset %d", event.replid, event.offset)
             self._intake = await self._feed.begin_intake(
                 event.replid, event.offset, origin=self.peer
@@ -290,6 +302,7 @@ class UpstreamLink:
 
     def tick(self) -> None:
         """Stop reading before the disk is full to the last byte: others live on it too."""
+        self._resumption.check(asyncio.get_running_loop().time())
         wanted = self._feed.working_room_bytes
         if not self._feed.has_room(wanted):
             raise DiskFullError(shortage(self._feed, wanted), path=self._feed.data_dir)
@@ -328,9 +341,7 @@ class UpstreamLink:
         self.state = LinkState.CONNECTING
         peer = self.peer
         try:
-            resume = None if self._start_afresh else await self._feed.resume_position()
-            self._resuming = resume is not None
-            await self._connect(resume)
+            await self._connect(await self._resumption.begin(asyncio.get_running_loop().time()))
             assert self._conversation is not None
             await self._conversation.run()
         except (DiskFullError, OpenFilesError) as failure:
@@ -338,8 +349,9 @@ class UpstreamLink:
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
             # What the other master did last says nothing of the one that is followed now.
-            told = failure if peer == self.peer else _RepointedError()
-            self._start_afresh |= isinstance(told, RemoteProtocolError)
+            told = failure if peer == self.peer else RepointedError()
+            if isinstance(told, RemoteProtocolError):
+                self._resumption.distrust()
             self._went_down(told)
         finally:
             since, self.streaming_since, self.flowing_since = self.streaming_since, None, None
@@ -358,9 +370,7 @@ class UpstreamLink:
             settings_of(
                 config,
                 self._listening_port,
-                announce_version=None
-                if config.announce_version == "none"
-                else config.announce_version,
+                announce_version=self._resumption.announce(config),
             ),
             resume=resume,
             now=loop.time(),
@@ -372,12 +382,12 @@ class UpstreamLink:
                 await connect(conversation, config)
         except TimeoutError:  # by `repoint`; that of `connect` is an UpstreamError
             conversation.close()
-            raise _RepointedError from None
+            raise RepointedError from None
         finally:
             self._connecting = None
         if peer != self.peer:
             conversation.close()
-            raise _RepointedError
+            raise RepointedError
         self.state = LinkState.HANDSHAKE
         self._conversation = conversation
 
@@ -416,7 +426,7 @@ class UpstreamLink:
         if self.streaming_since is not None:
             self.counters.disconnects += 1
             self._down_at = time.time()
-        if isinstance(failure, _RepointedError):
+        if isinstance(failure, OnPurposeError):
             self._last_error = ""
             return
         self.on_down()

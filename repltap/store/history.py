@@ -100,6 +100,8 @@ class HistoryStore:
         origin: The master it came from, for people.
         created_at: When it began, Unix seconds.
         published: It will be there after a restart.
+        known_end: How far its stream is known to go: it had come so far under the same replid
+            before a full resync began the journal again, further back. 0 when that is not so.
     """
 
     def __init__(self, path: Path, number: int, history: History, journal: Journal) -> None:
@@ -113,6 +115,7 @@ class HistoryStore:
         self.origin = ""
         self.created_at = time.time()
         self.published = False
+        self.known_end = Offset(0)
         # Publication runs in a thread; a shift meanwhile must not be lost.
         self._metadata_lock = threading.Lock()
 
@@ -184,6 +187,11 @@ class HistoryStore:
         """What it takes on the disk."""
         return self.journal.disk_bytes + self.snapshots.disk_bytes
 
+    def follow(self, old: HistoryStore) -> None:
+        """Take note of what was served before this history."""
+        if old.history.replid == self.history.replid:
+            self.known_end = max(old.journal.end, old.known_end)
+
     def shift(self, replid: ReplId, at: Offset) -> None:
         """The history goes on under a new replid from `at`; what is past `at` is not part of it.
 
@@ -203,6 +211,7 @@ class HistoryStore:
         """
         self.journal.truncate(at)
         self.snapshots.remove_above(at)
+        self.known_end = Offset(0)
         with self._metadata_lock:
             shifted = self.history.shifted(replid, at)
             if self.published:

@@ -94,6 +94,43 @@ def test_relay_below_relay(lab: Lab) -> None:
     assert {node.replid for node in (upper, lower, *replicas)} == {master.replid}
 
 
+def test_damage_below_a_relay_costs_the_master_nothing(lab: Lab) -> None:
+    """Found by the soak: the lower relay passed on a snapshot that its journal did not go on from.
+
+    The upper one has its first snapshot still, and all that followed: that is what is fetched.
+    """
+    master = lab.master(PROGRAM)
+    load = Load(master, features=master.flavour.features)
+    load.write(200)
+    upper = lab.relay(master, "upper")
+    lower = lab.relay(upper, "lower", store_segment_bytes="64kb")
+    streaming = lab.server(PROGRAM, "streaming", upstream=lower)
+    streaming.wait_link()
+    wait_for("the lower one's snapshot", lower.snapshots)
+    for _ in range(4):
+        master.call("SET", "a segment", "x" * (64 << 10))
+        load.write(20)
+    wait_same(master, streaming)
+    lower.stop()
+    second = sorted(lower.data_dir.glob("histories/*/journal/*.seg"))[1]
+    with second.open("r+b") as damaged:
+        damaged.write(b"\0")
+    lower.restart()
+    wait_for("the damage is found", lambda: "is given up" in lower.log)
+    wait_for("the snapshot goes with it", lambda: not lower.snapshots())
+    streaming.wait_link()
+    fresh = [lab.server(PROGRAM, f"fresh-{i}", upstream=lower) for i in range(2)]
+    with load:
+        for replica in (streaming, *fresh):
+            replica.wait_link()
+    wait_same(master, streaming, *fresh)
+    assert master.syncs.full == 1
+    assert [r.full_syncs_received for r in (streaming, *fresh)] == [1, 1, 1]
+    assert lower.log.count("gives a full resync") == 2
+    assert {node.replid for node in (upper, lower, streaming, *fresh)} == {master.replid}
+    assert [s["offset"] for s in lower.snapshots()] == [s["offset"] for s in upper.snapshots()]
+
+
 def test_middle_below_a_native_replica(lab: Lab) -> None:
     """A chained upstream selects no database for us: the snapshot's `repl-stream-db` says which."""
     master = lab.master(PROGRAM)

@@ -53,9 +53,9 @@ async def test_a_snapshot_that_the_journal_never_reaches(
     [
         b"",
         b"-LOADING Redis is loading the dataset in memory\r\n",
-        b"+FULLRESYNC %b 5\r\n$100\r\nREDIS0011" % REPLID.encode(),
-        b"+FULLRESYNC %b 5\r\n$%d\r\n%b"
-        % (REPLID.encode(), len(NEW), rdb(b"newer data", checksum="wrong")),
+        b"+FULLRESYNC %b %d\r\n$100\r\nREDIS0011" % (REPLID.encode(), END),
+        b"+FULLRESYNC %b %d\r\n$%d\r\n%b"
+        % (REPLID.encode(), END, len(NEW), rdb(b"newer data", checksum="wrong")),
         b"+FULLRESYNC %b %d\r\n$%d\r\n%b" % (OTHER.encode(), END, len(NEW), NEW),
     ],
     ids=["nothing", "loading", "half", "wrong checksum", "another history"],

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from repltap.net import serve as serve_module
+from repltap.net.serve import SyncService
+from repltap.position import Offset
 from tests.net.relay import port
 from tests.net.serving import END, begin
 from tests.protocol.ways import rdb
@@ -47,6 +49,41 @@ async def test_a_replica_that_stays_ahead_holds_other_bytes(
             await replica.newline()
             assert await replica.snapshot() == (REPLID, START, rdb())
         assert (it.service.full, it.service.denied) == (1, 1)
+
+
+async def test_a_replica_ahead_of_a_journal_that_is_fetched_again_is_held_while_it_grows(
+    path: Path, fast_ticks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay has had those bytes before its own full resync; they may be gigabytes away."""
+    monkeypatch.setattr(serve_module, "_AHEAD_GRACE_SECONDS", 0.0)
+    growing = True
+    monkeypatch.setattr(SyncService, "_grows", lambda *_: growing)
+    async with port(path) as it:
+        it.upstream.streaming_since = it.upstream.flowing_since = 0.0
+        it.history.known_end = Offset(END + 4)
+        with await it.replica() as replica, await it.replica() as stranger:
+            await replica.ask(REPLID, END + 4)
+            await replica.newline()
+            await stranger.ask(REPLID, END + 5)  # what nobody has seen is not waited for
+            assert await stranger.snapshot() == (REPLID, START, rdb())
+            await replica.newline()
+            growing = False
+            assert await replica.snapshot() == (REPLID, START, rdb())
+        assert (it.service.full, it.service.denied) == (2, 2)
+
+
+async def test_a_journal_grows_until_its_end_has_been_the_same_for_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(serve_module, "_now", lambda: now)
+    async with port(path) as it:
+        assert it.service._grows(Offset(5))
+        now += 2.9
+        assert it.service._grows(Offset(5))
+        now += 0.2
+        assert not it.service._grows(Offset(5))
+        assert it.service._grows(Offset(6))
 
 
 async def test_a_replica_ahead_of_a_stream_that_has_not_begun_to_flow_is_held_longer(

@@ -89,7 +89,10 @@ class Ledger:
         self._excuses.setdefault(node, reason)
 
     def owe_refresh(self, relay: Node, reason: str) -> None:
-        """Its snapshot may be lost by now: who needs one next, in any round, costs a refresh."""
+        """Its snapshot may be lost by now: who needs one next, in any round, costs a refresh.
+
+        Or a full resync by the relay above, which costs the master nothing.
+        """
         self._owed[relay] = reason
 
     def excuse_refresh(self, relay: Node, reason: str) -> None:
@@ -132,6 +135,7 @@ class Ledger:
             if not full[node]:
                 continue
             reason = granted.get(node) or self._inherited(node, full, granted) or self._ahead(node)
+            reason = reason or self._owed_resync(node)
             if not reason:
                 source = next((up for up in self._above[node] if denials.get(up)), None)
                 reason = denials[source].pop() if source is not None else ""
@@ -184,6 +188,17 @@ class Ledger:
             if (killed or len(self._above[node]) > 1) and chain & self._still:
                 return "ahead of a relay that stood still"
         return ""
+
+    def _owed_resync(self, node: Node) -> str:
+        """Return why a relay got its snapshot again from the relay above, and the journal with it.
+
+        It does so where its own journal begins after that snapshot, which its log says.
+        """
+        if not isinstance(node, Relay):
+            return ""
+        said = node.log[self._marks[node].log_bytes :]
+        asked = "is asked for a full resync: the snapshot is of offset" in said
+        return self._owed.pop(node, "") if asked else ""
 
     def _chain(self, node: Node) -> set[Node]:
         """Return a node and all that were above it in this round."""

@@ -151,3 +151,23 @@ def test_every_flipped_byte_of_its_metadata_is_refused_or_harmless(history: Hist
     with pytest.raises(CorruptStoreError) as caught:
         reopen(history)
     assert caught.value.path == path
+
+
+def test_how_far_the_stream_is_known_to_go(history: HistoryStore, tmp_path: Path) -> None:
+    """Only under the same replid; a failover takes back what the old master alone had."""
+
+    def begin(number: int, replid: ReplId) -> HistoryStore:
+        path = tmp_path / f"{number}"
+        return HistoryStore.create(path, number, replid, Offset(5), OPTIONS, Budget(None))
+
+    again, third, other = begin(2, A), begin(3, A), begin(4, B)
+    again.follow(history)
+    assert again.known_end == history.journal.end
+    third.follow(again)
+    assert third.known_end == history.journal.end
+    other.follow(history)
+    assert other.known_end == 0
+    again.shift(B, Offset(5))
+    assert again.known_end == 0
+    for store in (history, again, third, other):
+        store.remove()
