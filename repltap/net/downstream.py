@@ -254,6 +254,8 @@ class Downstream:
     def sync_requested(self, session: Session) -> None:
         """Decide about its PSYNC or SYNC."""
         self._monitors.end(session)  # a line would end up in its stream
+        if self._reconsider_queued:
+            return  # then, with the others: who has waited for the change comes first
         assert self._service is not None
         self._service.consider(session)
 

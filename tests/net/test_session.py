@@ -14,6 +14,7 @@ from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason
 from repltap.net import downstream as downstream_module
 from repltap.net.admin.context import ClientKind
+from repltap.net.session import Session
 from repltap.position import Offset
 from repltap.status.replicas import ReplicaState
 from tests.net.peers import FakeReplica, ack
@@ -304,6 +305,29 @@ def states(it: Port) -> list[str]:
         f"{shown.state.value}{shown.queue_position or ''}"
         for shown in it.downstream.replicas(0.0, END)
     ]
+
+
+async def test_who_comes_with_a_change_does_not_overtake(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found on a busy machine: who asked as a snapshot was found sound got it before the first."""
+    async with port(large, ListenConfig(port=0, max_transfers=1)) as it:
+        with await it.replica(receive_bytes=4096) as first, await it.replica() as second:
+            await until("the check", lambda: it.feed.shelf.newest(lambda _: True))
+            it.feed.shifting = True
+            await first.ask()
+            await first.newline()
+            requested = it.downstream.sync_requested
+
+            def with_the_change(session: Session) -> None:
+                it.feed.shifting = False
+                it.feed.changed()
+                requested(session)
+
+            monkeypatch.setattr(it.downstream, "sync_requested", with_the_change)
+            await second.ask()
+            await second.newline()
+            await until("a transfer", lambda: states(it) == ["send_bulk", "wait_bgsave1"])
 
 
 async def test_who_comes_late_waits_for_a_transfer_to_end(large: Path) -> None:
