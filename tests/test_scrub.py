@@ -19,8 +19,8 @@ from repltap.store.snapshots import Snapshot
 from repltap.store.store import Store
 from repltap.tasks import OwnedTasks
 from tests.protocol.ways import rdb
+from tests.readers import FakeReader
 from tests.stored import held, open_store, until
-from tests.test_checks import FakeReader
 
 FAST = 1 << 40
 SLOW = 1  # a byte a second: nothing ends by itself

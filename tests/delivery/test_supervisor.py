@@ -20,8 +20,8 @@ from repltap.store.checkpoints import Checkpoints
 from tests.delivery.actor import MODULE
 from tests.delivery.test_handmade import save
 from tests.delivery.test_worker_process import start_of
-from tests.stored import OTHER, START, until
-from tests.test_feed import current, held, opened
+from tests.feeds import current, opened
+from tests.stored import OTHER, START, held, until
 
 
 @pytest.fixture(autouse=True)

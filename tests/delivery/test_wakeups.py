@@ -9,8 +9,8 @@ from repltap.delivery.supervised import SupervisedSink
 from repltap.delivery.wakeups import Wakeups
 from repltap.feed import Feed
 from repltap.store.reader import JournalReader
-from tests.stored import SET, until
-from tests.test_feed import current, held, opened
+from tests.feeds import current, opened
+from tests.stored import SET, held, until
 
 
 class FakeSink:

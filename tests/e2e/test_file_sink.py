@@ -24,8 +24,8 @@ from tests.servers.relay import Relay
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 from tests.servers.worker import Worker
+from tests.sinks.files import files, unpacked
 from tests.sinks.records import document
-from tests.sinks.test_file import files, unpacked
 
 pytestmark = pytest.mark.relay_only
 

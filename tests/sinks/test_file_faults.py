@@ -8,14 +8,11 @@ after it took effect. After a power failure the last checkpoint that was kept st
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,69 +21,14 @@ from hypothesis import strategies as st
 from repltap.sink import SinkError, SinkErrorKind
 from tests.sinks.contract import Target
 from tests.sinks.driver import NOTHING_KEPT, Checkpoint, Driver
+from tests.sinks.faults import Lives
+from tests.sinks.files import FileTarget, RespTarget, files, unpacked
 from tests.sinks.records import Batch, flat, numbered
-from tests.sinks.test_file import FileTarget, RespTarget, files, unpacked
 from tests.store.power import Disk
 from tests.stored import open_fds
 
 _CALLS = ("open", "write", "fsync", "rename", "unlink", "ftruncate", "fstat", "lstat", "scandir")
 _QUIET = ("fstat", "lstat", "scandir")  # that fail, but change nothing
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Faults:
-    """Counts the calls about files below a directory, and has one of them go wrong.
-
-    Args:
-        below: The directory.
-        number: Which call, from 1; 0 for none.
-        wrong: What happens then: given the real call, to be made or not.
-    """
-
-    def __init__(self, below: Path, number: int, wrong: Callable[[Callable[[], Any]], Any]) -> None:
-        self.calls = 0
-        self.name = ""
-        self._below = str(below)
-        self._number = number
-        self._wrong = wrong
-
-    def wrap(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            if self._counts(args):
-                self.calls += 1
-                if self.calls == self._number:
-                    self.name = name
-                    return self._wrong(lambda: real(*args, **options))
-            if name == "fsync":
-                return None  # it costs time, and no power fails here
-            return real(*args, **options)
-
-        return call
-
-    def _counts(self, args: tuple[Any, ...]) -> bool:
-        if not args:
-            return False
-        if isinstance(args[0], int):
-            return os.readlink(f"/proc/self/fd/{args[0]}").startswith(self._below)
-        return str(args[0]).startswith(self._below)
-
-
-@contextmanager
-def faults(
-    below: Path,
-    number: int = 0,
-    wrong: Callable[[Callable[[], Any]], Any] = lambda real: real(),
-    calls: tuple[str, ...] = _CALLS,
-) -> Iterator[Faults]:
-    made = Faults(below, number, wrong)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in calls:
-            patch.setattr(os, name, made.wrap(name, getattr(os, name)))
-        patch.setattr(fcntl, "flock", made.wrap("flock", fcntl.flock))
-        yield made
 
 
 BATCHES = numbered(16, batch=2)
@@ -112,115 +54,41 @@ def finish(target: Target, checkpoint: Checkpoint, batches: list[Batch] = BATCHE
     target.check(flat(batches), crashed=True)
 
 
-def run_until_it_fails(target: Target) -> tuple[Checkpoint, BaseException | None]:
-    """Deliver everything in three lives, or up to what goes wrong."""
-    checkpoint = NOTHING_KEPT
-    for stop in (("write", 5), ("idle", 6), None):
-        driver = Driver(target.sink(), BATCHES, checkpoint)
-        try:
-            for step in driver.walk():
-                if step == stop:
-                    break
-        except (SinkError, Killed) as exc:
-            return driver.checkpoint, exc
-        finally:
-            driver.sink.close()
-        checkpoint = driver.checkpoint
-    return checkpoint, None
-
-
-def close_all(below: Path) -> None:
-    """Close what is open below a directory, as the end of a process does."""
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}").startswith(str(below)):
-                os.close(int(name))
+def lives(form: int) -> Lives[FileTarget]:
+    return Lives(
+        make=partial(make, form),
+        batches=BATCHES,
+        finish=finish,
+        stops=(("write", 5), ("idle", 6)),
+        calls=_CALLS,
+        quiet=_QUIET,
+    )
 
 
 @forms
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 def test_each_call_fails_once(tmp_path: Path, form: int, code: int) -> None:
-    target = make(form, tmp_path / "whole")
-    with faults(tmp_path) as counted:
-        assert run_until_it_fails(target)[1] is None
-    assert counted.calls > 30
     before = open_fds()
 
-    def fail(_: Callable[[], Any]) -> None:
-        raise OSError(code, os.strerror(code))
+    def judge(failure: BaseException | None, _: str) -> None:
+        assert isinstance(failure, SinkError)
+        full = failure.kind is SinkErrorKind.FULL
+        assert full == (code == errno.ENOSPC)
 
-    for number in range(1, counted.calls + 1):
-        target = make(form, tmp_path / str(number))
-        with faults(tmp_path, number, fail) as made:
-            checkpoint, failure = run_until_it_fails(target)
-        try:
-            assert isinstance(failure, SinkError)
-            full = failure.kind is SinkErrorKind.FULL
-            assert full == (code == errno.ENOSPC)
-            finish(target, checkpoint)
-        except BaseException as exc:
-            exc.add_note(f"{made.name}, call {number} of {counted.calls}")
-            raise
+    assert lives(form).fail_in_each_call(tmp_path, code, judge) > 30
     assert open_fds() == before
 
 
 @forms
 @pytest.mark.parametrize("effective", [False, True])
 def test_killed_in_each_call(tmp_path: Path, form: int, effective: bool) -> None:
-    calls = tuple(name for name in _CALLS if name not in _QUIET)
-    target = make(form, tmp_path / "whole")
-    with faults(tmp_path, calls=calls) as counted:
-        run_until_it_fails(target)
-    assert counted.calls > 20
-
-    def kill(real: Callable[[], Any]) -> None:
-        if effective:
-            real()
-        raise Killed
-
-    for number in range(1, counted.calls + 1):
-        target = make(form, tmp_path / str(number))
-        with faults(tmp_path, number, kill, calls) as made:
-            checkpoint, failure = run_until_it_fails(target)
-        close_all(target.directory)
-        try:
-            assert isinstance(failure, Killed)
-            finish(target, checkpoint)
-        except BaseException as exc:
-            exc.add_note(f"{made.name}, call {number} of {counted.calls}")
-            raise
+    assert lives(form).die_in_each_call(tmp_path, effective=effective) > 20
 
 
 @forms
 def test_a_disk_that_is_full_again_and_again(tmp_path: Path, form: int) -> None:
-    """It has room for a little more each time; writes come short, and in the end all is there."""
-    target = make(form, tmp_path / "t")
-    checkpoint = NOTHING_KEPT
-    real = os.write
-    failures: list[SinkErrorKind] = []
-    for room in range(40, 4000, 40):
-        left = room
-
-        def write(fd: int, data: memoryview) -> int:
-            nonlocal left
-            if not left:
-                raise OSError(errno.ENOSPC, "")
-            done = real(fd, data[:left])
-            left -= done
-            return done
-
-        driver = Driver(target.sink(), BATCHES, checkpoint)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "write", write)
-            try:
-                checkpoint = driver.run()
-                break
-            except SinkError as failure:
-                failures.append(failure.kind)
-                checkpoint = driver.checkpoint
-    assert len(failures) > 3
-    assert set(failures) == {SinkErrorKind.FULL}
-    finish(target, checkpoint)
+    """Writes come short."""
+    lives(form).fill_again_and_again(make(form, tmp_path / "t"), range(40, 4000, 40))
 
 
 @forms

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import pytest
 
 from repltap.sink import SinkError, SinkErrorKind
 from sinks.eventlog.reader import LogReader
-from tests.sinks.driver import NOTHING_KEPT, Checkpoint, Driver
+from tests.sinks.driver import Checkpoint, Driver
+from tests.sinks.faults import Lives
 from tests.sinks.records import flat, numbered
-from tests.sinks.test_file_faults import Killed, close_all, faults
 from tests.sinks.test_log import LogTarget
 from tests.store.power import Disk
 from tests.stored import open_fds
@@ -54,50 +54,31 @@ def finish(target: LogTarget, checkpoint: Checkpoint) -> None:
     assert earliest == 0 or "retain_bytes" in target.changes
 
 
-def run_until_it_fails(target: LogTarget) -> tuple[Checkpoint, BaseException | None]:
-    """Deliver everything in three lives, or up to what goes wrong."""
-    checkpoint = NOTHING_KEPT
-    for stop in (("write", 3), ("idle", 4), None):
-        driver = Driver(target.sink(), BATCHES, checkpoint, commit_every=2)
-        try:
-            for step in driver.walk():
-                if step == stop:
-                    break
-        except (SinkError, Killed) as exc:
-            return driver.checkpoint, exc
-        finally:
-            driver.sink.close()
-        checkpoint = driver.checkpoint
-    return checkpoint, None
+def lives(form: int) -> Lives[LogTarget]:
+    return Lives(
+        make=partial(make, form),
+        batches=BATCHES,
+        finish=finish,
+        stops=(("write", 3), ("idle", 4)),
+        calls=_CALLS,
+        quiet=_QUIET,
+    )
 
 
 @pytest.mark.slow
 @forms
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 def test_each_call_fails_once(tmp_path: Path, form: int, code: int) -> None:
-    target = make(form, tmp_path / "whole")
-    with faults(tmp_path, calls=_CALLS) as counted:
-        assert run_until_it_fails(target)[1] is None
-    assert counted.calls > 60
     before = open_fds()
 
-    def fail(_: Callable[[], Any]) -> None:
-        raise OSError(code, os.strerror(code))
+    def judge(failure: BaseException | None, name: str) -> None:
+        assert failure is None or isinstance(failure, SinkError)
+        # What only looks whether something is there may have to take a no for an answer.
+        assert failure is not None or name in _QUIET
+        if isinstance(failure, SinkError) and code == errno.ENOSPC:
+            assert failure.kind is SinkErrorKind.FULL or name in (*_QUIET, "open")
 
-    for number in range(1, counted.calls + 1):
-        target = make(form, tmp_path / str(number))
-        with faults(tmp_path, number, fail, _CALLS) as made:
-            checkpoint, failure = run_until_it_fails(target)
-        try:
-            assert failure is None or isinstance(failure, SinkError)
-            # What only looks whether something is there may have to take a no for an answer.
-            assert failure is not None or made.name in _QUIET
-            if isinstance(failure, SinkError) and code == errno.ENOSPC:
-                assert failure.kind is SinkErrorKind.FULL or made.name in (*_QUIET, "open")
-            finish(target, checkpoint)
-        except BaseException as exc:
-            exc.add_note(f"{made.name}, call {number} of {counted.calls}")
-            raise
+    assert lives(form).fail_in_each_call(tmp_path, code, judge) > 60
     assert open_fds() == before
 
 
@@ -105,60 +86,13 @@ def test_each_call_fails_once(tmp_path: Path, form: int, code: int) -> None:
 @forms
 @pytest.mark.parametrize("effective", [False, True])
 def test_killed_in_each_call(tmp_path: Path, form: int, effective: bool) -> None:
-    calls = tuple(name for name in _CALLS if name not in _QUIET)
-    target = make(form, tmp_path / "whole")
-    with faults(tmp_path, calls=calls) as counted:
-        run_until_it_fails(target)
-    assert counted.calls > 40
-
-    def kill(real: Callable[[], Any]) -> None:
-        if effective:
-            real()
-        raise Killed
-
-    for number in range(1, counted.calls + 1):
-        target = make(form, tmp_path / str(number))
-        with faults(tmp_path, number, kill, calls) as made:
-            checkpoint, failure = run_until_it_fails(target)
-        close_all(target.directory)
-        try:
-            assert isinstance(failure, Killed)
-            finish(target, checkpoint)
-        except BaseException as exc:
-            exc.add_note(f"{made.name}, call {number} of {counted.calls}")
-            raise
+    assert lives(form).die_in_each_call(tmp_path, effective=effective) > 40
 
 
 @forms
 def test_a_disk_that_is_full_again_and_again(tmp_path: Path, form: int) -> None:
-    """It has room for a little more each time; writes come short, and in the end all is there."""
-    target = make(form, tmp_path / "t")
-    checkpoint = NOTHING_KEPT
-    real = os.write
-    failures: list[SinkErrorKind] = []
-    for room in range(100, 10_000, 150):
-        left = room
-
-        def write(fd: int, data: bytes) -> int:
-            nonlocal left
-            if not left:
-                raise OSError(errno.ENOSPC, "")
-            done = real(fd, data[:left])
-            left -= done
-            return done
-
-        driver = Driver(target.sink(), BATCHES, checkpoint)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "write", write)
-            try:
-                checkpoint = driver.run()
-                break
-            except SinkError as failure:
-                failures.append(failure.kind)
-                checkpoint = driver.checkpoint
-    assert len(failures) > 3
-    assert set(failures) == {SinkErrorKind.FULL}
-    finish(target, checkpoint)
+    """Writes come short."""
+    lives(form).fill_again_and_again(make(form, tmp_path / "t"), range(100, 10_000, 150))
 
 
 @forms
