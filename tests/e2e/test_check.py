@@ -118,8 +118,8 @@ def test_a_command_that_is_renamed(lab: Lab) -> None:
 _ADVISED = re.compile(r'(?:CONFIG SET|ACL SETUSER) \S+(?: (?:"[^"]*"|\+\S+|\d\w*))+')
 BAD = {
     "repl-backlog-size": "16kb",
-    "client-output-buffer-limit": "replica 4mb 2mb 60",
-    "repl-timeout": "5",
+    "client-output-buffer-limit": "replica 512kb 256kb 60",
+    "repl-timeout": "9",
     "repl-ping-replica-period": "60",
     "repl-diskless-sync-delay": "600",
     "min-replicas-to-write": "1",
@@ -127,15 +127,27 @@ BAD = {
 WRONG = {"psync", "replconf", "repl-diskless-sync", *BAD} - {"repl-diskless-sync-delay"}
 
 
+# As much as any machine writes, in step with the clock, so that each sample counts the same. Before
+# more is written the replica has what was: the master cuts it off with little on its way only.
+_WRITER = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from tests.servers.client import Client
+client, began, written = Client(int(sys.argv[2])), time.monotonic(), 0
+print("on", flush=True)
+while True:
+    while written < (time.monotonic() - began) * 1_000_000:
+        client.pipeline([("SET", "k", "x" * 1_000)] * 50 + [("WAIT", 1, 0)])
+        written += 50_000
+    time.sleep(0.01)
+"""
+
+
 @contextmanager
 def writing(master: Server) -> Iterator[None]:
-    code = (
-        "import sys,time;sys.path.insert(0,sys.argv[1]);from tests.servers.client import Client;"
-        "c=Client(int(sys.argv[2]));print('on',flush=True)\n"
-        "while True: c.pipeline([('SET','k','x'*1000)]*200);time.sleep(0.02)"
-    )
+    """Write a megabyte a second."""
     writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(REPOSITORY), str(master.port)], stdout=subprocess.PIPE
+        [sys.executable, "-c", _WRITER, str(REPOSITORY), str(master.port)], stdout=subprocess.PIPE
     )
     try:
         assert writer.stdout is not None
@@ -169,7 +181,8 @@ def test_what_is_advised_mends_what_was_found(lab: Lab, program: str) -> None:
     for name, value in BAD.items():
         master.call("CONFIG", "SET", name, value)
     master.call("ACL", "SETUSER", "tap", "on", f">{secret()}", "+info", "+config|get")
-    words = ("-p", str(master.port), "--user", "tap")
+    # So long that a moment without a turn of the processor does not halve or double the rate.
+    words = ("-p", str(master.port), "--user", "tap", "--sample-seconds", "2")
     with writing(master):
         code, found = check(lab.directory, *words, REPLTAP_UPSTREAM_PASSWORD=secret())
         wrong = {name: one["advice"] for name, one in found.items() if one["level"] in BADLY}

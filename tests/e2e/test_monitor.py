@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -161,11 +162,11 @@ def test_monitoring_over_tls(lab: Lab) -> None:
     monitor = Monitor(relay.tls_port, pair=pair)
     slow = Monitor(relay.tls_port, pair=pair, receive_bytes=4096)
     value = "v" * 20_000
-    with master.client() as client:
-        for start in range(0, 1_000, 50):
-            client.pipeline([("SET", f"n:{n}", value) for n in range(start, start + 50)])
-    master.call("SET", "the last", "one")
-    shown = monitor.until('"the last"')
+    with ThreadPoolExecutor() as reading:
+        reads = reading.submit(monitor.until, '"the last"')
+        _write_values(master, range(1_000), value)
+        master.call("SET", "the last", "one")
+        shown = reads.result()
     assert all(line.startswith(f"[0 127.0.0.1:{master.tls_port}]") for line in shown)
     assert [line for line in shown if '"n:' in line] == [
         f'[0 127.0.0.1:{master.tls_port}] "SET" "n:{n}" "{value}"' for n in range(1_000)
@@ -173,6 +174,12 @@ def test_monitoring_over_tls(lab: Lab) -> None:
     wait_for("the slow one is told off", lambda: "too slow for MONITOR: it had" in relay.log)
     for each in (monitor, slow):
         each.close()
+
+
+def _write_values(master: Server, numbers: range, value: str) -> None:
+    with master.client() as client:
+        for at in range(0, len(numbers), 50):
+            client.pipeline([("SET", f"n:{n}", value) for n in numbers[at : at + 50]])
 
 
 def _worker(relay: Relay) -> psutil.Process | None:
@@ -192,17 +199,19 @@ def test_slow_clients_and_a_killed_process(lab: Lab) -> None:
     monitors = [Monitor(relay.port) for _ in range(3)]
     slow = Monitor(relay.port, receive_bytes=4096)
     value = "v" * 8_000
-    with master.client() as client:
-        for start in range(0, 2_000, 100):
-            client.pipeline([("SET", f"n:{n}", value) for n in range(start, start + 100)])
-            if start == 1_000:
-                process = wait_for("the process", lambda: _worker(relay))
-                for monitor in monitors:
-                    monitor.until('"n:500"')
-                process.send_signal(signal.SIGKILL)
-    master.call("SET", "the last", "one")
-    for monitor in monitors:
-        numbers = [line.split('"')[3] for line in monitor.until('"the last"') if '"n:' in line]
+    # Who is not read all the time is too slow, where the kernel takes little.
+    with ThreadPoolExecutor() as reading:
+        half = [reading.submit(monitor.until, '"n:500"') for monitor in monitors]
+        _write_values(master, range(1_000), value)
+        process = wait_for("the process", lambda: _worker(relay))
+        for reads in half:
+            reads.result()
+        process.send_signal(signal.SIGKILL)
+        whole = [reading.submit(monitor.until, '"the last"') for monitor in monitors]
+        _write_values(master, range(1_000, 2_000), value)
+        master.call("SET", "the last", "one")
+    for reads in whole:
+        numbers = [line.split('"')[3] for line in reads.result() if '"n:' in line]
         assert numbers == [f"n:{n}" for n in range(501, 2_000)]
     wait_for("the slow one is told off", lambda: "too slow for MONITOR: it had" in relay.log)
     assert "the monitor process: its process was ended by signal 9" in relay.log

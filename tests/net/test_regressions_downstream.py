@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from repltap.net import downstream as downstream_module
+from repltap.net import serve as serve_module
 from repltap.position import Offset
+from repltap.protocol.downstream import Role
 from repltap.status.replicas import ReplicaState
 from tests.net.relay import port
 from tests.protocol.ways import rdb
@@ -113,6 +115,28 @@ async def test_time_adds_no_answers_for_who_does_not_read(path: Path, request_by
             assert session.output_buffered_bytes == before
             sending.cancel()
             await asyncio.wait([sending])
+
+
+async def test_who_has_to_go_is_granted_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by noise behind a PSYNC ahead and unread answers: its full sync ended the relay."""
+    monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
+    async with port(path) as it:
+        it.upstream.streaming_since = it.upstream.flowing_since = asyncio.get_running_loop().time()
+        with await it.replica(receive_bytes=4096) as client, await it.replica() as honest:
+            await client.ask(REPLID, START + len(SET) + 4)
+            session = (await until("a request", lambda: [s for s in it.sessions if s.wait]))[0]
+            session.connection.write(b"\n" * (64 << 20))  # far more than kernels take
+            session.connection.flush()
+            await client.send(b"*abc\r\n")
+            await until("the noise is heard", lambda: session.protocol.role is Role.CLOSED)
+            assert session.output_buffered_bytes
+            monkeypatch.setattr(serve_module, "_AHEAD_GRACE_SECONDS", 0.0)
+            await honest.ask(REPLID, START + len(SET) + 4)
+            assert (await honest.snapshot())[0] == REPLID
+            assert not session.connection.closed, "it may still read what it was answered"
+        assert (it.service.full, it.service.denied) == (1, 1)
 
 
 # -- what is shown ---------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Monitor:
     def until(self, last: str) -> list[str]:
         """Read up to the line whose command has this; PINGs, which come by time, are left out."""
         found = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             at, whom, command = self.line()
             assert abs(at - time.time()) < 60
