@@ -14,7 +14,8 @@ from repltap.values import UpstreamUrl, parse_upstream_url, without_secrets
 
 DEFAULT_SENTINEL_PORT = 26379
 MAX_SENTINELS = 16
-"""More than anybody has; three or five are usual."""
+"""Of one master, in the URL or learnt from others. Three or five are usual; what they tell must not
+make us open connections without end."""
 
 _SCHEMES = ("redis-sentinel", "valkey-sentinel")
 _TLS_SCHEMES = ("rediss-sentinel", "valkeys-sentinel")

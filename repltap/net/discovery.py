@@ -22,13 +22,10 @@ from repltap.logs import PeerLogger
 from repltap.net.sentinel_link import SentinelLink
 from repltap.protocol.sentinel import Address, MasterTold
 from repltap.protocol.sentinel_view import Choice, SentinelView
+from repltap.sentinel_url import MAX_SENTINELS
 from repltap.status.link import LinkState, UpstreamStatus
 from repltap.status.sentinel import SentinelStatus
 from repltap.tasks import wait_at_most
-
-MAX_SENTINELS = 16
-"""Deployments have three or five; what they tell of others must not make us open connections
-without end."""
 
 _SETTLE_SECONDS = 2.0
 """Before the first choice every configured sentinel has this long to answer: the first to do so may

@@ -15,11 +15,11 @@ from repltap.preflight.finding import Finding, Level
 from repltap.protocol.sentinel import Address, MasterTold, SentinelProtocol
 from repltap.protocol.sentinel_view import SentinelView
 from repltap.reasons import os_reason
+from repltap.sentinel_url import MAX_SENTINELS
 from repltap.tls import ClientTls
 
 _CHECK = "sentinel"
 _ANSWER_SECONDS = 3.0
-_MAX_SENTINELS = 16
 _READ_BYTES = 1 << 16
 _ACL = (
     "ACL SETUSER {user} +hello +subscribe +sentinel|myid +sentinel|get-master-addr-by-name "
@@ -79,7 +79,7 @@ class _Survey:
         ids: set[str] = set()
         todo = [(address, "") for address in self._config.addresses]
         done: set[Address] = set()
-        while todo and len(done) < _MAX_SENTINELS:
+        while todo and len(done) < MAX_SENTINELS:
             address, sentinel_id = todo.pop(0)
             if address in done or (sentinel_id and sentinel_id in ids):
                 continue

@@ -12,8 +12,9 @@ from repltap.config import SentinelConfig, UpstreamConfig
 from repltap.errors import ConfigError, UpstreamError
 from repltap.net import discovery as module
 from repltap.net import sentinel_link
-from repltap.net.discovery import MAX_SENTINELS, Discovery, Link, run_discovery
+from repltap.net.discovery import Discovery, Link, run_discovery
 from repltap.protocol.sentinel import Address
+from repltap.sentinel_url import MAX_SENTINELS
 from repltap.status.link import LinkState
 from repltap.status.sentinel import SentinelState
 from tests.net.admin.fakes import upstream
