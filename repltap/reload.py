@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from repltap.errors import ReplTapError
 from repltap.status.access import ReloadStatus
+from repltap.threads import in_thread, outcome
 
 log = logging.getLogger("repltap.app")
 
@@ -35,8 +34,6 @@ Raises:
 
 UNCHANGED = "nothing changed"
 """What a `Take` says then."""
-
-_T = TypeVar("_T")
 
 
 class Reloads:
@@ -127,40 +124,14 @@ class Reloads:
         if part in self._busy:
             raise ReplTapError("its file is still being read since the last time")
         self._busy.add(part)
-        done = _in_thread(f"reload {part}", read)
+        done = in_thread(f"reload {part}", read)
         done.add_done_callback(lambda _: self._busy.discard(part))
-        if done not in (await asyncio.wait([done], timeout=_READ_SECONDS))[0]:
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                take = await outcome(done)
+        except TimeoutError as failure:
             raise ReplTapError(
                 f"its file can't be read within {_READ_SECONDS:g} s",
                 hint="is it a pipe, or on a network file system that is away?",
-            )
-        return (await done)()
-
-
-def _in_thread(name: str, work: Callable[[], _T]) -> asyncio.Future[_T]:
-    """Call a function in a thread that the process does not wait for when it ends."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, failure: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if failure is not None:
-            done.set_exception(failure)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]  # there is one, if nothing failed
-
-    def run() -> None:
-        result: _T | None = None
-        failure: Exception | None = None
-        try:
-            result = work()
-        except Exception as exc:  # noqa: BLE001 - handed to who waits
-            failure = exc
-        try:
-            loop.call_soon_threadsafe(settle, result, failure)
-        except RuntimeError:
-            pass  # the loop has been closed meanwhile
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return done
+            ) from failure
+        return take()

@@ -13,10 +13,11 @@ import contextlib
 import errno
 import os
 import socket
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
+
+from repltap.threads import in_thread, outcome
 
 MAX_LOOKUPS = 32
 """At once: sixteen sentinels, and the master under two names or three."""
@@ -72,22 +73,7 @@ async def look_up(host: str, port: int) -> Found:
     """
     with contextlib.suppress(socket.gaierror):  # an address is no work
         return _ask(host, port, socket.AI_NUMERICHOST)
-    loop = asyncio.get_running_loop()
-    answered = loop.create_future()
-
-    def tell(_found: Future[Found]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            loop.call_soon_threadsafe(_wake, answered)
-
-    found = _begin(host, port)
-    found.add_done_callback(tell)
-    await answered
-    return found.result()
-
-
-def _wake(answered: asyncio.Future[None]) -> None:
-    if not answered.done():
-        answered.set_result(None)
+    return await outcome(_begin(host, port))
 
 
 def _begin(host: str, port: int) -> Future[Found]:
@@ -95,22 +81,10 @@ def _begin(host: str, port: int) -> Future[Found]:
     if found is None:
         if len(_under_way) >= MAX_LOOKUPS:
             raise OSError(errno.EAGAIN, "too many names are being looked up")
-        found = _under_way[host, port] = Future()
-        threading.Thread(
-            target=_work, args=(host, port, found), name="look up a name", daemon=True
-        ).start()
+        found = in_thread("look up a name", lambda: _ask(host, port))
+        _under_way[host, port] = found
+        found.add_done_callback(lambda _: _under_way.pop((host, port), None))
     return found
-
-
-def _work(host: str, port: int, found: Future[Found]) -> None:
-    try:
-        result = _ask(host, port)
-    except Exception as failure:  # noqa: BLE001 - whatever it is, who waits gets it
-        _under_way.pop((host, port), None)
-        found.set_exception(failure)
-    else:
-        _under_way.pop((host, port), None)
-        found.set_result(result)
 
 
 def _ask(host: str, port: int, flags: int = 0) -> Found:
