@@ -22,7 +22,7 @@ import zstandard
 from tests.servers.ports import free_port
 from tests.servers.process import Process
 from tests.servers.proxy import Proxy
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 _FETCH, _FETCH_VERSION = 1, 4
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
@@ -110,7 +110,7 @@ class Broker:
         from confluent_kafka.admin import AdminClient, NewTopic
 
         admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0})
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(PATIENCE_SECONDS)
 
     def read(self, topic: str, partitions: int = 1, *, committed: bool = True) -> list[Message]:
         """Read a topic from its start to its end, partition by partition.
@@ -138,7 +138,7 @@ class Fetcher:
     """A connection that fetches raw batches (Kafka protocol, Fetch version 4)."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
         self._file = self._socket.makefile("rb")
 
     def __enter__(self) -> Fetcher:

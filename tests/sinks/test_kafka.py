@@ -18,6 +18,7 @@ from sinks._kafka.settings import OPTIONS
 from sinks._partitions import Partitions
 from sinks.kafka import KafkaSink
 from tests.servers.kafka import Broker, Message
+from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks.contract import SinkContract, Target
 from tests.sinks.driver import StubContext
 from tests.sinks.records import Batch, Stream, document, entry, flat, numbered
@@ -44,17 +45,21 @@ class KafkaTarget(Target):
         self.broker = broker
         self.delivery = delivery
         self.exactly_once = self.keeps_place = delivery == "transactional"
+        self._made: list[KafkaSink] = []
+        self._timeout_seconds = PATIENCE_SECONDS
 
     def sink(self) -> Sink:
-        return KafkaSink(
+        made = KafkaSink(
             settings(
                 self.broker,
                 delivery=self.delivery,
                 create_partitions=1,
-                timeout_seconds=1.5,
+                timeout_seconds=self._timeout_seconds,
                 max_message_bytes=10_000_000,
             )
         )
+        self._made.append(made)
+        return made
 
     def delivered(self) -> list[Any]:
         return [json.loads(message.value) for message in self.broker.read(TOPIC)]
@@ -65,10 +70,16 @@ class KafkaTarget(Target):
 
         @contextmanager
         def cut() -> Iterator[None]:
+            # Short only where nobody answers: a busy broker takes its time.
+            self._timeout_seconds = 1.5
+            for sink in self._made:
+                if sink._client is not None:
+                    sink._client.timeout_seconds = 1.5
             proxy.weather.refusing = True
             proxy.cut()
             yield
             proxy.weather.clear()
+            self._timeout_seconds = PATIENCE_SECONDS
 
         return cut()
 

@@ -16,6 +16,7 @@ from repltap.sink import SinkError, SinkErrorKind
 from sinks.kafka import KafkaSink
 from tests.servers import mock_kafka
 from tests.servers.mock_kafka import MockCluster
+from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks.driver import StubContext
 from tests.sinks.records import document, flat, numbered
 from tests.sinks.test_kafka import TOPIC, settings_of
@@ -37,7 +38,11 @@ def cluster() -> Iterator[MockCluster]:
 
 
 def sink_of(cluster: MockCluster) -> KafkaSink:
-    given = {"compression": "none", "timeout_seconds": 3.0, "kafka": ["retry.backoff.ms=20"]}
+    given = {
+        "compression": "none",
+        "timeout_seconds": PATIENCE_SECONDS,
+        "kafka": ["retry.backoff.ms=20"],
+    }
     return KafkaSink(settings_of(f"{cluster.address}/{TOPIC}", **given))
 
 
@@ -47,11 +52,11 @@ def held(cluster: MockCluster) -> list[Any]:
         {"bootstrap.servers": cluster.address, "group.id": "test", "enable.auto.commit": False}
     )
     try:
-        _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=10)
+        _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=PATIENCE_SECONDS)
         consumer.assign([TopicPartition(TOPIC, 0, 0)])
         found: list[Any] = []
         while len(found) < end:
-            message = consumer.poll(10)
+            message = consumer.poll(PATIENCE_SECONDS)
             assert message is not None, f"{len(found)} of {end} messages came"
             assert message.error() is None, message.error()
             found.append(json.loads(message.value()))
@@ -103,6 +108,8 @@ def test_brokers_that_go_away_are_waited_for_and_then_told_of(cluster: MockClust
     sink.write(first)
     sink.commit("one")
     cluster.take_down()
+    assert sink._client is not None
+    sink._client.timeout_seconds = 3
     with pytest.raises(SinkError) as raised:
         sink.write(second)
         sink.commit("two")

@@ -16,6 +16,7 @@ from sinks._kafka.client import Client
 from sinks._kafka.settings import producing
 from tests.servers.kafka import Broker
 from tests.servers.proxy import Direction, Fault, Proxy
+from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks._kafka.test_settings import settings
 from tests.sinks.driver import StubContext
 
@@ -29,7 +30,11 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Broker, Proxy]]:
 
 
 def client_of(
-    address: str, context: StubContext | None = None, *, timeout: float = 1.0, **given: Any
+    address: str,
+    context: StubContext | None = None,
+    *,
+    timeout: float = PATIENCE_SECONDS,
+    **given: Any,
 ) -> Client:
     made = settings(brokers=f"{address}/t", compression="none", **given)
     config = producing(made, None)
@@ -43,7 +48,7 @@ def produce(client: Client, count: int, *, partition: int = 0) -> None:
 
 def test_messages_arrive_in_order(proxied: tuple[Broker, Proxy]) -> None:
     broker, _ = proxied
-    client = client_of(broker.address, timeout=30)
+    client = client_of(broker.address)
     produce(client, 1000)
     client.flush()
     assert len(client) == 0
@@ -55,7 +60,7 @@ def test_a_full_queue_waits_for_brokers_that_take_their_time(
 ) -> None:
     broker, proxy = proxied
     proxy.weather.delay_seconds = 0.02
-    client = client_of(broker.address, timeout=30, kafka="queue.buffering.max.messages=10")
+    client = client_of(broker.address, kafka="queue.buffering.max.messages=10")
     produce(client, 200)
     client.flush()
     assert [m.id for m in broker.read("t")] == [str(number) for number in range(200)]
@@ -65,7 +70,6 @@ def test_brokers_that_take_nothing_are_away(proxied: tuple[Broker, Proxy]) -> No
     broker, proxy = proxied
     client = client_of(broker.address, kafka="queue.buffering.max.messages=10")
     produce(client, 1)
-    client.timeout_seconds = 30  # a busy machine
     client.flush()
     client.timeout_seconds = 1
     proxy.weather.stall()
@@ -86,7 +90,7 @@ def test_cuts_double_nothing_and_lose_nothing(
     broker, proxy = proxied
     cuts = [Fault(direction=direction, after_bytes=1500 + 37 * n) for n in range(12)]
     proxy.faults.extend(cuts)
-    client = client_of(broker.address, timeout=30, kafka="linger.ms=0;batch.num.messages=7")
+    client = client_of(broker.address, kafka="linger.ms=0;batch.num.messages=7")
     produce(client, 3000)
     client.flush()
     assert len(proxy.faults) < len(cuts)
@@ -184,6 +188,7 @@ def test_a_closed_producer_is_gone_whoever_keeps_the_error(
     produce(client, 1)
     client.flush()
     proxy.weather.stall()
+    client.timeout_seconds = 1
     produce(client, 10)
     assert threads() > before
     with pytest.raises(SinkError) as raised:
@@ -199,7 +204,7 @@ def test_a_call_that_does_not_return_is_left(
     proxied: tuple[Broker, Proxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker, _ = proxied
-    client = client_of(broker.address)
+    client = client_of(broker.address, timeout=1)
     monkeypatch.setattr(module, "_MAX_LEFT", 1)
     goes_on = threading.Event()
     done = threading.Event()
@@ -214,7 +219,8 @@ def test_a_call_that_does_not_return_is_left(
     with pytest.raises(RuntimeError, match="2 calls of librdkafka did not return"):
         client.watched("it", call)
     goes_on.set()
-    assert done.wait(10)
+    assert done.wait(PATIENCE_SECONDS)
+    client.timeout_seconds = PATIENCE_SECONDS
     client.watched("it", lambda: None)
 
     def fails() -> None:

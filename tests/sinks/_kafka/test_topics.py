@@ -38,7 +38,7 @@ def test_a_missing_topic_is_created_only_where_that_is_wanted(broker: Broker) ->
 
 
 def test_without_brokers_nothing_is_said_of_topics() -> None:
-    client = client_of(f"127.0.0.1:{free_port()}")
+    client = client_of(f"127.0.0.1:{free_port()}", timeout=1)
     with pytest.raises(SinkError, match="could not be asked") as raised:
         partitions_of(client, "t")
     assert (raised.value.kind, raised.value.passes) == (SinkErrorKind.AWAY, True)

@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from repltap.sink import SinkError
 from sinks.kafka import KafkaSink
 from tests.servers.kafka import Broker
+from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks._kafka.test_settings import settings
 from tests.sinks.driver import StubContext
 from tests.sinks.records import Stream
@@ -29,7 +30,12 @@ class Delivery:
         broker.create(self.topic)
 
     def sink(self, **given: Any) -> KafkaSink:
-        given = {"timeout_seconds": 3, "delivery": "transactional", "compression": "none", **given}
+        given = {
+            "timeout_seconds": PATIENCE_SECONDS,
+            "delivery": "transactional",
+            "compression": "none",
+            **given,
+        }
         return KafkaSink(settings(brokers=f"{self.broker.address}/{self.topic}", **given))
 
     def context(self, place: str | None = None, state: Any = None) -> StubContext:
@@ -194,10 +200,10 @@ def test_a_place_of_an_aborted_transaction_never_counts(delivery: Delivery) -> N
     name = f"repltap.m.{delivery.topic}"
     config = {"bootstrap.servers": delivery.broker.address, "transactional.id": name}
     dying = Producer(config)
-    dying.init_transactions(10)
+    dying.init_transactions(PATIENCE_SECONDS)
     dying.begin_transaction()
     dying.produce(f"{delivery.topic}.repltap", b"p2", name.encode(), 0)
-    dying.flush(10)  # as a worker leaves it that is killed here
+    dying.flush(PATIENCE_SECONDS)  # as a worker leaves it that is killed here
     sink = delivery.sink()
     assert sink.open(delivery.context()) == "p1"
     delivery.commit(sink, b"two", "p2")

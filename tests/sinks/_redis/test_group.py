@@ -55,10 +55,12 @@ def test_no_more_is_unanswered_than_allowed(server: Server) -> None:
 def test_a_target_that_answers_nothing_is_not_sent_more_than_allowed(
     server: Server, limits: dict[str, int], waits: bool
 ) -> None:
-    sink = redis_sink(server.port, timeout_seconds=0.2, **limits)
+    sink = redis_sink(server.port, **limits)
     stream = Stream()
     batch: Batch = [stream.command(b"SET", b"k", b"x" * 1000) for _ in range(100)]
     sink.open(StubContext())
+    assert sink._connection is not None
+    sink._connection._reply_seconds = 0.2
     server.freeze()
     try:
         with pytest.raises(SinkError, match=r"nothing has moved") if waits else nullcontext():
