@@ -16,7 +16,7 @@ from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.relay import Relay
 from tests.servers.secrets import secret
-from tests.servers.sentinel import MASTER_NAME, Sentinel, failover
+from tests.servers.sentinel import MASTER_NAME, Sentinel, failover, wait_settled, watchful
 from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
@@ -50,15 +50,13 @@ def test_a_relay_is_a_replica_that_is_re_pointed_and_never_promoted(lab: Lab, pr
     for node in (second, relay, below):
         node.wait_link(60)
     sentinels = lab.sentinels(program, first)
-    for sentinel in sentinels:
-        if program != "redis-6.2":
-            sentinel.hurry()
-        wait_for("the relay is listed", lambda s=sentinel: _listed(s, relay.port), 60)  # type: ignore[misc]
+    wait_settled(sentinels, first, second, relay)
     load = Load(first, features=first.flavour.features)
     load.write(200)
     wait_same(first, second, below)
     first.kill()
-    _follows(relay, second)
+    with watchful(sentinels):
+        _follows(relay, second)
     wait_same(second, below)
     assert (second.syncs.full, below.full_syncs_received) == (0, 1)
     wait_for("it is kept", lambda: relay.status()["upstream"]["kept"])
@@ -67,7 +65,7 @@ def test_a_relay_is_a_replica_that_is_re_pointed_and_never_promoted(lab: Lab, pr
     _follows(relay, second)
     assert relay.status()["upstream"]["configured"] == f"127.0.0.1:{first.port}"
     first.restart()
-    wait_for("the old master is a replica", lambda: first.link_up, 60)
+    wait_settled(sentinels, second, first, relay)
     with Load(second, features=second.flavour.features):
         failover(sentinels[0], second)
         _follows(relay, first)
@@ -135,9 +133,10 @@ def test_a_relay_finds_its_master_through_sentinels_with_passwords(
     for sentinel in sentinels:
         sentinel.restart()
     wait_for("all are back", lambda: _answering(relay) == 3, 60)
-    wait_for("they know the replica", lambda: all(_listed(s, second.port) for s in sentinels), 30)
+    wait_settled(sentinels, first, second, relay)
     first.kill()
-    _follows(relay, second)
+    with watchful(sentinels):
+        _follows(relay, second)
     wait_same(second, below)
     assert (second.syncs.full, below.full_syncs_received) == (0, 1)
     shown = relay.status()["upstream"]["sentinel"]
@@ -168,7 +167,6 @@ def test_names_that_sentinels_announce(lab: Lab) -> None:
     second = lab.server("redis-7.0", "second", upstream=first, replica_announce_ip="localhost")
     second.wait_link(60)
     (sentinel,) = lab.sentinels("redis-7.0", first, 1, quorum=1, host="localhost")
-    sentinel.hurry()
     word = secret("asks")
     (line,) = re.findall(r"^ACL SETUSER repltap .*$", DOCUMENT.read_text(), re.MULTILINE)
     sentinel.call(*line.replace("PASSWORD", word).split())
@@ -183,7 +181,7 @@ def test_names_that_sentinels_announce(lab: Lab) -> None:
     below = lab.server("redis-7.0", "below", upstream=relay)
     below.wait_link(60)
     assert relay.status()["upstream"]["host"] == "localhost"
-    wait_for("the replica is listed", lambda: _listed(sentinel, second.port), 60)
+    wait_settled([sentinel], first, second, relay)
     wait_same(first, second, below)
     (seen,) = relay.status()["upstream"]["sentinel"]["sentinels"]
     assert (seen["state"], seen["listening"], seen["epoch"]) == ("answering", True, 0)
@@ -195,7 +193,8 @@ def test_names_that_sentinels_announce(lab: Lab) -> None:
     assert sentinel.call("ACL", "LOG")  # what was denied is there
     sentinel.call("ACL", "LOG", "RESET")
     first.kill()
-    _follows(relay, second)
+    with watchful([sentinel]):
+        _follows(relay, second)
     assert relay.status()["upstream"]["host"] == "localhost"
     assert sentinel.call("ACL", "LOG") == []
     wait_same(second, below)

@@ -16,7 +16,7 @@ from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.relay import Relay
-from tests.servers.sentinel import MASTER_NAME
+from tests.servers.sentinel import MASTER_NAME, wait_settled, watchful
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -71,18 +71,17 @@ def test_all_speak_tls_and_the_master_goes(lab: Lab) -> None:
     checked = _check(relay, str(ca_file))
     levels = [level for one in ("sentinel", "reach", "role") for level, _ in checked[one]]
     assert levels == ["ok"] * 5, checked
-    for sentinel in sentinels:
-        wait_for("the replica is listed", lambda s=sentinel: _listed(s.replicas(), second.tls_port))  # type: ignore[misc]
-
+    wait_settled(sentinels, first, second, relay)
     load = Load(first, features=first.flavour.features)
     load.write(100)
     wait_same(first, second, below)
     first.kill()
-    wait_for(
-        "the relay follows the other",
-        lambda: relay.link_up and relay.status()["upstream"]["port"] == second.tls_port,
-        60,
-    )
+    with watchful(sentinels):
+        wait_for(
+            "the relay follows the other",
+            lambda: relay.link_up and relay.status()["upstream"]["port"] == second.tls_port,
+            60,
+        )
     Load(second, features=second.flavour.features).write(100)
     wait_same(second, below)
     assert (second.syncs.full, below.full_syncs_received) == (0, 1)
@@ -90,7 +89,3 @@ def test_all_speak_tls_and_the_master_goes(lab: Lab) -> None:
 
 def _ports(relay: Relay) -> set[int]:
     return {int(each["address"].rpartition(":")[2]) for each in _seen(relay)}
-
-
-def _listed(replicas: list[dict[str, str]], port: int) -> bool:
-    return any(each["port"] == str(port) and each["flags"] == "slave" for each in replicas)
