@@ -68,7 +68,8 @@ def _check_that_the_sink_was_told(shire: Shire, first: str, second: str, lost: s
     path = shire.relay.directory / "audit.jsonl"
 
     def told() -> list[dict[str, Any]]:
-        records = [json.loads(line) for line in path.read_text().splitlines()]
+        whole, _, _ = path.read_bytes().rpartition(b"\n")  # it may be writing just now
+        records = [json.loads(line) for line in whole.splitlines()]
         found = [record for record in records if record["kind"] == "history"]
         return found if len(found) == 3 else []
 
@@ -123,7 +124,7 @@ def _call_failover(master: Server, target: Node) -> None:
     def begun() -> bool:
         try:
             return bool(
-                master.call("FAILOVER", "TO", "127.0.0.1", target.port, "TIMEOUT", 10_000) == b"OK"
+                master.call("FAILOVER", "TO", "127.0.0.1", target.port, "TIMEOUT", 60_000) == b"OK"
             )
         except hiredis.ReplyError:  # its master does not list it yet
             return False

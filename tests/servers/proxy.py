@@ -102,6 +102,12 @@ class Proxy:
         for pair in pairs:
             pair.close(reset=reset)
 
+    @property
+    def has_stalled(self) -> bool:
+        """Tell whether a `Fault` has stalled a connection: what came before has been passed on."""
+        with self._lock:
+            return any(pair.stalled for pair in self._pairs)
+
     def lose_clients(self) -> None:
         """Close towards the clients only: the server keeps connections that nobody reads."""
         with self._lock:
@@ -127,8 +133,13 @@ class Proxy:
                 continue
             pair = _Pair(client, server, fault, self.weather)
             with self._lock:
-                self._pairs = [p for p in self._pairs if not p.closed] + [pair]
-            pair.start()
+                # Who refuses new ones and cuts all there are means one that is just being made.
+                refused = self.weather.refusing
+                self._pairs = [p for p in self._pairs if not p.closed] + [pair] * (not refused)
+            if refused:
+                pair.close(reset=True)
+            else:
+                pair.start()
 
 
 class Weather:
@@ -156,6 +167,10 @@ class Weather:
     def stall(self) -> None:
         """Hold every byte, and lose none, until it is cleared."""
         self._flowing.clear()
+
+    def flow(self) -> None:
+        """Let go what is held, and leave the rest as it is."""
+        self._flowing.set()
 
     def send(self, target: socket.socket, data: bytes) -> None:
         """Pass bytes on.
@@ -202,6 +217,11 @@ class _Pair:
         self.closed = True
         for peer in (self._client, self._server):
             _close(peer, reset=reset)
+
+    @property
+    def stalled(self) -> bool:
+        """Tell whether the place of its fault was reached, and that is `Action.STALL`."""
+        return self._stalled.is_set()
 
     def lose_client(self) -> None:
         """Close the client's side; the server's stays open, unread, until `close`."""

@@ -120,9 +120,7 @@ class Shire:
         for wire in self.wires.values():
             wire.weather.refusing = True
             wire.cut()
-        for wire in self.wires.values():
-            wire.weather.clear()
-            wire.weather.refusing = True
+            wire.weather.flow()  # into what is closed
 
     def lead(self, new: Server) -> None:
         """Point the ways of the oracle and of the relay at this server."""
@@ -174,6 +172,8 @@ def cut_off(shire: Shire, late: list[str], place: bytes, after: int) -> None:
         values = [("SET", f"part:{n}", "value " * 200) for n in range(8)]
         client.pipeline([("MULTI",), *values, ("EXEC",)])
         client.call("SET", "large-value", "x" * 400_000)
+    for name in late:
+        wait_for(f"{name} gets no more", lambda n=name: shire.wires[n].has_stalled)
     wait_for("the relay has a part", lambda: shire.relay.offset >= before + after)
     assert shire.relay.offset < shire.master.offset
 
