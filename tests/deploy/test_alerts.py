@@ -14,8 +14,8 @@ import pytest
 
 from repltap.cli.main import cli
 from repltap.options import OPTIONS
+from tests.deploy.scenery import measured_relay
 from tests.servers.lab import laboratory
-from tests.servers.ports import free_port
 from tests.servers.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -89,19 +89,7 @@ def test_every_metric_is_one_that_a_relay_has() -> None:
     used = set(re.findall(r"\brepltap_\w+", "".join(texts))) - {"repltap_sentinels"}
     assert len(used) > 10
     with laboratory() as lab:
-        master = lab.master("redis-7.0")
-        relay = lab.relay(
-            master,
-            listen_tls_address=f"127.0.0.1:{free_port()}",
-            **lab.authority.issue().options("listen_tls_"),
-            upstream_poll_seconds=0.1,
-            store_quota_bytes="1gb",
-            sink=f"file:{lab.directory}/sink",
-        )
-        relay.wait_link()
-        replica = lab.server("redis-7.0", "replica", upstream=relay)
-        replica.wait_link()
-        master.call("SET", "key", "value")
+        relay = measured_relay(lab)
 
         def scraped() -> str:
             url = f"http://127.0.0.1:{relay.http_port}/metrics"

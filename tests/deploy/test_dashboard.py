@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.scenery import measured_relay
 from tests.servers.lab import Lab, laboratory
-from tests.servers.ports import free_port
 from tests.servers.prometheus import Prometheus
 from tests.servers.waiting import wait_for
 
@@ -89,20 +89,7 @@ def test_every_query_is_of_the_relays_that_are_chosen() -> None:
 
 def _scraped(lab: Lab) -> Prometheus:
     """A Prometheus that scrapes a relay with a replica, and sinks."""
-    master = lab.master("redis-7.0")
-    relay = lab.relay(
-        master,
-        listen_tls_address=f"127.0.0.1:{free_port()}",
-        **lab.authority.issue().options("listen_tls_"),
-        upstream_poll_seconds=0.1,
-        store_quota_bytes="1gb",
-        sink=f"file:{lab.directory}/sink metrics",
-    )
-    relay.wait_link()
-    replica = lab.server("redis-7.0", "replica", upstream=relay)
-    replica.wait_ready()
-    replica.wait_link()
-    master.call("SET", "key", "value")
+    relay = measured_relay(lab, "metrics")
     prometheus = Prometheus(lab.directory / "prometheus", [relay.http_port], RULES)
     lab.add(prometheus)
     return prometheus

@@ -1,8 +1,6 @@
 """Every alert that ships, in its true fault: a real Prometheus sees it fire, and clear afterwards.
 
-The rules are those of `deploy/prometheus`, with every duration divided by `FACTOR`; what is a
-number in an expression and would take too long is replaced as `HASTE` says. What an expression
-means is never changed.
+The rules are those of `deploy/prometheus`, quickened by `tests/servers/alerts.py`.
 """
 
 from __future__ import annotations
@@ -11,17 +9,18 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.e2e.test_disk_full import on_tmpfs, write
+from tests.servers.alerts import PATIENCE_SECONDS, RULES, Watch
 from tests.servers.jotter import TYPE
 from tests.servers.lab import Lab
 from tests.servers.ports import free_port
-from tests.servers.prometheus import Prometheus, quicken, substitute
+from tests.servers.prometheus import quicken, substitute
 from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
 from tests.servers.sentinel import MASTER_NAME
@@ -31,32 +30,6 @@ from tests.servers.waiting import wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.relay_only]
 
 PROGRAM = "redis-7.0"
-RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "repltap.rules.yml"
-FACTOR = 120
-_PATIENCE_SECONDS = 90.0
-"""Of a busy machine, not of the rules."""
-
-HASTE: dict[str, dict[str, str]] = {
-    # The masters here send a PING each second, not each ten.
-    "RepltapUpstreamSilent": {"> 35": "> 3.5"},
-    # Lag in seconds is as long as it is.
-    "RepltapUpstreamLag": {"> 10": "> 1"},
-    "RepltapReplicaLagSeconds": {"> 10": "> 1"},
-    "RepltapSinkLag": {"> 60": "> 2"},
-    # As much as is quickly written, and what a small tmpfs has.
-    "RepltapReplicaLagBytes": {"> 104857600": "> 4000000"},
-    "RepltapDiskLow": {"< 1073741824": "< 20971520"},
-    "RepltapDiskFilling": {"4 * 3600": "4 * 3600 / 120"},
-    # Processes start no quicker, links and resyncs take what they take, and the machine is shared:
-    # as often as the rules say, or nearly, in a longer time.
-    "RepltapRestarting": {"[15m]": "[70m]", "> 2": "> 1"},
-    "RepltapSinkRestarting": {"[10m]": "[40m]", "> 2.5": "> 1.5"},
-    "RepltapLinkFlapping": {"[10m]": "[20m]"},
-    "RepltapFullResyncs": {"[10m]": "[20m]"},
-    "RepltapFullResyncsServed": {"[10m]": "[20m]"},
-    # Only what it takes to clear.
-    "RepltapStoreDamaged": {"1h": "10m"},
-}
 
 # Which test sees which alerts fire; `test_no_alert_is_left_out` compares it with the rules.
 PROCESS = {"RepltapDown", "RepltapRestarting", "RepltapSentinelsAway"}
@@ -86,69 +59,6 @@ WORKER = {"RepltapSinkRestarting", "RepltapConsumerNearRetention"}
 DISK = {"RepltapDiskLow", "RepltapDiskFilling", "RepltapUpstreamDown"}
 QUOTA = {"RepltapQuotaNear", "RepltapSinkDiscards", "RepltapCertificateExpiring"}
 STORED = {"RepltapSnapshotOld", "RepltapStoreDamaged"}
-
-
-class Watch:
-    """A Prometheus that looks at one relay, and what it has been seen to fire.
-
-    Args:
-        lab: Of the test.
-        relay: Running, and well.
-        alerts: What is going to fire.
-        haste: More of `HASTE`.
-    """
-
-    def __init__(
-        self,
-        lab: Lab,
-        relay: Relay,
-        alerts: set[str],
-        haste: Mapping[str, Mapping[str, str]] | None = None,
-    ) -> None:
-        text = quicken(substitute(RULES.read_text(), HASTE | dict(haste or {})), FACTOR)
-        self._left = set(alerts)
-        self._prometheus = Prometheus(lab.directory / "prometheus", [relay.http_port], text)
-        lab.add(self._prometheus)
-        self._prometheus.wait_ready()
-
-    def all_is_well(self) -> None:
-        """Nothing fires, and would have by now."""
-        enough = "count_over_time(repltap_upstream_up[5s]) > 10"
-        wait_for("some scrapes", lambda: self._prometheus.query(enough))
-        assert self._prometheus.firing() == set()
-
-    def fires(self, alert: str) -> bool:
-        """Tell whether one fires."""
-        return alert in self._prometheus.firing()
-
-    @property
-    def started(self) -> str:
-        """When the relay that Prometheus knows was started, "" for none."""
-        found = self._prometheus.query('process_start_time_seconds{job=~"(.*/)?repltap"}')
-        return str(found[0]["value"][1]) if found else ""
-
-    def wait_fires(self, *alerts: str) -> None:
-        """Wait until all of these have fired."""
-        for alert in alerts:
-            wait_for(f"{alert} fires", lambda name=alert: self.fires(name), _PATIENCE_SECONDS)
-            self._left.discard(alert)
-
-    def wait_clear(self) -> None:
-        """Wait until nothing fires."""
-        wait_for("all is well", lambda: not self._prometheus.firing(), _PATIENCE_SECONDS)
-
-    def provoke(self, alert: str, again: Callable[[], object]) -> None:
-        """Do something again and again, until an alert fires."""
-        until = time.monotonic() + _PATIENCE_SECONDS
-        while not self.fires(alert):
-            assert time.monotonic() < until, f"{alert} does not fire"
-            again()
-        self._left.discard(alert)
-
-    def done(self) -> None:
-        """Everything has cleared, and nothing was left out."""
-        self.wait_clear()
-        assert not self._left
 
 
 def _master(lab: Lab) -> Server:
@@ -454,7 +364,7 @@ def test_what_is_stored(lab: Lab) -> None:
     relay.wait_link()
     write(master, 1)
     wait_for("another snapshot", relay.snapshots)
-    wait_for("it clears", lambda: not watch.fires("RepltapSnapshotOld"), _PATIENCE_SECONDS)
+    wait_for("it clears", lambda: not watch.fires("RepltapSnapshotOld"), PATIENCE_SECONDS)
 
 
 def _snapshots(relay: Relay) -> Iterator[Path]:
