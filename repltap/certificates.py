@@ -7,19 +7,22 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
+from typing import TypeVar
 
 from repltap.config import Config
+from repltap.config_sources import Given
 from repltap.errors import ConfigError
 from repltap.reload import Reloads, Take
 from repltap.rereading import Sources
 from repltap.status.certificates import EXPIRY_WARNING_SECONDS, CertificateStatus
-from repltap.tls import ClientTls, ServerTls
+from repltap.tls import ClientTlsConfig, ServerTlsConfig, Tls
 from repltap.tls_config import http_tls, listen_tls, read_tls, upstream_tls
 
 log = logging.getLogger("repltap.app")
 
 _DAY_SECONDS = 86400.0
+
+_C = TypeVar("_C", ClientTlsConfig, ServerTlsConfig)
 
 
 class Certificates:
@@ -30,11 +33,11 @@ class Certificates:
     """
 
     def __init__(self, config: Config) -> None:
-        http = config.http.tls if config.http is not None else None
-        held = {"upstream": config.upstream.client_tls, "listen": config.listen.tls, "http": http}
-        self._held: dict[str, ClientTls | ServerTls] = {
-            side: tls for side, tls in held.items() if tls is not None
-        }
+        self._upstream = config.upstream.client_tls
+        self._listen = config.listen.tls
+        self._http = config.http.tls if config.http is not None else None
+        held = {"upstream": self._upstream, "listen": self._listen, "http": self._http}
+        self._held = {side: tls for side, tls in held.items() if tls is not None}
 
     def load(self) -> None:
         """Read all files.
@@ -53,8 +56,9 @@ class Certificates:
             sources: The configuration.
             retry: Called when there is something new towards the master.
         """
-        for side in self._held:
-            reloads.add(f"{side} TLS", partial(self._read, side, sources, retry))
+        self._add(reloads, "upstream", self._upstream, upstream_tls, sources, retry)
+        self._add(reloads, "listen", self._listen, listen_tls, sources)
+        self._add(reloads, "http", self._http, http_tls, sources)
 
     def status(self) -> tuple[CertificateStatus, ...]:
         """Show our own certificates."""
@@ -97,27 +101,32 @@ class Certificates:
                     day,
                 )
 
-    def _read(self, side: str, sources: Sources, retry: Callable[[], None]) -> Take:
-        held = self._held[side]
-        given = sources.flags, sources.environ, sources.file
-        make = {"upstream": upstream_tls, "listen": listen_tls, "http": http_tls}[side]
-        now = read_tls(make, *given)
-        take: Take | None = None
-        if isinstance(held, ServerTls):
-            take = held.read(now.config) if isinstance(now, ServerTls) else None
-        elif isinstance(now, ClientTls):
-            take = held.read(now.config)
-        if take is None:
-            raise ConfigError(
-                f"{side}: TLS is off in the configuration now", hint="that needs a restart"
-            )
-        put_into_effect = take
+    def _add(
+        self,
+        reloads: Reloads,
+        side: str,
+        held: Tls[_C] | None,
+        make: Callable[[Given], Tls[_C] | None],
+        sources: Sources,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        if held is None:
+            return  # where TLS was off at the start it stays so
 
-        def taken() -> str:
-            said = put_into_effect()
-            self.warn(time.time())
-            if side == "upstream":
-                retry()
-            return said
+        def read() -> Take:
+            now = read_tls(make, sources.flags, sources.environ, sources.file)
+            if now is None:
+                raise ConfigError(
+                    f"{side}: TLS is off in the configuration now", hint="that needs a restart"
+                )
+            put_into_effect = held.read(now.config)
 
-        return taken
+            def take() -> str:
+                said = put_into_effect()
+                self.warn(time.time())
+                after()
+                return said
+
+            return take
+
+        reloads.add(f"{side} TLS", read)

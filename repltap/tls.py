@@ -114,7 +114,7 @@ class _Loaded:
 _C = TypeVar("_C", ClientTlsConfig, ServerTlsConfig)
 
 
-class _Tls(Generic[_C]):
+class Tls(Generic[_C]):
     """The context in use.
 
     Attributes:
@@ -176,7 +176,7 @@ class _Tls(Generic[_C]):
         raise NotImplementedError
 
 
-class ClientTls(_Tls[ClientTlsConfig]):
+class ClientTls(Tls[ClientTlsConfig]):
     """TLS of connections that we open."""
 
     def name(self, host: str) -> str:
@@ -202,7 +202,7 @@ class ClientTls(_Tls[ClientTlsConfig]):
         return _Loaded(context, own)
 
 
-class ServerTls(_Tls[ServerTlsConfig]):
+class ServerTls(Tls[ServerTlsConfig]):
     """TLS of connections that we accept."""
 
     def _load(self, config: ServerTlsConfig) -> _Loaded:
