@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
 from repltap.cli.options import (
     config_file,
-    flag,
     from_redis_cli,
     json_flag,
     redis_cli_environment,
@@ -20,26 +18,20 @@ from repltap.cli.options import (
 )
 from repltap.cli.output import busy, show_json
 from repltap.cli.sections import Cell, Section, as_tables, as_text
+from repltap.cli.table_command import TableCommand
 from repltap.config import Config, UpstreamConfig, load
 from repltap.config_sources import read_sources
-from repltap.options import OPTIONS
 from repltap.preflight.finding import Finding, Level
 
 FAILED = 7
 _TONES = {Level.OK: "good", Level.WARN: "warn", Level.FAIL: "bad", Level.UNKNOWN: ""}
 
 
-def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own callback type
-    made = click.command(
-        name="check",
-        epilog="The other options are those of `repltap run`. Exit codes: 0 nothing failed; 7 "
-        "something did, or with --strict there is a warning; 2 wrong usage or configuration.",
-    )(command)
-    made.params.extend(flag(option) for option in OPTIONS if not option.secret)
-    return made
-
-
-@_options
+@click.command(
+    cls=TableCommand,
+    epilog="The options by section are those of `repltap run`. Exit codes: 0 nothing failed; 7 "
+    "something did, or with --strict there is a warning; 2 wrong usage or configuration.",
+)
 @redis_cli_flags
 @click.option(
     "--sample-seconds",

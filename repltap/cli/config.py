@@ -10,13 +10,13 @@ import click
 
 from repltap.addresses import host_port
 from repltap.cli.effective import effective
-from repltap.cli.options import config_file, flag, json_flag, sink_flag
+from repltap.cli.options import config_file, json_flag, sink_flag
 from repltap.cli.output import show_json
 from repltap.cli.strays import stray_variables
+from repltap.cli.table_command import TableCommand
 from repltap.config import Config, UpstreamConfig, load
 from repltap.config_sources import read_sources
 from repltap.delivery.settings import read_all_settings, unknown_commands
-from repltap.options import OPTIONS
 
 
 @click.group()
@@ -24,7 +24,7 @@ def config() -> None:
     """Look at the configuration, without starting anything."""
 
 
-@config.command()
+@config.command(cls=TableCommand)
 @config_file
 @sink_flag
 @json_flag
@@ -56,9 +56,6 @@ def check(file: Path | None, as_json: bool, **flags: object) -> None:
         f"listen {listen}, http {http}, "
         f"data in {made.store.data_dir}, sinks: {sinks}"
     )
-
-
-check.params.extend(flag(option) for option in OPTIONS if not option.secret)
 
 
 def _master(upstream: UpstreamConfig) -> str:

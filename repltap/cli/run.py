@@ -5,34 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from repltap import logs
-from repltap.cli.options import config_file, flag, sink_flag
+from repltap.cli.options import config_file, sink_flag
+from repltap.cli.table_command import TableCommand
 from repltap.config import load
-from repltap.options import OPTIONS
 
 log = logging.getLogger("repltap.app")
 
 
-def _options(command: Callable[..., Any]) -> click.Command:  # Any: click's own callback type
-    flags = [flag(option) for option in OPTIONS if not option.secret]
-    made = click.command(
-        name="run",
-        epilog="Every option is also a variable (--upstream-announce-ip: "
-        "REPLTAP_UPSTREAM_ANNOUNCE_IP) and a line of the configuration file. Passwords are given "
-        "by variable or file only: REPLTAP_UPSTREAM_PASSWORD, REPLTAP_LISTEN_PASSWORD, "
-        "REPLTAP_SINK_<NAME>_<SETTING>.",
-    )(command)
-    made.params.extend(flags)
-    return made
-
-
-@_options
+@click.command(
+    cls=TableCommand,
+    epilog="Every option is also a variable (--upstream-announce-ip: "
+    "REPLTAP_UPSTREAM_ANNOUNCE_IP) and a line of the configuration file. Passwords are given "
+    "by variable or file only: REPLTAP_UPSTREAM_PASSWORD, REPLTAP_LISTEN_PASSWORD, "
+    "REPLTAP_SINK_<NAME>_<SETTING>.",
+)
 @config_file
 @sink_flag
 @click.option(
