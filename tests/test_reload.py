@@ -12,7 +12,7 @@ import pytest
 from repltap import reload as reload_module
 from repltap.errors import ConfigError
 from repltap.reload import UNCHANGED, Reloads, Take
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 
 
 class Value:
@@ -103,16 +103,17 @@ async def test_a_file_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch)
     value, hung = Value(), Value()
 
     def hang() -> Take:
-        gate.wait(30.0)
+        gate.wait(HANG_SECONDS)
         return hung.read()
 
     async with running(hung=hang, value=value.read) as reloads:
         reloads.ask()
         await until("both", lambda: len(reloads.latest) == 2)
         assert "can't be read within" in reloads.latest[0].error
-        assert value.used == "new"
+        monkeypatch.undo()
         reloads.ask()
         await until("again", lambda: "still being read" in reloads.latest[0].error)
+        await until("the other", lambda: value.used == "new")
         gate.set()
         await until("the thread", lambda: hung.reads)
         assert hung.used == "old"  # too late

@@ -15,7 +15,7 @@ from repltap.errors import DataDirError, DiskFullError, OpenFilesError, StoreErr
 from repltap.store.journal import Journal
 from repltap.store.sync import SyncJob
 from repltap.syncing import JournalSync
-from tests.stored import SET, START, closed_gate, hold, open_store, until
+from tests.stored import HANG_SECONDS, SET, START, closed_gate, hold, open_store, until
 
 
 @asynccontextmanager
@@ -87,7 +87,7 @@ async def test_what_comes_during_an_fsync_shares_the_next_one(
     with closed_gate() as gate:
 
         def held_up(job: SyncJob) -> None:
-            assert gate.wait(10)
+            assert gate.wait(HANG_SECONDS)
             run(job)
 
         monkeypatch.setattr(SyncJob, "run", held_up)
@@ -108,11 +108,16 @@ async def test_a_disk_that_fails_ends_it(tmp_path: Path, monkeypatch: pytest.Mon
         raise DataDirError("input/output error", path=tmp_path)
 
     monkeypatch.setattr(SyncJob, "run", broken)
+    store = open_store(tmp_path)
+    journal = hold(store).journal
+    sync = JournalSync(FsyncPolicy.ALWAYS, lambda: journal)
+    task = asyncio.get_running_loop().create_task(sync.run())
+    append(journal, sync)
     with pytest.raises(DataDirError, match="input/output error"):
-        async with journal_and_sync(tmp_path, FsyncPolicy.ALWAYS) as (journal, sync):
-            append(journal, sync)
-            await asyncio.sleep(0.05)
-            assert journal.durable_end == START
+        await asyncio.wait_for(task, HANG_SECONDS)
+    assert journal.durable_end == START
+    monkeypatch.undo()
+    store.close()
 
 
 @pytest.mark.parametrize("failure", [DiskFullError, OpenFilesError])

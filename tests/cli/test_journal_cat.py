@@ -21,6 +21,7 @@ from repltap.store.history import HistoryStore
 from repltap.store.reader import StoreReader
 from repltap.store.store import Store
 from tests.cli.stored import COMMANDS, FIRST, OPTIONS, STREAM, fill, flip
+from tests.servers.waiting import PATIENCE_SECONDS
 from tests.stored import REPLID
 
 END = FIRST + len(STREAM)
@@ -163,7 +164,7 @@ def test_a_closed_pipe_ends_it_silently(history: HistoryStore, tmp_path: Path) -
             [sys.executable, "-m", "repltap", "journal", "cat", "--data-dir", str(tmp_path)],
             stdout=closed,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     assert (done.returncode, done.stderr) == (141, b"")
@@ -195,7 +196,7 @@ def test_follow_over_rolls(growing: Store, tmp_path: Path) -> None:
         history.journal.flush_index(10**18)
     job = history.journal.prepare_sync()
     job.run()
-    thread.join(20)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert b"".join(got) == STREAM * 2
     growing.close()
@@ -280,7 +281,7 @@ def test_follow_waits_for_a_command_to_begin_with(growing: Store, tmp_path: Path
     thread.start()
     job.append(COMMANDS[5][half:] + COMMANDS[6], 10**15)
     job.prepare_sync().run()
-    thread.join(20)
+    thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert [(one.db, one.start) for one in found] == [(3, END + len(COMMANDS[5]))]
     growing.close()

@@ -19,7 +19,7 @@ import pytest
 from repltap.cli.main import main
 from repltap.net.web import status_document
 from tests.net.admin.fakes import relay_status
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 SHOW_CURSOR = b"\x1b[?25h"
@@ -58,8 +58,7 @@ class Terminal:
         self.other = other
         self.said = b""
         self.process = subprocess.Popen(
-            # Where the tests run in a shell's background, SIGINT is ignored, by children too.
-            ["env", "--default-signal=INT", sys.executable, "-m", "repltap", *words],
+            [sys.executable, "-m", "repltap", *words],
             stdin=other,
             stdout=other,
             stderr=other,
@@ -124,7 +123,7 @@ def test_the_terminal_is_put_back_however_it_ends(
             terminal.press(how)
         else:
             terminal.process.send_signal(how)
-        assert terminal.process.wait(20) == code
+        assert terminal.process.wait(PATIENCE_SECONDS) == code
         terminal.wait(LEAVE)
         assert terminal.is_restored()
         assert SHOW_CURSOR in terminal.said
@@ -165,7 +164,7 @@ def test_a_relay_that_goes_away_is_said() -> None:
         with top(f"127.0.0.1:{server.server_port}") as terminal:
             terminal.wait(b"answered 503")
             terminal.press(b"q")
-            assert terminal.process.wait(20) == 0
+            assert terminal.process.wait(PATIENCE_SECONDS) == 0
     finally:
         server.shutdown()
         thread.join()
@@ -175,7 +174,7 @@ def test_a_relay_that_goes_away_is_said() -> None:
 def test_nobody_there() -> None:
     terminal = Terminal("top", "--http", "127.0.0.1:1")
     try:
-        assert terminal.process.wait(20) == 6
+        assert terminal.process.wait(PATIENCE_SECONDS) == 6
         terminal.wait(b"cannot reach")
         assert ENTER not in terminal.said
         assert terminal.is_restored()

@@ -14,6 +14,7 @@ from repltap.preflight import sentinels as module
 from repltap.preflight.finding import Finding, Level
 from repltap.preflight.sentinels import find_master, with_master
 from tests.sentinels import GREETING, FakeSentinel, answers
+from tests.stored import HANG_SECONDS
 from tests.tls_files import authority, client
 
 MASTER = ("10.0.0.1", 6379)
@@ -44,26 +45,32 @@ async def test_all_is_well_and_others_are_asked() -> None:
             assert (first.asked, other.asked) == (2, 2)
 
 
-async def test_those_that_do_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", HANG_SECONDS)
+
+
+async def test_one_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
-    async with (
-        FakeSentinel(None) as silent,
-        FakeSentinel(b"") as stranger,
-        FakeSentinel(answers(None, 0)) as other_name,
-    ):
-        stranger.greeting = b"-NOAUTH Authentication required.\r\n"
-        findings, found = await look(
-            silent.address, stranger.address, other_name.address, ("127.0.0.1", 1)
-        )
+    async with FakeSentinel(None) as silent:
+        findings, found = await look(silent.address)
         assert found is None
-        said = [(each.level, each.found.partition(" ")[2]) for each in findings[:4]]
+        assert findings[0].level is Level.WARN
+        assert findings[0].found.endswith(" no answer")
+
+
+async def test_those_that_do_not_help() -> None:
+    async with FakeSentinel(b"") as stranger, FakeSentinel(answers(None, 0)) as other_name:
+        stranger.greeting = b"-NOAUTH Authentication required.\r\n"
+        findings, found = await look(stranger.address, other_name.address, ("127.0.0.1", 1))
+        assert found is None
+        said = [(each.level, each.found.partition(" ")[2]) for each in findings[:3]]
         assert said == [
-            (Level.WARN, "no answer"),
             (Level.FAIL, "the sentinel wants a password: see --upstream-sentinel-password-file"),
             (Level.FAIL, "watches no master 'mymaster'"),
             (Level.WARN, "Connection refused"),
         ]
-        assert findings[4].found == "no sentinel names a master"
+        assert findings[3].found == "no sentinel names a master"
         with pytest.raises(UpstreamError, match="no sentinel names a master"):
             await asyncio.to_thread(with_master, config(other_name.address))
 
@@ -91,18 +98,26 @@ async def test_rights_that_are_missing() -> None:
 
 
 async def test_tls_with_one_that_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
     tls = client(authority(tmp_path).ca_file)
-    async with FakeSentinel(None) as fake, FakeSentinel(None) as silent:
-        silent.greeting = b""
-        asked = config(fake.address, silent.address)
+
+    async def found_of(fake: FakeSentinel) -> Finding:
+        asked = config(fake.address)
         assert asked.sentinel is not None
         asked = replace(asked, sentinel=replace(asked.sentinel, tls=tls))
         findings, _ = await asyncio.to_thread(find_master, asked)
-    assert [each.level for each in findings[:2]] == [Level.FAIL, Level.WARN]
-    assert "the sentinel does not speak TLS there" in findings[0].found
-    assert findings[1].found.endswith("no answer")
-    assert "tls-port" in findings[1].advice
+        return findings[0]
+
+    async with FakeSentinel(None) as fake:
+        found = await found_of(fake)
+        assert found.level is Level.FAIL
+        assert "the sentinel does not speak TLS there" in found.found
+    async with FakeSentinel(None) as silent:
+        silent.greeting = b""
+        monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+        found = await found_of(silent)
+        assert found.level is Level.WARN
+        assert found.found.endswith("no answer")
+        assert "tls-port" in found.advice
 
 
 def test_without_sentinels_nothing_is_asked() -> None:

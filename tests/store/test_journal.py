@@ -17,6 +17,7 @@ from repltap.store.budget import Budget
 from repltap.store.journal import Journal
 from repltap.store.options import StoreOptions
 from tests.store.conftest import OPTIONS, MakeJournal, damages
+from tests.stored import open_fds
 
 DATA = bytes(range(256)) * 20
 
@@ -184,7 +185,7 @@ def test_regression_a_truncation_that_can_not_be_finished(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as the files do not follow, whatever would rely on them is refused."""
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(open_fds())
 
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -200,7 +201,7 @@ def test_regression_a_truncation_that_can_not_be_finished(
         journal.append(b"", 1)
         journal.flush_index(10**15)
         check_whole(journal, 6500)
-    assert len(os.listdir("/proc/self/fd")) == descriptors - 2
+    assert len(open_fds()) == descriptors - 2
     journal.close()
     with pytest.raises(DataDirError, match="closed"):
         journal.truncate(Offset(6400))
@@ -283,7 +284,7 @@ def test_sync_survives_trim_in_between(journal: Journal) -> None:
 
 
 def test_nothing_leaks(journal: Journal) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_fds()
     for _ in range(3):
         sync(journal)
         journal.append(DATA, 1)
@@ -291,7 +292,7 @@ def test_nothing_leaks(journal: Journal) -> None:
         journal.truncate(Offset(journal.end - 1500))
         content(journal)
         journal.prepare_sync()  # never run
-    assert len(os.listdir("/proc/self/fd")) <= len(before)
+    assert len(open_fds()) <= len(before)
 
 
 def test_what_was_there_before_the_start_is_unverified(journal: Journal, reopen: Reopen) -> None:

@@ -18,7 +18,8 @@ from repltap.position import Offset, ReplId
 from repltap.store.history import HistoryStore
 from repltap.store.options import StoreOptions
 from repltap.store.store import Store
-from tests.stored import SET, hold, open_store
+from tests.servers.waiting import PATIENCE_SECONDS
+from tests.stored import SET, hold, open_fds, open_store
 
 A, B = (ReplId(c * 40) for c in "ab")
 OPTIONS = StoreOptions(segment_bytes=1000, index_interval_bytes=100)
@@ -163,7 +164,9 @@ for number in range(1000):
     history.journal.append(b"%07d\\n" % number, 1)
 os.kill(os.getpid(), 9)
 """
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=30)
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=False, timeout=PATIENCE_SECONDS
+    )
     store = Store.open(tmp_path, OPTIONS)
     assert store.current is not None
     journal = store.current.journal
@@ -182,7 +185,7 @@ def test_regression_a_failed_begin_leaves_nothing(
     Every call that takes room fails once, in turn, until one attempt gets through.
     """
     store = Store.open(tmp_path, OPTIONS)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(open_fds())
     real = getattr(os, call)
     calls_left = 0
 
@@ -201,7 +204,7 @@ def test_regression_a_failed_begin_leaves_nothing(
             break
         except DiskFullError:
             assert os.listdir(tmp_path / "histories") == []
-            assert len(os.listdir("/proc/self/fd")) == descriptors
+            assert len(open_fds()) == descriptors
             assert store.disk_bytes() == 0
         finally:
             monkeypatch.undo()
@@ -235,7 +238,7 @@ def test_regression_a_damaged_older_history_is_set_aside(tmp_path: Path, damage:
         path = path.rename(path.with_name("0-aaaaaaaa"))
     earlier = path.with_name("0-cccccccc.broken")
     earlier.mkdir()
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(open_fds())
     store = Store.open(tmp_path, OPTIONS)
     assert store.current is not None
     assert (store.current.number, store.others()) == (2, [])
@@ -246,7 +249,7 @@ def test_regression_a_damaged_older_history_is_set_aside(tmp_path: Path, damage:
     kept = sum(file.stat().st_size for file in repair.kept.rglob("*") if file.is_file())
     assert store.disk_bytes() == store.current.disk_bytes + kept
     store.close()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(open_fds()) == descriptors
     again = Store.open(tmp_path, OPTIONS)
     assert again.repairs == []
     again.close()
