@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from types import TracebackType
 from typing import Any
 
-from tests.servers.relay import REPOSITORY
+from tests.bench.child import Child
 from tests.servers.waiting import wait_for
 
 
-class Crowd:
+class Crowd(Child):
     """Raw replicas in a process of their own; ended with the `with` block.
 
     Raises:
@@ -20,28 +17,7 @@ class Crowd:
     """
 
     def __init__(self) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.replicas"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-        )
-
-    def __enter__(self) -> Crowd:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.wait(10)
-        for pipe in (self._child.stdin, self._child.stdout):
-            assert pipe is not None
-            pipe.close()
+        super().__init__("tests.bench.replicas")
 
     def attach(
         self,
@@ -84,13 +60,10 @@ class Crowd:
         )
 
     def _ask(self, *command: object) -> object:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
         try:
-            self._child.stdin.write(json.dumps(command) + "\n")
-            self._child.stdin.flush()
+            self.say(json.dumps(command))
         except BrokenPipeError:
             raise AssertionError("the process of raw replicas has ended") from None
-        answer = self._child.stdout.readline()
+        answer = self.hear()
         assert answer, "the process of raw replicas has ended"
         return json.loads(answer)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
 from tests.bench.crowd import Crowd
-from tests.bench.gauge import cpu
+from tests.bench.passage import attach, measure_passage
 from tests.bench.report import Row
 from tests.bench.stage import Plan, Variant, start_master, start_middle
-from tests.bench.writer import Heartbeat, write_stream
 from tests.servers.lab import laboratory
-
-_WAIT_SECONDS = 300.0
-# The relay's group fsync and the chained server's cron go on for a moment: part of the cost.
-_SETTLE_SECONDS = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +52,10 @@ def _run(plan: Plan, variant: Variant, count: int) -> _Run:
     with laboratory() as lab, Crowd() as crowd:
         master = start_master(lab, plan)
         middle = start_middle(lab, plan, variant, master)
-        with Heartbeat(master):
-            crowd.attach(middle.port, count)
-            crowd.wait_online(_WAIT_SECONDS)
-        write_stream(master.port, 1_000, _WAIT_SECONDS)
-        crowd.wait_offset(master.offset, _WAIT_SECONDS)
-        before, start = cpu(middle.pid), time.monotonic()
-        write_stream(master.port, plan.writes, _WAIT_SECONDS)
-        crowd.wait_offset(master.offset, _WAIT_SECONDS)
-        wall_seconds = time.monotonic() - start
-        time.sleep(_SETTLE_SECONDS)
-        used = cpu(middle.pid) - before
-        assert master.syncs.full == 1, "the middle was cut off by the master"
+        attach(crowd, master, middle.port, count)
+        cpu_seconds, wall_seconds = measure_passage(plan, crowd, master, middle)
         run = _Run(
-            used.total,
+            cpu_seconds,
             wall_seconds,
             middle.memory_bytes() / 1e6,
             middle.memory_bytes("VmHWM") / 1e6,

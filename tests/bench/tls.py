@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from statistics import median
 
 from tests.bench.crowd import Crowd
-from tests.bench.gauge import cpu
+from tests.bench.passage import attach, measure_passage
 from tests.bench.report import Row
 from tests.bench.stage import Plan, Variant, start_master, start_middle
-from tests.bench.writer import Heartbeat, write_stream
 from tests.servers.find import Feature
 from tests.servers.lab import laboratory
 
-_WAIT_SECONDS = 300.0
-_SETTLE_SECONDS = 1.2
 _MOST_REPLICAS = 8
 """Each has its own encryption, so that more say nothing new."""
 
@@ -57,17 +53,7 @@ def _run(plan: Plan, variant: Variant, count: int, *, secured: bool) -> tuple[fl
         middle = start_middle(lab, plan, variant, master, options, pair)
         if secured and variant is Variant.CHAINED:
             middle.call("CONFIG", "SET", "tls-auth-clients", "no")
-        with Heartbeat(master):
-            ca_file = str(pair.ca_file) if pair else ""
-            crowd.attach(middle.tls_port if secured else middle.port, count, ca_file=ca_file)
-            crowd.wait_online(_WAIT_SECONDS)
-        write_stream(master.port, 1_000, _WAIT_SECONDS)
-        crowd.wait_offset(master.offset, _WAIT_SECONDS)
-        before, start = cpu(middle.pid), time.monotonic()
-        write_stream(master.port, plan.writes, _WAIT_SECONDS)
-        crowd.wait_offset(master.offset, _WAIT_SECONDS)
-        wall_seconds = time.monotonic() - start
-        time.sleep(_SETTLE_SECONDS)
-        used = cpu(middle.pid) - before
-        assert master.syncs.full == 1, "the middle was cut off by the master"
-        return used.total, wall_seconds, middle.memory_bytes("VmHWM") / 1e6
+        port = middle.tls_port if secured else middle.port
+        attach(crowd, master, port, count, ca_file=str(pair.ca_file) if pair else "")
+        cpu_seconds, wall_seconds = measure_passage(plan, crowd, master, middle)
+        return cpu_seconds, wall_seconds, middle.memory_bytes("VmHWM") / 1e6

@@ -8,48 +8,24 @@ from __future__ import annotations
 
 import selectors
 import socket
-import subprocess
 import sys
-from types import TracebackType
 
-from tests.servers.relay import REPOSITORY
+from tests.bench.child import Child
 
 MARK = "the-end-of-a-run"
 _READ_BYTES = 1 << 20
 
 
-class Viewers:
+class Viewers(Child):
     """So many clients of a node; for a `with` block."""
 
     def __init__(self, port: int, count: int) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.viewers", str(port), str(count), MARK],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-        )
+        super().__init__("tests.bench.viewers", port, count, MARK)
         self.expect("ready")
-
-    def __enter__(self) -> Viewers:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.wait(10)
-        for pipe in (self._child.stdin, self._child.stdout):
-            assert pipe is not None
-            pipe.close()
 
     def expect(self, word: str) -> None:
         """Wait until they say this."""
-        assert self._child.stdout is not None
-        said = self._child.stdout.readline().strip()
+        said = self.hear().strip()
         assert said == word, f"the viewers said {said!r}, not {word!r}"
 
 
