@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -182,6 +182,15 @@ def excerpt(path: Path, end: Place, *, raw: bool = True, follow: bool = True) ->
     return Excerpt(history, Place(), end, raw=raw, follow=follow)
 
 
+def follow_all(path: Path) -> Iterator[bytes]:
+    """Follow a history, and read all that is there; what comes after it."""
+    following = excerpt(path, Place()).raw()
+    got = b""
+    while len(got) < len(STREAM):
+        got += next(following)
+    return following
+
+
 def test_follow_over_rolls(growing: Store, tmp_path: Path) -> None:
     history = growing.current
     assert history is not None
@@ -207,10 +216,7 @@ def test_follow_ends_when_a_failover_takes_back_what_was_printed(
 ) -> None:
     history = growing.current
     assert history is not None
-    following = excerpt(tmp_path, Place()).raw()
-    got = b""
-    while len(got) < len(STREAM):
-        got += next(following)
+    following = follow_all(tmp_path)
     history.shift(REPLID, Offset(END - 50))
     history.journal.append(b"x" * 100, 10**15)
     job = history.journal.prepare_sync()
@@ -224,10 +230,7 @@ def test_two_failovers_between_two_looks(growing: Store, tmp_path: Path) -> None
     """Found in review: only the last cut was looked at, so it went on behind bytes taken back."""
     history = growing.current
     assert history is not None
-    following = excerpt(tmp_path, Place()).raw()
-    got = b""
-    while len(got) < len(STREAM):
-        got += next(following)
+    following = follow_all(tmp_path)
     history.shift(REPLID, Offset(END - 500))
     history.journal.append(bytes(1000), 10**15)
     history.shift(THIRD, Offset(END + 200))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.find import table
 from tests.servers.lab import MIDDLE, Lab, laboratory
+from tests.servers.paste import Terminal
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +35,16 @@ def lab() -> Iterator[Lab]:
     """Give the test a lab of its own."""
     with laboratory() as made:
         yield made
+
+
+@pytest.fixture
+def terminal(lab: Lab) -> Iterator[Terminal]:
+    """Give the test of a document a shell in an empty directory."""
+    directory = lab.directory / "clone"  # what is started there ends with the lab
+    directory.mkdir()
+    made = Terminal(directory)
+    yield made
+    made.close()
 
 
 @pytest.hookimpl(wrapper=True)

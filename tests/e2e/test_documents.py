@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.lab import Lab
 from tests.servers.paste import (
     Block,
     Terminal,
@@ -68,15 +66,6 @@ NOT_RUN = {
 """Pages with commands that need more than this: which module tests what they say."""
 
 _COMMAND = re.compile(r"(repltap|redis-\w+|curl|relay/bin|REPLTAP_\w+=|kill|timeout|make)\b")
-
-
-@pytest.fixture
-def terminal(lab: Lab) -> Iterator[Terminal]:
-    directory = lab.directory / "clone"  # what is started there ends with the lab
-    directory.mkdir()
-    made = Terminal(directory)
-    yield made
-    made.close()
 
 
 def bare(block: str) -> bool:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.lab import Lab
 from tests.servers.paste import Block, Terminal, blocks, is_as_shown, normal
 from tests.servers.relay import REPOSITORY
 
@@ -31,15 +29,6 @@ NEEDS = {
     "kill %prometheus": ("prometheus", "promtool"),
 }
 """Programs of others that a machine may lack: then the block is left out."""
-
-
-@pytest.fixture
-def terminal(lab: Lab) -> Iterator[Terminal]:
-    directory = lab.directory / "clone"  # what is started there ends with the lab
-    directory.mkdir()
-    made = Terminal(directory)
-    yield made
-    made.close()
 
 
 def wanted(block: Block) -> bool:

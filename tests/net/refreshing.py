@@ -30,5 +30,11 @@ async def without_end(replica: FakeReplica, data: bytes) -> None:
     assert data[-HOLD_BACK_BYTES:] not in got
 
 
+async def begin_snapshot(it: WholeRelay, second: MasterLink) -> None:
+    """Let the master send the begin of a snapshot, until some of it is there."""
+    second.say(b"+FULLRESYNC %b %d\r\n$1000\r\nREDIS0011" % (REPLID.encode(), END))
+    await until("the part", lambda: parts(it))
+
+
 def parts(it: WholeRelay) -> list[str]:
     return [name for name in os.listdir(it.history.snapshots.path) if name.endswith(".part")]

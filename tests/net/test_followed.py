@@ -120,18 +120,29 @@ async def test_a_changed_configuration_has_the_last_word(
         await until("no file", lambda: load_followed(tmp_path) is None)
 
 
+async def keep_in_vain(
+    master: FollowedMaster,
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Let it keep another master, on a disk that fails once."""
+
+    def fails(data_dir: Path, wanted: Followed | None) -> None:
+        raise DataDirError(error, path=data_dir)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "save_followed", fails)
+        master.keep(FakeLink(OTHER))
+        await until("the log", lambda: "will not know whom to follow" in caplog.text)
+
+
 async def test_a_disk_that_fails_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(data_dir: Path, wanted: Followed | None) -> None:
-        raise DataDirError("input/output error", path=data_dir)
-
     master = FollowedMaster(tmp_path, CONFIGURED)
     async with running(master):
-        with monkeypatch.context() as patched:
-            patched.setattr(module, "save_followed", fails)
-            master.keep(FakeLink(OTHER))
-            await until("the log", lambda: "will not know whom to follow" in caplog.text)
+        await keep_in_vain(master, "input/output error", monkeypatch, caplog)
         assert not master.shown(upstream(host=OTHER.host, port=OTHER.port)).kept
 
 
@@ -139,16 +150,9 @@ async def test_asked_again_after_a_failure_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It once was taken for done: CONFIG REWRITE said OK, and the next start followed another."""
-
-    def full(data_dir: Path, wanted: Followed | None) -> None:
-        raise DataDirError("no space left", path=data_dir)
-
     master = FollowedMaster(tmp_path, CONFIGURED)
     async with running(master):
-        with monkeypatch.context() as patched:
-            patched.setattr(module, "save_followed", full)
-            master.keep(FakeLink(OTHER))
-            await until("the log", lambda: "will not know whom to follow" in caplog.text)
+        await keep_in_vain(master, "no space left", monkeypatch, caplog)
         master.keep(FakeLink(OTHER))
         await until("the file", lambda: load_followed(tmp_path) is not None)
     assert FollowedMaster(tmp_path, CONFIGURED).start() == OTHER

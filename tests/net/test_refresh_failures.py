@@ -10,7 +10,7 @@ from repltap.errors import DataDirError
 from repltap.intake import Intake
 from repltap.net import refresh_run
 from tests.net.peers import FakeMaster
-from tests.net.refreshing import END, NEW, parts, up, without_end
+from tests.net.refreshing import END, NEW, begin_snapshot, parts, up, without_end
 from tests.net.relay import relay
 from tests.protocol.ways import rdb
 from tests.stored import OTHER, REPLID, SET, held, open_fds, until
@@ -122,8 +122,7 @@ async def test_no_room_for_another_snapshot(
         with await it.replica() as replica:
             await replica.ask()
             second, _ = await master.asked()
-            second.say(b"+FULLRESYNC %b %d\r\n$1000\r\nREDIS0011" % (REPLID.encode(), END))
-            await until("the part", lambda: parts(it))
+            await begin_snapshot(it, second)
             # The main link looks too: it must not be the one that is asked first.
             monkeypatch.setattr(it.link, "tick", lambda: None)
             monkeypatch.setattr(it.feed, "has_room", lambda wanted=0: False)
@@ -149,8 +148,7 @@ async def test_a_full_sync_of_the_main_link_ends_the_wait(path: Path, master: Fa
         with await it.replica() as replica:
             await replica.ask()
             second, _ = await master.asked()
-            second.say(b"+FULLRESYNC %b %d\r\n$1000\r\nREDIS0011" % (REPLID.encode(), END))
-            await until("the part", lambda: parts(it))
+            await begin_snapshot(it, second)
             main.close()
             main, _ = await master.asked()
             main.full(OTHER, 500)
@@ -206,8 +204,7 @@ async def test_stopping_in_the_middle_leaves_nothing_behind(path: Path) -> None:
             with await it.replica() as replica:
                 await replica.ask()
                 second, _ = await master.asked()
-                second.say(b"+FULLRESYNC %b %d\r\n$1000\r\nREDIS0011" % (REPLID.encode(), END))
-                await until("the part", lambda r=it: parts(r))
+                await begin_snapshot(it, second)
                 directory = it.history.snapshots.path
         await second.gone()
     assert list(directory.iterdir()) == []

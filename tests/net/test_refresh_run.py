@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,6 +65,27 @@ async def fetching(path: Path) -> AsyncIterator[Running]:
             await asyncio.wait([made.task])
 
 
+@asynccontextmanager
+async def released(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Running, threading.Event]]:
+    """A fetch that has given its readers everything, and waits at a gate to make it durable."""
+    sync = SnapshotWriter.sync
+    with closed_gate() as gate:
+
+        def slow(writer: SnapshotWriter) -> None:
+            gate.wait()
+            sync(writer)
+
+        monkeypatch.setattr(SnapshotWriter, "sync", slow)
+        async with fetching(path) as it:
+            await it.grant()
+            intake = it.fetch.intake
+            assert intake is not None
+            await until("the release", lambda: intake.released)
+            yield it, gate
+
+
 async def test_what_is_asked(tmp_path: Path) -> None:
     async with fetching(tmp_path) as it:
         assert it.second.options[b"rdb-only"] == b"1"
@@ -102,23 +124,11 @@ async def test_its_end_is_withheld_until_the_journal_is_there(tmp_path: Path) ->
 async def test_readers_need_not_wait_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync = SnapshotWriter.sync
-    with closed_gate() as gate:
-
-        def slow(writer: SnapshotWriter) -> None:
-            gate.wait()
-            sync(writer)
-
-        monkeypatch.setattr(SnapshotWriter, "sync", slow)
-        async with fetching(tmp_path) as it:
-            await it.grant()
-            intake = it.fetch.intake
-            assert intake is not None
-            await until("the release", lambda: intake.released)
-            assert not it.task.done()
-            assert not it.it.feed.rename_lock.locked()  # a failover need not wait either
-            gate.set()
-            await it.task
+    async with released(tmp_path, monkeypatch) as (it, gate):
+        assert not it.task.done()
+        assert not it.it.feed.rename_lock.locked()  # a failover need not wait either
+        gate.set()
+        await it.task
 
 
 @pytest.mark.parametrize("what", ["renamed", "replaced", "re-pointed"])
@@ -157,24 +167,12 @@ async def test_a_failover_while_it_is_made_durable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its readers had it all before that; the stored one must not be served any more."""
-    sync = SnapshotWriter.sync
-    with closed_gate() as gate:
-
-        def slow(writer: SnapshotWriter) -> None:
-            gate.wait()
-            sync(writer)
-
-        monkeypatch.setattr(SnapshotWriter, "sync", slow)
-        async with fetching(tmp_path) as it:
-            await it.grant()
-            intake = it.fetch.intake
-            assert intake is not None
-            await until("the release", lambda: intake.released)
-            await it.it.feed.resumed(OTHER, Offset(END))
-            gate.set()
-            with pytest.raises(UpstreamError, match="has changed meanwhile"):
-                await it.task
-            assert it.it.history.snapshots.all == ()
+    async with released(tmp_path, monkeypatch) as (it, gate):
+        await it.it.feed.resumed(OTHER, Offset(END))
+        gate.set()
+        with pytest.raises(UpstreamError, match="has changed meanwhile"):
+            await it.task
+        assert it.it.history.snapshots.all == ()
 
 
 async def test_a_size_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
