@@ -120,6 +120,14 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             assert _code_lines(node) <= MAX_FUNCTION_LINES, f"{name(path)}: {node.name}"
 
 
+def test_modules_of_tests_stay_small() -> None:
+    """They are split by concept too: test_x.py, test_x_concept.py, and what both share beside."""
+    modules = sorted((ROOT / "tests").rglob("*.py"))
+    lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in modules}
+    long = {module: count for module, count in lines.items() if count > MAX_MODULE_LINES}
+    assert not long, f"modules of tests with more than {MAX_MODULE_LINES} lines: {long}"
+
+
 def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a function without its docstring."""
     assert node.end_lineno is not None
