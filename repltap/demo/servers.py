@@ -97,28 +97,59 @@ def _asked(path: Path) -> ServerBinary:
     return ServerBinary(path, f"{match[1].capitalize()} {match[2]}", int(match[3]))
 
 
-def free_port(preferred: int, taken: set[int]) -> int:
-    """Choose a port: the preferred one if it is free, else any.
+class PortClaims:
+    """The ports of one demo, kept from others until it ends.
 
-    Args:
-        preferred: A port that is easy to remember, or 0.
-        taken: Ports already promised; the choice is added.
-
-    Returns:
-        A port that could be bound a moment ago.
+    A server binds its port long after that was chosen. Of two demos that started together, the
+    second followed the first one's master.
     """
-    for candidate in (preferred, 0, 0, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def __init__(self) -> None:
+        self._held: dict[int, socket.socket | None] = {}
+
+    def take(self, preferred: int) -> int:
+        """Choose a port: the preferred one, else one that is as easy to remember, else any.
+
+        Args:
+            preferred: Or 0.
+
+        Returns:
+            A port that could be bound a moment ago, and that no other demo has.
+
+        Raises:
+            ReplTapError: There is none.
+        """
+        for candidate in (*range(preferred, min(preferred + 100, 1 << 16), 10), 0, 0, 0):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((LOCALHOST, candidate))
+                except OSError:
+                    continue
+                port = int(probe.getsockname()[1])
+            if port not in self._held and self._claim(port):
+                return port
+        raise ReplTapError(f"no free port on {LOCALHOST}")
+
+    def close(self) -> None:
+        """Let others have them."""
+        for claim in self._held.values():
+            if claim is not None:
+                claim.close()
+        self._held.clear()
+
+    def _claim(self, port: int) -> bool:
+        claim = None
+        if sys.platform == "linux":
+            # A name that the kernel forgets with the process, and that leaves no file.
+            claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
-                probe.bind((LOCALHOST, candidate))
+                claim.bind(f"\0repltap-demo-{port}")
             except OSError:
-                continue
-            port = int(probe.getsockname()[1])
-        if port not in taken:
-            taken.add(port)
-            return port
-    raise ReplTapError(f"no free port on {LOCALHOST}")
+                claim.close()
+                return False
+        self._held[port] = claim
+        return True
 
 
 @dataclass(slots=True)

@@ -24,10 +24,10 @@ from repltap.demo.scenery import Ports, Scene, introduction
 from repltap.demo.servers import (
     LOCALHOST,
     Child,
+    PortClaims,
     ServerBinary,
     audit_sink,
     find_server,
-    free_port,
     server_command,
 )
 from repltap.demo.traffic import Traffic
@@ -127,12 +127,12 @@ class Stage:
         stop: StopRequests,
     ) -> None:
         """Choose ports and commands; nothing is started yet."""
-        taken: set[int] = set()
+        self._claims = PortClaims()
         self.ports = Ports(
-            master=free_port(_PREFERRED.master, taken),
-            relay=free_port(_PREFERRED.relay, taken),
-            replicas=tuple(free_port(port, taken) for port in _PREFERRED.replicas),
-            http=free_port(_PREFERRED.http, taken),
+            master=self._claims.take(_PREFERRED.master),
+            relay=self._claims.take(_PREFERRED.relay),
+            replicas=tuple(self._claims.take(port) for port in _PREFERRED.replicas),
+            http=self._claims.take(_PREFERRED.http),
         )
         self._binary = binary
         self._directory = directory
@@ -187,6 +187,7 @@ class Stage:
             self._writer.close()
         for child in (*self._replicas, self._relay, self._master):
             child.stop()
+        self._claims.close()
         where = self._settings.directory
         self._say(f"all processes stopped{f'; logs and data are in {where}' if where else ''}")
 

@@ -10,12 +10,13 @@ import pytest
 
 from repltap.demo.servers import (
     Child,
+    PortClaims,
     ServerBinary,
     find_server,
-    free_port,
     server_command,
 )
 from repltap.errors import ReplTapError
+from tests.servers.ports import free_port
 
 
 def program(tmp_path: Path, name: str, answer: str) -> Path:
@@ -67,16 +68,18 @@ def test_debug_digest_is_allowed_only_where_it_has_to_be(tmp_path: Path) -> None
     assert new[-2:] == ["--x", "y"]
 
 
-def test_free_port_avoids_what_is_taken() -> None:
-    with socket.socket() as busy:
-        busy.bind(("127.0.0.1", 0))
-        busy.listen()
-        port = busy.getsockname()[1]
-        taken: set[int] = set()
-        other = free_port(port, taken)
+def test_ports_that_are_taken_are_avoided() -> None:
+    one, another = PortClaims(), PortClaims()
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        other = one.take(port)
         assert other != port
-        assert taken == {other}
-        assert free_port(other, taken) != other
+        assert one.take(other) != other
+        # Nobody listens there yet: it is only going to be used.
+        assert another.take(other) != other
+        one.close()
+        assert another.take(other) == other
+        another.close()
 
 
 def test_a_child_is_started_stopped_and_started_again(tmp_path: Path) -> None:
