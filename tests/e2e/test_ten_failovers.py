@@ -8,7 +8,8 @@ replica below them has (`quorum:1`). What is claimed, and checked after each fai
   old history than it has: what it says to any replica that was that far. Beside the relays is a
   native replica of priority 0; what it needed is printed;
 - a write that WAIT confirmed for every replica that the master had is on the new master, and so
-  behind both relays; and whenever a relay was counted, the replica below it had the write.
+  behind both relays; and whenever a relay was counted, the replica below it had the write: one
+  that is frozen there keeps its relay from being counted.
 
 The next failover begins when Sentinel is done with the last one. Before that not even a write that
 all have confirmed is safe from it: `wait_settled` says why.
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field
 import hiredis
 import pytest
 
-from tests.servers.acked import Acked
+from tests.servers.acked import WAIT_MS, Acked
 from tests.servers.client import Client
 from tests.servers.dataset import wait_same
 from tests.servers.effort import some
@@ -150,9 +151,21 @@ class Scene:
         return [len(re.findall(_AHEAD % relay.port, logs)) for relay in self.relays]
 
 
+def _hold_up(scene: Scene, number: int) -> None:
+    """Freeze the replica below a relay: WAIT must count the others alone."""
+    everybody, held = len(scene.in_place()), scene.below[number % len(scene.below)]
+    held.freeze()
+    with scene.client() as client:
+        client.call("SET", "held-up", number)
+        counted = client.call("WAIT", everybody, WAIT_MS)
+    held.thaw()
+    assert counted < everybody, f"before failover {number}: {held.name} was frozen"
+
+
 def _round(scene: Scene, acked: Acked, number: int, kind: str) -> tuple[int, int]:
     """Go through one failover; returns the relays' full syncs, and the native one's."""
     scene.settle()
+    _hold_up(scene, number)
     before = scene.full_syncs()
     native = scene.beside.full_syncs_received
     denied = scene.denials()
@@ -184,7 +197,9 @@ def _round(scene: Scene, acked: Acked, number: int, kind: str) -> tuple[int, int
         wait_for("equal offsets", lambda r=relay: r.offset == scene.master.offset, 60)  # type: ignore[misc]
     fulls = [now - then for now, then in zip(scene.full_syncs(), before, strict=True)]
     for relay, given, was, now in zip(scene.relays, fulls, denied, scene.denials(), strict=True):
-        assert given <= now - was, f"{relay.name}, failover {number} ({kind}): for another reason"
+        assert given <= now - was, (
+            f"{relay.name}, failover {number} ({kind}): full for another reason"
+        )
     assert acked.missing(scene.master, acked.by_all) == [], f"failover {number} ({kind})"
     assert acked.early == []
     return sum(fulls), scene.beside.full_syncs_received - native

@@ -13,7 +13,7 @@ from tests.servers.client import Client
 from tests.servers.node import Node
 from tests.servers.server import Server
 
-_WAIT_MS = 300
+WAIT_MS = 300
 
 
 class Acked:
@@ -90,7 +90,7 @@ class Acked:
         number, wanted = self._number, self._in_place()
         _, count, info = (
             client.call("SET", f"acked:{number}", number),
-            client.call("WAIT", len(wanted), _WAIT_MS),
+            client.call("WAIT", len(wanted), WAIT_MS),
             client.call("INFO", "replication").decode(),
         )
         lines = [line for line in info.splitlines() if line.startswith("slave") and "port=" in line]
