@@ -8,7 +8,6 @@ stops while the disk has no room, and never because of a replica or a sink.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -27,6 +26,7 @@ from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
 from repltap.net.acknowledge import AckLimit, Acknowledged
+from repltap.net.attempts import Attempts
 from repltap.net.connect import connect, settings_of
 from repltap.net.conversation import Conversation
 from repltap.net.linkcounts import LinkCounters
@@ -44,7 +44,6 @@ from repltap.protocol.events import (
 from repltap.protocol.upstream import UpstreamProtocol
 from repltap.status.link import LinkState, UpstreamStatus
 from repltap.store.history import HistoryStore
-from repltap.tasks import wait_at_most
 from repltap.values import AckKind
 
 _BY_HAND = "REPLICAOF asked for it; until the next start, or CONFIG REWRITE"
@@ -105,15 +104,13 @@ class UpstreamLink:
         self._conversation: Conversation | None = None
         self._intake: Intake | None = None
         self._connecting: asyncio.Timeout | None = None
-        self._again = asyncio.Event()
-        self._attempts = 0
+        self._attempts = Attempts()
         self._resumption = Resumption(feed)
         self._room = Room(feed, self._log)
         self._last_error = ""
         self._logged_at = float("-inf")
         self._up_at: float | None = None
         self._down_at: float | None = None
-        self._next_try_at: float | None = None
         self._last_io_at: float | None = None
 
     @property
@@ -143,10 +140,11 @@ class UpstreamLink:
         try:
             while True:
                 while not self.config.host:
-                    self._again.clear()
-                    await self._again.wait()  # for Sentinel to name one
+                    await self._attempts.called()  # for Sentinel to name one
                 await self._room.wait(
-                    on_pause=self._pause, again=self._again.is_set, pause=self._wait
+                    on_pause=self._pause,
+                    again=lambda: self._attempts.wanted_now,
+                    pause=self._attempts.wait,
                 )
                 proven = await self._attempt()
                 await self._back_off(proven)
@@ -170,10 +168,10 @@ class UpstreamLink:
         before, self._log.peer = self._log.peer, self.peer
         self._last_io_at = None
         self._log.info("followed%s: %s", f" instead of {before}" if before else "", why)
-        self._attempts = 0
+        self._attempts.forget()
         self._room.forget()
         self._resumption.forget()
-        self._again.set()
+        self._attempts.hurry()
         if self._conversation is not None:
             self._conversation.fail(RepointedError())
         elif self._connecting is not None:
@@ -185,12 +183,12 @@ class UpstreamLink:
         if (username, password) == (self.config.username, self.config.password):
             return False
         self.config = replace(self.config, username=username, password=password)
-        self._again.set()  # who was refused with the old ones need not wait
+        self._attempts.hurry()  # who was refused with the old ones need not wait
         return True
 
     def try_again(self) -> None:
         """Don't wait any longer with the next attempt."""
-        self._again.set()
+        self._attempts.hurry()
 
     def resync(self, why: str, *, announce: str | None) -> bool:
         """Ask for a full resync, once; what is served meanwhile is what was before.
@@ -240,8 +238,8 @@ class UpstreamLink:
             server_version=server_version(self._feed.history),
             connects=self.counters.connects,
             disconnects=self.counters.disconnects,
-            attempts=0 if up else self._attempts,
-            next_try_at=self._next_try_at,
+            attempts=0 if up else self._attempts.count,
+            next_try_at=self._attempts.next_try_at,
         )
 
     # -- the conversation's handler --------------------------------------------------------------
@@ -335,9 +333,7 @@ class UpstreamLink:
         Returns:
             Whether the stream ran long enough to say that the link works.
         """
-        self._again.clear()
-        self._next_try_at = None
-        self._attempts += 1
+        self._attempts.begin()
         self.state = LinkState.CONNECTING
         peer = self.peer
         try:
@@ -394,20 +390,12 @@ class UpstreamLink:
     async def _back_off(self, proven: bool) -> None:
         """Wait before the next attempt; a re-point ends the wait."""
         if proven:
-            self._attempts = 0
+            self._attempts.forget()
             self._room.proven()
             self._logged_at = float("-inf")
             return
         self.state = LinkState.CONNECT
-        ceiling = self.config.backoff_min_seconds * 2 ** min(self._attempts, 30)
-        delay = random.uniform(0.5, 1.0) * min(ceiling, self.config.backoff_max_seconds)
-        await self._wait(delay)
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait this long; a re-point ends the wait."""
-        self._next_try_at = time.time() + seconds
-        await wait_at_most(self._again, seconds)
-        self._next_try_at = None
+        await self._attempts.back_off(self.config)
 
     def _pause(self) -> None:
         self.state = LinkState.PAUSED

@@ -18,7 +18,7 @@ from repltap.endings import FailureReason
 from repltap.errors import DiskFullError
 from repltap.intake import HOLD_BACK_BYTES, Intake
 from repltap.net import setbacks
-from repltap.net.upstream import UpstreamLink
+from repltap.net.attempts import Attempts
 from repltap.position import Offset
 from repltap.store.history import HistoryStore
 from repltap.store.journal import Journal
@@ -76,10 +76,10 @@ async def test_links_that_break_at_once_are_tried_again_with_growing_waits(
     held_small(tmp_path)
     waits: list[float] = []
 
-    async def note(_link: UpstreamLink, seconds: float) -> None:
+    async def note(_attempts: Attempts, seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(UpstreamLink, "_wait", note)
+    monkeypatch.setattr(Attempts, "wait", note)
     monkeypatch.setattr(random, "uniform", lambda _low, high: high)
     async with (
         FakeMaster() as master,

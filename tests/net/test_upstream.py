@@ -13,8 +13,7 @@ import pytest
 
 from repltap.endings import FailureReason
 from repltap.errors import DataDirError
-from repltap.feed import Feed
-from repltap.net import upstream as upstream_module
+from repltap.net import attempts as attempts_module
 from repltap.status.link import LinkState
 from tests.net.links import ANYTHING, asks_for, synced
 from tests.net.peers import FakeMaster
@@ -224,7 +223,7 @@ async def test_a_master_that_refuses_is_tried_with_backoff(
         delays.append((low, high))
         return low
 
-    monkeypatch.setattr(upstream_module.random, "uniform", shortest)
+    monkeypatch.setattr(attempts_module.random, "uniform", shortest)
     async with link(tmp_path, master.port) as it:
         for attempt in range(1, 5):
             peer = await master.link()
@@ -239,31 +238,6 @@ async def test_a_master_that_refuses_is_tried_with_backoff(
         assert it.link.status().last_error == ""
         assert it.link.counters.ends == {FailureReason.LOADING: 4}
     assert delays[:4] == [(0.5, 1.0)] * 4
-
-
-async def test_backoff_grows_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    timeout = asyncio.timeout
-
-    def note(seconds: float | None) -> asyncio.Timeout:
-        assert seconds is not None
-        waits.append(seconds)
-        return timeout(0)
-
-    it = upstream_module.UpstreamLink(
-        _no_feed(), upstream_module.UpstreamConfig(host="h", port=1), listening_port=1
-    )
-    monkeypatch.setattr(upstream_module.asyncio, "timeout", note)
-    monkeypatch.setattr(upstream_module.random, "uniform", lambda low, high: high)
-    for attempt in range(1, 9):
-        it._attempts = attempt
-        await it._back_off(proven=False)
-    monkeypatch.undo()
-    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
-
-
-def _no_feed() -> Feed:
-    return Mock(spec=Feed)  # type: ignore[no-any-return]
 
 
 async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
