@@ -20,9 +20,9 @@ from repltap.delivery.plan import Plan, Step
 from repltap.delivery.progress import Progress
 from repltap.delivery.report import Bell, WorkerState
 from repltap.delivery.snapshots import Shelf, SnapshotReading
+from repltap.delivery.trouble import Trouble, as_failure
 from repltap.errors import (
     CorruptStoreError,
-    DiskFullError,
     ProtocolError,
     RdbError,
     SinkError,
@@ -115,6 +115,7 @@ class Runner:
         progress.exactly_once = sink.exactly_once
         self._log = log
         self._clock = clock
+        self._trouble = Trouble(log, clock)
         self._notices = Notices(plan.source)
         self._shelf = Shelf(self._pulse)
         self._journey: Journey | None = None
@@ -155,7 +156,7 @@ class Runner:
                 self._session(until_end)
                 break
             except (SinkError, StoreError, RdbError, ProtocolError) as exc:
-                failure = _as_failure(exc)
+                failure = as_failure(exc)
                 self._failed(failure)
                 if until_end:
                     raise failure from exc
@@ -250,7 +251,7 @@ class Runner:
 
     def _say_where(self, place: Place | None) -> None:
         if self._progress.retries:
-            self._log.info("the target is open again")
+            self._trouble.opened_again()
         elif place is None:
             self._log.info("begins; snapshots: %s", self._plan.mode.value)
         else:
@@ -265,8 +266,7 @@ class Runner:
         try:
             self._sink.close()
         except SinkError as exc:
-            self._progress.failed(exc)
-            self._log.warning("closing: %s", exc)
+            self._failed(exc, "closing: ")
 
     # -- giving ------------------------------------------------------------------------------------
 
@@ -340,6 +340,7 @@ class Runner:
         self._progress.commit_seconds += self._clock() - self._dirty_since
         self._dirty_since, self._dirty_bytes = None, 0
         self._backoff = _BACKOFF_SECONDS[0]
+        self._trouble.over()
         if self._progress.commits == 1:
             # Until the relay hears of a place it keeps nothing for a sink that begins.
             self.report(at_once=True)
@@ -397,9 +398,9 @@ class Runner:
             self._wished_at = now
             self._bell.want_snapshot()
 
-    def _failed(self, failure: SinkError) -> None:
+    def _failed(self, failure: SinkError, what: str = "") -> None:
         self._progress.failed(failure)
-        self._log.log(logging.WARNING if failure.passes else logging.ERROR, "%s", failure)
+        self._trouble.tell(failure, what)
 
     def _back_off(self, failure: SinkError) -> None:
         delay = self._backoff if failure.passes else _HOPELESS_SECONDS
@@ -435,12 +436,3 @@ class Runner:
         if self._opened:
             self._samples = tuple(self._sink.samples())
         self._bell.report(self._progress.report(self._samples))
-
-
-def _as_failure(exc: SinkError | StoreError | RdbError | ProtocolError) -> SinkError:
-    """Say as a sink's error what has gone wrong in the store."""
-    if isinstance(exc, SinkError):
-        return exc
-    passes = isinstance(exc, StoreError) and not isinstance(exc, CorruptStoreError)
-    kind = SinkErrorKind.FULL if isinstance(exc, DiskFullError) else SinkErrorKind.SOURCE
-    return SinkError(exc.message, hint=exc.hint, kind=kind, passes=passes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -47,7 +48,10 @@ def test_an_error_that_passes_is_tried_again(
     assert target.calls.count("open") == 2
 
 
-def test_pauses_double_and_a_commit_ends_that(tmp_path: Path) -> None:
+def test_pauses_double_and_a_commit_ends_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     Stored(tmp_path).begin(sets(1))
     target = Target()
     pauses: list[float] = []
@@ -63,6 +67,12 @@ def test_pauses_double_and_a_commit_ends_that(tmp_path: Path) -> None:
     run_until(worker, lambda: bool(worker.progress.commits))
     gaps = [round(after - before, 1) for before, after in pairwise(pauses)]
     assert gaps == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0, 30.0]
+    # The log hears of it each minute, and that it is over.
+    assert [record.getMessage() for record in caplog.records] == [
+        "the target is away",
+        "the target is away (8 more times since it was told last)",
+        "the target is open again",
+    ]
 
 
 def test_an_error_that_does_not_pass_waits_for_somebody(tmp_path: Path) -> None:
