@@ -234,9 +234,9 @@ class Runner:
                     hint="it was written by something else, or is damaged",
                     passes=False,
                 ) from exc
-        self._say_where(place)
         self._committed = self._place = place
         self._progress.committed = self._progress.place = place
+        self._say_where(place)
         self._dirty_since, self._dirty_bytes = None, 0
         self._journey = Journey(
             self._plan,

@@ -74,7 +74,7 @@ def deliver(
     checkpoints = Checkpoints(data_dir / CHECKPOINTS_NAME)
     progress = Progress()
     waiting = _ReportingBell(bell)
-    with _locked(checkpoints, config.name):
+    with _locked(checkpoints, config.name), _naming_histories(log, progress):
         runner = Runner(
             config.name,
             settings.sink(settings.options),
@@ -93,6 +93,23 @@ def deliver(
         waiting.told = runner.report
         runner.run(until_end=until_end)
     return progress
+
+
+@contextmanager
+def _naming_histories(log: logging.Logger, progress: Progress) -> Iterator[None]:
+    """Let the lines of a sink's log say which history it has come to."""
+
+    def name(record: logging.LogRecord) -> bool:
+        place = progress.place
+        if place is not None:
+            record.replid = place.replid
+        return True
+
+    log.addFilter(name)
+    try:
+        yield
+    finally:
+        log.removeFilter(name)
 
 
 class _ReportingBell:

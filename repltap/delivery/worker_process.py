@@ -267,18 +267,20 @@ class _Printed:
 
     def _write(self, line: bytes) -> None:
         """Log a line: at the worker's own level if it is one of its log, else as a warning."""
-        level, message = "warning", ""
+        level, message, replid = "warning", "", ""
         if line.startswith(b'{"time":'):
             try:
                 said = orjson.loads(line)
                 level, message = str(said["level"]), str(said["message"])
+                if (named := str(said.get("replid", ""))).isalnum():
+                    replid = named  # else a sink could print what steers a terminal
                 if "exception" in said:
                     message = f"{message}\n{said['exception']}"
             except (ValueError, KeyError, TypeError):
                 message = ""
         number = logging.getLevelNamesMapping().get(level.upper(), logging.WARNING)
         for each in (message or line.decode("utf-8", "replace")).splitlines():
-            self._log.log(number, "%s", each)
+            self._log.log(number, "%s", each, extra={"replid": replid})
 
 
 def _command(module: str, *arguments: str) -> list[str]:

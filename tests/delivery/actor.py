@@ -47,7 +47,8 @@ def main(name: str, fd: str) -> int:
             time.sleep(3600)
         if play == "print":
             print("plain text", file=sys.stderr)
-            print('{"time":"x","level":"info","message":"told"}', file=sys.stderr)
+            print('{"time":"x","level":"info","message":"told","replid":"abc"}', file=sys.stderr)
+            print('{"time":"x","level":"info","message":"m","replid":"\\n"}', file=sys.stderr)
             print('{"time":"x","level":"info"}', file=sys.stderr)
             print("x" * 100_000, file=sys.stderr)
             print("line\n" * 1000 + "no end", end="", file=sys.stderr, flush=True)

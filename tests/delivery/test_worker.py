@@ -1,4 +1,5 @@
 import fcntl
+import logging
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,6 +47,18 @@ def test_it_puts_everything_together(tmp_path: Path, found: type[OwnSink]) -> No
     Stored(tmp_path).begin(sets(1, 2) + sets(3, name=b"other"))
     assert run(tmp_path, include_prefix="k:") == ["SET k:1", "SET k:2"]
     assert (tmp_path / "checkpoints" / "own.json").exists()
+
+
+def test_the_log_says_which_history_it_has_come_to(
+    tmp_path: Path, found: type[OwnSink], caplog: pytest.LogCaptureFixture
+) -> None:
+    Stored(tmp_path).begin(sets(1))
+    caplog.set_level("INFO")
+    run(tmp_path)
+    run(tmp_path)
+    lines = {r.getMessage().split()[0]: getattr(r, "replid", "") for r in caplog.records}
+    assert lines == {"begins;": "", "goes": REPLID}
+    assert not logging.getLogger("repltap.sink.own").filters
 
 
 def test_one_process_delivers_to_a_sink(tmp_path: Path, found: type[OwnSink]) -> None:

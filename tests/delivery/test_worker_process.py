@@ -107,7 +107,9 @@ async def test_what_it_prints_is_logged_with_its_name(caplog: pytest.LogCaptureF
     lines = [(r.levelno, r.getMessage()) for r in caplog.records if r.name == "repltap.sink.a-b"]
     assert lines[0] == (logging.WARNING, "plain text")
     assert lines[1] == (logging.INFO, "told")
-    assert lines[2] == (logging.WARNING, '{"time":"x","level":"info"}')
+    histories = {r.getMessage(): getattr(r, "replid", None) for r in caplog.records}
+    assert (histories["told"], histories["m"]) == ("abc", "")
+    assert lines[3] == (logging.WARNING, '{"time":"x","level":"info"}')
     assert max(len(line) for _, line in lines) == 16 << 10
     # Of a flood so much, and how much more there was.
     assert len(lines) < 120
