@@ -74,7 +74,8 @@ class Downstream:
         listeners: Where it listens; bound and told to stop by the caller.
         admission, logins: Who may connect, and who fails to log in.
         commands: How many have been executed since the start.
-        closed_input_bytes, closed_output_bytes: Traffic of connections that are gone.
+        closed_input_bytes, closed_output_bytes, closed_replication_bytes: Traffic of connections
+            that are gone: received, sent as replies, sent as snapshots and stream.
         departures: The replicas that are gone.
         slots, throttle: How many snapshots are sent at once, and how fast.
     """

@@ -217,16 +217,8 @@ async def start_web(
         handler_cancellation=True,  # who leaves `/api/events` makes room at once
     )
     await runner.setup()
-    server = runner.server
-    assert server is not None
-
-    def accept() -> web.RequestHandler:
-        # Not the newest: who keeps connections open and asks nothing must not shut others out.
-        open_now = [c.transport for c in server.connections if c.transport is not None]
-        for transport in open_now[: max(0, len(open_now) - _MAX_CONNECTIONS + 1)]:
-            transport.abort()
-        return server()
-
+    assert runner.server is not None
+    accept = _accepting(runner.server)
     try:
         if tls is not None:
             secured = TlsAcceptor(host, port, tls, accept)
@@ -245,6 +237,19 @@ async def start_web(
         await runner.cleanup()
         raise
     return WebServer(listening.sockets[0].getsockname()[1], listening, runner)
+
+
+def _accepting(server: web.Server) -> Callable[[], web.RequestHandler]:
+    """Make what asyncio calls for each connection; it makes room for it."""
+
+    def accept() -> web.RequestHandler:
+        # Not the newest: who keeps connections open and asks nothing must not shut others out.
+        open_now = [c.transport for c in server.connections if c.transport is not None]
+        for transport in open_now[: max(0, len(open_now) - _MAX_CONNECTIONS + 1)]:
+            transport.abort()
+        return server()
+
+    return accept
 
 
 def _logger() -> logging.Logger:
