@@ -12,7 +12,6 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
-from prometheus_client.parser import text_string_to_metric_families as parse
 
 from repltap.endings import DisconnectReason, FailureReason
 from repltap.metrics import RelayCollector
@@ -25,37 +24,7 @@ from repltap.status.replicas import ReplicaState, ReplicaStatus
 from repltap.status.sentinel import SentinelSeen, SentinelState, SentinelStatus
 from repltap.status.sinks import SinkState, SinkStatus
 from tests.net.admin.fakes import NOW, REPLID, journal, relay_status, replica, upstream
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def registry_of(status: RelayStatus) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(RelayCollector(lambda: status))
-    return registry
-
-
-def scrape(status: RelayStatus) -> Samples:
-    return read(generate_latest(registry_of(status)).decode())
-
-
-def read(text: str) -> Samples:
-    found: Samples = {}
-    for family in parse(text):
-        assert family.documentation, family.name
-        for sample in family.samples:
-            key = (sample.name.removeprefix("repltap_"), tuple(sorted(sample.labels.items())))
-            assert key not in found, f"twice: {key}"
-            found[key] = sample.value
-    return found
-
-
-def one(found: Samples, name: str, **labels: str) -> float | None:
-    return found.get((name, tuple(sorted(labels.items()))))
-
-
-def names(found: Samples) -> set[str]:
-    return {name for name, _ in found}
+from tests.scraped import names, one, read, registry_of, scrape
 
 
 def test_sentinels() -> None:

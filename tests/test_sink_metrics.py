@@ -12,7 +12,7 @@ from repltap.metrics import RelayCollector
 from repltap.sink import Sample
 from repltap.status.sinks import HandSinkStatus, SinkState, SinkStatus
 from tests.net.admin.fakes import relay_status
-from tests.test_metrics import names, one, read, scrape
+from tests.scraped import names, one, read, scrape
 
 
 def sink(name: str, **known: object) -> SinkStatus:

@@ -12,6 +12,7 @@ from repltap.delivery.channel import WorkerChannel
 from repltap.delivery.control import RelayBell
 from repltap.delivery.messages import WAIT, Start, report_line
 from repltap.delivery.report import WorkerReport, WorkerState
+from tests.delivery.workers import Heard
 
 START = Start(
     data_dir=Path("/d"),
@@ -20,38 +21,6 @@ START = Start(
     log=LogConfig(),
 )
 REPORT = WorkerReport(state=WorkerState.STREAMING, records=5)
-
-
-class Heard:
-    """Remembers what a worker said."""
-
-    def __init__(self) -> None:
-        self.reports: list[WorkerReport] = []
-        self.waited = 0
-        self.wanted = 0
-        self.faults: list[str] = []
-        self.signal = asyncio.Event()
-
-    def reported(self, report: WorkerReport) -> None:
-        self.reports.append(report)
-        self.signal.set()
-
-    def waits(self) -> None:
-        self.waited += 1
-        self.signal.set()
-
-    def wants_snapshot(self) -> None:
-        self.wanted += 1
-        self.signal.set()
-
-    def faulty(self, reason: str) -> None:
-        self.faults.append(reason)
-        self.signal.set()
-
-    async def until(self, attribute: str) -> None:
-        while not getattr(self, attribute):
-            self.signal.clear()
-            await self.signal.wait()
 
 
 class Ends:

@@ -8,12 +8,7 @@ import pytest
 from repltap.delivery.handmade import StoredPlace, StoredPlaces
 from repltap.position import Offset
 from repltap.store.checkpoints import Checkpoint, Checkpoints
-from tests.stored import REPLID
-
-
-def save(path: Path, sink: str, number: int, offset: int) -> None:
-    place = {"v": 1, "phase": "stream", "history": number, "replid": REPLID, "offset": offset}
-    Checkpoints(path).save(Checkpoint(sink=sink, place=place, state={}, saved_at=5.0))
+from tests.delivery.workers import save
 
 
 def test_places(tmp_path: Path) -> None:

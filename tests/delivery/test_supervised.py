@@ -11,7 +11,7 @@ from repltap.delivery.supervised import SupervisedSink
 from repltap.position import Offset
 from repltap.status.sinks import SinkState
 from tests.delivery.actor import MODULE
-from tests.delivery.test_worker_process import start_of
+from tests.delivery.workers import start_of
 from tests.stored import until
 
 

@@ -18,8 +18,7 @@ from repltap.position import Offset
 from repltap.status.sinks import SinkState
 from repltap.store.checkpoints import Checkpoints
 from tests.delivery.actor import MODULE
-from tests.delivery.test_handmade import save
-from tests.delivery.test_worker_process import start_of
+from tests.delivery.workers import save, start_of
 from tests.feeds import current, opened
 from tests.stored import OTHER, START, held, until
 

@@ -9,24 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from repltap.config import LogConfig, SinkConfig
 from repltap.delivery import worker_process
-from repltap.delivery.messages import Start
 from repltap.delivery.worker_process import WorkerProcess
 from tests.delivery.actor import MODULE
-from tests.delivery.test_channel import Heard
+from tests.delivery.workers import Heard, start_of
 from tests.stored import until
-
-
-def start_of(play: str, name: str = "a-b") -> Start:
-    return Start(
-        data_dir=Path("/d"),
-        source="s",
-        sink=SinkConfig(
-            name=name, type="redis", settings={"play": play, "password": "hunter2"}, origin="here"
-        ),
-        log=LogConfig(),
-    )
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.test_docker import configuration, environment, stages
+from tests.deploy.images import configuration, environment, stages
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 # The oldest that is still common, and the newest that the package knows.

@@ -11,24 +11,14 @@ import pytest
 
 from repltap.cli.run import run
 from repltap.config import load
+from tests.deploy.units import SYSTEMD, settings
 
-SYSTEMD = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = ("repltap.service", "repltap@.service")
 
 # 10 is a service without any protection; systemd calls what is below 2 "OK".
 MAX_EXPOSURE = 2.0
 
 analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
-
-
-def settings(unit: str) -> dict[str, list[str]]:
-    """The lines of a unit, by name; a name may stand several times."""
-    found: dict[str, list[str]] = {}
-    for line in (SYSTEMD / unit).read_text(encoding="utf-8").splitlines():
-        name, equals, value = line.partition("=")
-        if equals and not line.startswith("#"):
-            found.setdefault(name, []).append(value)
-    return found
 
 
 def installed(unit: str, directory: Path, name: str = "") -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.deploy.test_systemd import settings
+from tests.deploy.units import settings
 from tests.servers.lab import Lab
 from tests.servers.relay import Relay
 from tests.servers.waiting import PATIENCE_SECONDS, wait_for

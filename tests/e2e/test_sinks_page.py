@@ -20,7 +20,7 @@ from tests.servers.ports import free_port
 from tests.servers.relay import REPOSITORY
 from tests.servers.secrets import secret
 from tests.servers.waiting import wait_for
-from tests.sinks.test_sample import PAGE, Endpoint, sample
+from tests.sinks.sample import PAGE, Endpoint, sample
 
 pytestmark = pytest.mark.relay_only
 

@@ -9,7 +9,7 @@ from repltap.net.info_connection import open_info
 from repltap.protocol.master_offset import MasterOffset, Unanswered
 from tests.net.peers import FakeMaster
 from tests.net.relay import upstream_config
-from tests.protocol.test_master_offset import info
+from tests.protocol.answers import info
 from tests.stored import HANG_SECONDS
 
 

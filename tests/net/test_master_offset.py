@@ -13,16 +13,14 @@ import pytest
 from repltap.config import UpstreamConfig
 from repltap.net import master_offset
 from repltap.net.master_offset import MasterPoll
-from repltap.position import Offset, ReplId
+from repltap.position import Offset
 from repltap.status.link import LinkState, UpstreamStatus
 from tests.net.admin.fakes import upstream
 from tests.net.peers import FakeMaster
 from tests.net.relay import open_feed, parts, upstream_config
-from tests.protocol.test_master_offset import info
+from tests.protocol.answers import REPLID, info
 from tests.protocol.ways import rdb
 from tests.stored import HANG_SECONDS, until
-
-REPLID = "5" * 40
 
 
 class Followed:
@@ -57,7 +55,7 @@ async def world(path: Path, port: int, **changes: object) -> AsyncIterator[World
 
 
 async def _store(it: World) -> None:
-    intake = await it.feed.begin_intake(ReplId(REPLID), Offset(100), origin="test")
+    intake = await it.feed.begin_intake(REPLID, Offset(100), origin="test")
     data = rdb()
     intake.begin(len(data))
     intake.write(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repltap.errors import RemoteProtocolError
-from repltap.position import Offset, ReplId
+from repltap.position import Offset
 from repltap.protocol.handshake import UpstreamSettings
 from repltap.protocol.master_offset import (
     MAX_REPLY_BYTES,
@@ -14,23 +14,9 @@ from repltap.protocol.master_offset import (
     Unanswered,
 )
 from repltap.protocol.resp import encode_command
+from tests.protocol.answers import REPLID, info
 
-REPLID = ReplId("5" * 40)
 ASK = encode_command(b"INFO", b"replication")
-
-
-def info(offset: int, *more: bytes) -> bytes:
-    lines = [
-        b"# Replication",
-        b"role:master",
-        *more,
-        b"master_replid:" + REPLID.encode(),
-        b"master_replid2:" + b"0" * 40,
-        b"master_repl_offset:%d" % offset,
-        b"second_repl_offset:-1",
-    ]
-    text = b"".join(line + b"\r\n" for line in lines)
-    return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
 def query(password: str | None = None, username: str | None = None) -> MasterOffsetQuery:

@@ -14,26 +14,19 @@ import pytest
 
 from repltap.sink import Record, Sink, SinkError
 from sinks._kafka.murmur2 import positive
-from sinks._kafka.settings import OPTIONS
 from sinks._partitions import Partitions
 from sinks.kafka import KafkaSink
 from tests.servers.kafka import Broker, Message
 from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks.contract import SinkContract, Target
 from tests.sinks.driver import StubContext
+from tests.sinks.kafka_target import TOPIC, settings
 from tests.sinks.records import Batch, Stream, document, entry, flat, numbered
 
-TOPIC = "t"
 
-
-def settings(broker: Broker, **given: object) -> dict[str, Any]:
+def settings_at(broker: Broker, **given: object) -> dict[str, Any]:
     """Settings as they are parsed, defaults filled in."""
-    return settings_of(f"{broker.address}/{TOPIC}", **{"compression": "none", **given})
-
-
-def settings_of(brokers: str, **given: object) -> dict[str, Any]:
-    given["brokers"] = brokers
-    return {o.name: o.parse(given[o.name]) if o.name in given else o.default for o in OPTIONS}
+    return settings(brokers=f"{broker.address}/{TOPIC}", **{"compression": "none", **given})
 
 
 class KafkaTarget(Target):
@@ -50,7 +43,7 @@ class KafkaTarget(Target):
 
     def sink(self) -> Sink:
         made = KafkaSink(
-            settings(
+            settings_at(
                 self.broker,
                 delivery=self.delivery,
                 create_partitions=1,
@@ -138,7 +131,7 @@ def test_each_partition_has_in_order_all_that_concerns_its_keys(
         if n % 40 == 0:
             records.append(stream.command(b"FLUSHALL"))
     broker.create(TOPIC, 5)
-    deliver(KafkaSink(settings(broker, delivery=delivery)), [records])
+    deliver(KafkaSink(settings_at(broker, delivery=delivery)), [records])
     partitions = every_message(broker, 5)
     for partition, messages in enumerate(partitions):
         rule = Partitions(5, positive)
@@ -157,7 +150,7 @@ def test_a_snapshot_frames_what_follows_in_each_partition(broker: Broker) -> Non
     broker.create(TOPIC, 3)
     stream = Stream()
     entries = [entry(b"k%d" % n, "string", b"v") for n in range(30)]
-    deliver(KafkaSink(settings(broker)), stream.snapshot(entries))
+    deliver(KafkaSink(settings_at(broker)), stream.snapshot(entries))
     for messages in every_message(broker, 3):
         kinds = [m.headers["kind"].decode() for m in messages]
         assert kinds[0] == "snapshot_begin"
@@ -172,7 +165,7 @@ def test_resp_of_one_partition_is_what_a_server_executes(broker: Broker) -> None
         stream.command(b"SET", b"a", b"1"),
         *stream.transaction([b"INCR", b"a"], [b"INCR", b"a"]),
     ]
-    deliver(KafkaSink(settings(broker, value="resp")), [batch])
+    deliver(KafkaSink(settings_at(broker, value="resp")), [batch])
     written = b"".join(m.value for m in broker.read(TOPIC))
     assert written == StubContext().resp_form().write(batch)
 
@@ -180,7 +173,7 @@ def test_resp_of_one_partition_is_what_a_server_executes(broker: Broker) -> None
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_values_can_be_compressed(broker: Broker, compression: str) -> None:
     batches = numbered(1000, batch=500)
-    sink = KafkaSink(settings(broker, compression=compression, create_partitions=1))
+    sink = KafkaSink(settings_at(broker, compression=compression, create_partitions=1))
     context = deliver(sink, batches)
     values = [m.value for m in broker.read(TOPIC)]
     assert [json.loads(value) for value in values] == [document(r) for r in flat(batches)]
@@ -191,7 +184,7 @@ def test_partitions_that_are_added_are_noticed(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.create(TOPIC, 2)
-    sink = KafkaSink(settings(broker))
+    sink = KafkaSink(settings_at(broker))
     sink.open(StubContext())
     batches = numbered(30, batch=10)
     sink.write(batches[0])
@@ -206,7 +199,7 @@ def test_partitions_that_are_added_are_noticed(
 
 def test_a_missing_topic_is_an_error_that_says_so(broker: Broker) -> None:
     with pytest.raises(SinkError, match=f"topic {TOPIC} does not exist") as raised:
-        KafkaSink(settings(broker)).open(StubContext())
+        KafkaSink(settings_at(broker)).open(StubContext())
     assert not raised.value.passes
 
 
@@ -219,13 +212,13 @@ def test_a_missing_topic_is_an_error_that_says_so(broker: Broker) -> None:
 )
 def test_settings_that_do_not_go_together_are_refused(given: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        KafkaSink({**settings_of("127.0.0.1:1/t"), **given})
+        KafkaSink({**settings(brokers="127.0.0.1:1/t"), **given})
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(SinkError, match=r"pip install 'repltap\[kafka\]'") as raised:
-        KafkaSink(settings_of("127.0.0.1:1/t")).open(StubContext())
+        KafkaSink(settings(brokers="127.0.0.1:1/t")).open(StubContext())
     assert not raised.value.passes
 
 
@@ -235,7 +228,7 @@ def test_the_library_is_imported_when_it_is_opened_only() -> None:
 
 
 def test_samples_count_what_was_produced(broker: Broker) -> None:
-    sink = KafkaSink(settings(broker, create_partitions=1))
+    sink = KafkaSink(settings_at(broker, create_partitions=1))
     deliver(sink, numbered(20, batch=10))
     samples = sink.samples()
     values = {sample.name: sample.value for sample in samples}

@@ -18,8 +18,8 @@ from tests.servers import mock_kafka
 from tests.servers.mock_kafka import MockCluster
 from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks.driver import StubContext
+from tests.sinks.kafka_target import TOPIC, settings
 from tests.sinks.records import document, flat, numbered
-from tests.sinks.test_kafka import TOPIC, settings_of
 
 PASSING = {
     "not_leader": mock_kafka.NOT_LEADER,
@@ -43,7 +43,7 @@ def sink_of(cluster: MockCluster) -> KafkaSink:
         "timeout_seconds": PATIENCE_SECONDS,
         "kafka": ["retry.backoff.ms=20"],
     }
-    return KafkaSink(settings_of(f"{cluster.address}/{TOPIC}", **given))
+    return KafkaSink(settings(brokers=f"{cluster.address}/{TOPIC}", **given))
 
 
 def held(cluster: MockCluster) -> list[Any]:

@@ -19,8 +19,8 @@ from repltap.sink import SinkError, SinkErrorKind
 from sinks.eventlog.reader import LogReader
 from tests.sinks.driver import Checkpoint, Driver
 from tests.sinks.faults import Lives
+from tests.sinks.logs import LogTarget
 from tests.sinks.records import flat, numbered
-from tests.sinks.test_log import LogTarget
 from tests.store.power import Disk
 from tests.stored import open_fds
 

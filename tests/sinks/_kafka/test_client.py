@@ -13,12 +13,11 @@ import pytest
 from repltap.sink import SinkError, SinkErrorKind
 from sinks._kafka import client as module
 from sinks._kafka.client import Client
-from sinks._kafka.settings import producing
 from tests.servers.kafka import Broker
 from tests.servers.proxy import Direction, Fault, Proxy
 from tests.servers.waiting import PATIENCE_SECONDS
-from tests.sinks._kafka.test_settings import settings
 from tests.sinks.driver import StubContext
+from tests.sinks.kafka_target import client_of
 
 
 @pytest.fixture
@@ -27,18 +26,6 @@ def proxied(tmp_path: Path) -> Iterator[tuple[Broker, Proxy]]:
         assert broker.proxy is not None
         broker.create("t")
         yield broker, broker.proxy
-
-
-def client_of(
-    address: str,
-    context: StubContext | None = None,
-    *,
-    timeout: float = PATIENCE_SECONDS,
-    **given: Any,
-) -> Client:
-    made = settings(brokers=f"{address}/t", compression="none", **given)
-    config = producing(made, None)
-    return Client(confluent_kafka, config, "t", timeout, context or StubContext())
 
 
 def produce(client: Client, count: int, *, partition: int = 0) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from sinks._kafka.settings import (
@@ -16,11 +14,7 @@ from sinks._kafka.settings import (
     topic_name,
     topic_of,
 )
-
-
-def settings(**given: object) -> dict[str, Any]:
-    given.setdefault("brokers", "h:1/t")
-    return {o.name: o.parse(given[o.name]) if o.name in given else o.default for o in OPTIONS}
+from tests.sinks.kafka_target import settings
 
 
 @pytest.mark.parametrize(

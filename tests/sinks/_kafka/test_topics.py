@@ -10,8 +10,7 @@ from sinks._kafka.settings import connection
 from sinks._kafka.topics import ensure, partitions_of
 from tests.servers.kafka import Broker
 from tests.servers.ports import free_port
-from tests.sinks._kafka.test_client import client_of
-from tests.sinks._kafka.test_settings import settings
+from tests.sinks.kafka_target import client_of, settings
 
 
 def test_partitions_are_counted(broker: Broker) -> None:

@@ -13,8 +13,8 @@ from repltap.sink import SinkError
 from sinks.kafka import KafkaSink
 from tests.servers.kafka import Broker
 from tests.servers.waiting import PATIENCE_SECONDS
-from tests.sinks._kafka.test_settings import settings
 from tests.sinks.driver import StubContext
+from tests.sinks.kafka_target import settings
 from tests.sinks.records import Stream
 
 _numbers = itertools.count()
