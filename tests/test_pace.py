@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from repltap.pace import Pace, PaceStoppedError
+from tests.servers.waiting import PATIENCE_SECONDS
 
 
 class Clock:
@@ -45,7 +46,7 @@ def test_who_waits_makes_it_hurry() -> None:
     waiting = threading.Thread(target=lambda: [pace.read(1 << 20) for _ in range(100)])
     waiting.start()
     pace.hurry()
-    waiting.join(20)
+    waiting.join(PATIENCE_SECONDS)
     assert not waiting.is_alive()
     assert pace.hurried
 
@@ -62,5 +63,5 @@ def test_stop_ends_the_reading() -> None:
     reading = threading.Thread(target=read)
     reading.start()
     pace.stop()
-    reading.join(20)
+    reading.join(PATIENCE_SECONDS)
     assert ended

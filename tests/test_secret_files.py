@@ -86,9 +86,9 @@ def test_a_pipe_of_a_shell(closed_before: bool) -> None:
         )
         os.close(writing)
         if closed_before:
-            writer.wait(30)
+            writer.wait(PATIENCE_SECONDS)
         assert read_password(Path(f"/dev/fd/{reading}")) == "hush"
-        writer.wait(30)
+        writer.wait(PATIENCE_SECONDS)
     finally:
         os.close(reading)
 

@@ -16,7 +16,7 @@ from repltap.cli.main import cli
 from repltap.options import OPTIONS
 from tests.deploy.scenery import measured_relay
 from tests.servers.lab import laboratory
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "repltap.rules.yml"
@@ -29,7 +29,12 @@ def promtool(*args: str, stdin: str | None = None) -> str:
     if program is None:
         pytest.skip("promtool is absent")
     done = subprocess.run(
-        [program, *args], input=stdin, capture_output=True, text=True, check=False, timeout=60
+        [program, *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -93,7 +98,7 @@ def test_every_metric_is_one_that_a_relay_has() -> None:
 
         def scraped() -> str:
             url = f"http://127.0.0.1:{relay.http_port}/metrics"
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 text: str = answer.read().decode()
             known = re.findall(r"^(?:# TYPE )?(repltap_\w+)[{ ]", text, re.MULTILINE)
             return "" if used - set(known) else text

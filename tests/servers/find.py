@@ -18,6 +18,8 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
+from tests.servers.waiting import PATIENCE_SECONDS
+
 
 class Feature(Enum):
     """What only some of the servers know."""
@@ -151,7 +153,11 @@ def flavours() -> dict[str, Flavour]:
 def _version(binary: Path) -> tuple[int, int, int] | None:
     try:
         done = subprocess.run(
-            [binary, "--version"], capture_output=True, text=True, timeout=10, check=True
+            [binary, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -167,7 +173,7 @@ def _speaks_tls(binary: Path) -> bool:
             [binary, "--port", "0", "--tls-port", "1", "--save", ""],
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):

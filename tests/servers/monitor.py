@@ -8,6 +8,7 @@ import ssl
 import time
 
 from tests.servers.certificates import Pair
+from tests.servers.waiting import PATIENCE_SECONDS
 
 _LINE = re.compile(rb"\+(\d+)\.(\d{6}) \[(\d+) ([^\]]+)\] (.*)\r\n", re.DOTALL)
 
@@ -28,7 +29,7 @@ class Monitor:
         self.socket = socket.socket()
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_SECONDS)
         self.socket.connect(("127.0.0.1", port))
         if pair is not None:
             context = ssl.create_default_context(cafile=str(pair.ca_file))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from types import TracebackType
 
+from tests.servers.waiting import PATIENCE_SECONDS
+
 
 class RawReplica:
     """One raw connection to a master or relay.
@@ -18,7 +20,7 @@ class RawReplica:
         self.socket = socket.socket()
         if read_buffer_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, read_buffer_bytes)
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_SECONDS)
         self.socket.connect(("127.0.0.1", port))
         self._buffer = b""
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from tests.servers.certificates import Pair
 from tests.servers.ports import free_port
+from tests.servers.waiting import PATIENCE_SECONDS
 
 _READ_BYTES = 1 << 16
 _LAST_TURNS = 20
@@ -36,7 +37,7 @@ class Tunnel:
         self._closed = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="tunnel", daemon=True)
         self._thread.start()
-        assert self._listening.wait(10), "the tunnel does not listen"
+        assert self._listening.wait(PATIENCE_SECONDS), "the tunnel does not listen"
 
     def close(self) -> None:
         """Stop listening and cut what is connected."""

@@ -15,12 +15,13 @@ from sinks._redis.connection import Connection, pack
 from sinks._redis.url import Address
 from tests.servers.ports import free_port
 from tests.servers.server import Server
+from tests.servers.waiting import PATIENCE_SECONDS
 
 
 def connection(port: int, seconds: float = 20.0, stopping: bool = False) -> Connection:
     return Connection(
         Address("127.0.0.1", port),
-        connect_seconds=5,
+        connect_seconds=PATIENCE_SECONDS,
         reply_seconds=seconds,
         stopping=lambda: stopping,
     )
@@ -39,7 +40,7 @@ def peer(speak: Callable[[socket.socket], None]) -> Iterator[int]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
 
 
 def until_closed(link: socket.socket) -> None:
