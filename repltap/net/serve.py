@@ -49,7 +49,8 @@ _CLIENT_WINDOW = 64 << 10
 it is done between two turns of the event loop."""
 
 _EMPTY_RDB = b"REDIS0009\xff" + bytes(8)
-"""No keys, no checksum; every version loads it (`protocol-facts`, smallest RDB)."""
+"""No keys; eight zeros stand for no checksum (Redis `rdbLoadRioWithLoadingCtx`). RDB 9 is that of
+Redis 5.0: every later version loads it, Valkey's too."""
 
 _NO_MASTER = b"-NOMASTERLINK Can't SYNC while not connected with my master"
 

@@ -1,8 +1,8 @@
 """Which RDB formats a replica can load, as far as what it said of itself tells.
 
 Only Valkey 8 and later say their version (`REPLCONF version`); a replica that says nothing is a
-Redis, or a Valkey 7.2. `protocol-facts`: "Who loads what", verified with real servers; the rules
-are `rdbLoadRioWithLoadingCtx` of each server.
+Redis, or a Valkey 7.2. The rules are `rdbLoadRioWithLoadingCtx` of each server;
+docs/compatibility.md has what real ones load.
 """
 
 from __future__ import annotations

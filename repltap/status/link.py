@@ -49,8 +49,8 @@ class UpstreamStatus:
         host, port: Where it is.
         source: What sinks and metrics call it, "" for host and port.
         configured: The configured master, where REPLICAOF has put another in its place, else "".
+        kept: That other master is followed after a restart too (CONFIG REWRITE).
         sentinel: Who names the master, None where it is configured.
-        kept: That one is followed after a restart too (CONFIG REWRITE).
         state: Where the link stands.
         last_error: Why the last attempt or link ended, "" when it never failed since it was up.
         last_io_at: When a byte last arrived, or None.
@@ -66,7 +66,8 @@ class UpstreamStatus:
         lag_bytes: What of that has not come.
         lag_seconds: For how long the first of these bytes has been there, 0 when there is none;
             at most `upstream.poll_seconds` too few.
-        master_offset_error: Why these three are not known, "" when they are, or will be soon.
+        master_offset_error: Why `master_offset`, `lag_bytes` and `lag_seconds` are not known, ""
+            when they are, or will be soon.
     """
 
     host: str

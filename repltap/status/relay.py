@@ -26,8 +26,10 @@ class RelayStatus:
     Attributes:
         version: repltap's.
         run_id: Forty hexadecimal characters, new at each start.
+        pid: Of this process.
         now, started_at: Unix seconds.
-        listen_port: The RESP port that is listened on.
+        listen_host: Where the RESP port is, as configured.
+        listen_port: The RESP port that is listened on; that with TLS where there is no other.
         listen_tls: The address with TLS, "" for none.
         certificates: Those that peers are shown.
         data_dir: Where the store is.
@@ -42,7 +44,11 @@ class RelayStatus:
         cpu_user_seconds, cpu_system_seconds: Used so far.
         clients: Connections on the port, replicas included.
         max_clients: The limit on them.
+        repl_timeout_seconds: A replica that is silent for longer is disconnected.
+        upstream: The link to the master.
         journal: None until the first snapshot has been granted.
+        replicas: Those that sync from here, by connection id.
+        counters: What has been counted since the start.
         recent_disconnects: The last replicas that went, newest first.
         refresh: Another snapshot of the same history on its way in, if any.
         refresh_failure: The last try to get one, if it failed.

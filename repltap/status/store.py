@@ -9,14 +9,23 @@ from repltap.position import Offset, ReplId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotStatus:
-    """One stored snapshot."""
+    """One stored snapshot.
+
+    Attributes:
+        offset: The stream offset that it describes.
+        size_bytes: Of its file.
+        format: The RDB magic and version, such as REDIS0011 or VALKEY080.
+        created_at: When it was complete.
+        tail_bytes: Journal that a replica needs on top of it.
+        duration_seconds: How long it took to arrive, None where that is not known.
+    """
 
     offset: Offset
     size_bytes: int
-    format: str  # the RDB magic and version, such as REDIS0011 or VALKEY080
+    format: str
     created_at: float
-    tail_bytes: int  # journal bytes a replica needs on top of it
-    duration_seconds: float | None = None  # how long it took to arrive
+    tail_bytes: int
+    duration_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
