@@ -17,6 +17,7 @@ from repltap.net.downstream import Downstream
 from tests.net.peers import ack
 from tests.net.relay import Whole, open_feed, port
 from tests.protocol.ways import rdb
+from tests.servers.ports import has_ipv6
 from tests.stored import REPLID, SET, START, held, open_fds, until
 
 END = START + len(SET)
@@ -52,7 +53,7 @@ async def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
 
 
 async def test_both_families_of_an_address(tmp_path: Path) -> None:
-    if not _has_ipv6():
+    if not has_ipv6():
         pytest.skip("no IPv6 loopback here")
     async with port(tmp_path, ListenConfig(host="::1", port=0)) as it:
         loop = asyncio.get_running_loop()
@@ -246,12 +247,3 @@ async def test_nothing_leaks(path: Path) -> None:
     assert it.sessions == []
     del it, peer
     assert open_fds() == before
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True

@@ -10,6 +10,7 @@ import pytest
 from repltap.config import Config, StoreConfig, load
 from repltap.preflight.finding import Finding, Level
 from repltap.preflight.local import check_addresses, check_announced, check_data_dir
+from tests.servers.ports import has_ipv6
 
 GIB = 1 << 30
 
@@ -58,6 +59,8 @@ def configured(tmp_path: Path, listen: str, http: str | None = None) -> Config:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_addresses(tmp_path: Path, host: str) -> None:
+    if host == "[::1]" and not has_ipv6():
+        pytest.skip("no IPv6 loopback here")
     with socket.socket(socket.AF_INET6 if host == "[::1]" else socket.AF_INET) as taken:
         taken.bind((host.strip("[]"), 0))
         taken.listen()

@@ -60,6 +60,16 @@ def is_free(port: int) -> bool:
     return True
 
 
+def has_ipv6() -> bool:
+    """Tell whether this machine has a loopback address of IPv6: many a container has none."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def _claimed() -> range:
     """Claim a range that no other process of this machine has, until this process ends."""
     for number in range(_PROCESSES):
