@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.test_disk_full import on_tmpfs, write
 from tests.servers.alerts import PATIENCE_SECONDS, RULES, Watch
+from tests.servers.bulk import write
 from tests.servers.jotter import TYPE
 from tests.servers.lab import Lab
 from tests.servers.ports import free_port
@@ -25,6 +25,7 @@ from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
 from tests.servers.sentinel import MASTER_NAME
 from tests.servers.server import Server
+from tests.servers.tmpfs import on_tmpfs
 from tests.servers.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.relay_only]

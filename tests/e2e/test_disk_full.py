@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.servers.bulk import write
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.relay import Relay
-from tests.servers.server import Server
+from tests.servers.tmpfs import on_tmpfs
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
 
 PROGRAM = "redis-7.0"
-
-
-def write(master: Server, megabytes: int, keys: int = 32) -> None:
-    """Write so much, in values of 64 KiB that don't compress, over and over to the same keys."""
-    with master.client() as client:
-        for number in range(megabytes * 16):
-            client.call("SET", f"key:{number % keys}", os.urandom(32_768).hex())
 
 
 def _is_full(relay: Relay) -> bool:
@@ -163,36 +154,6 @@ def test_no_more_files(lab: Lab) -> None:
     assert master.syncs.full == 1
     assert replica.full_syncs_received == 1
     assert "Traceback" not in relay.log
-
-
-def on_tmpfs(lab: Lab, master: Server, options: str) -> _RelayOnTmpfs:
-    """Start a relay on a tmpfs of its own, or skip the test."""
-    unshare = shutil.which("unshare")
-    if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:
-        pytest.skip("no mount namespaces for this user")
-    relay = _RelayOnTmpfs(
-        lab.directory / "relay",
-        "relay",
-        master.port,
-        {"store_segment_bytes": "1mb", "store_min_free_bytes": "1mb"},
-    )
-    relay.mount_options = options
-    lab.nodes.append(relay)
-    relay.start()
-    return relay
-
-
-class _RelayOnTmpfs(Relay):
-    """A relay whose data directory is in a tmpfs that only it (and /proc) sees."""
-
-    mount_options = "size=40m"
-
-    def command(self) -> list[str]:
-        place = self.data_dir.parent / "small"
-        place.mkdir(parents=True, exist_ok=True)
-        self.data_dir = place / "data"
-        script = f'mount -t tmpfs -o {self.mount_options} tmpfs "{place}" && exec "$@"'
-        return ["unshare", "-m", "sh", "-c", script, "sh", *super().command()]
 
 
 def _cpu_ticks(relay: Relay) -> int:

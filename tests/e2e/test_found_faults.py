@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import socket
@@ -16,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.bulk import write
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
-from tests.servers.node import Node
 from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
@@ -30,13 +29,6 @@ pytestmark = pytest.mark.relay_only
 
 PROGRAM = "redis-7.0"
 PING = b"*1\r\n$4\r\nPING\r\n"
-
-
-def _write(node: Node, megabytes: int) -> None:
-    """Write so much to a few keys, in values that don't compress."""
-    with node.client() as client:
-        for number in range(megabytes * 16):
-            client.call("SET", f"key:{number % 8}", os.urandom(32_768).hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +140,7 @@ def test_a_replica_that_stands_still_is_let_go(lab: Lab) -> None:
     replica.wait_link()
     wait_same(master, replica)
     replica.freeze()
-    _write(master, 24)
+    write(master, 24, keys=8)
     reached = relay.status()["replicas"][0]["sent_offset"]
     assert reached < master.offset, "its buffers took everything"
     wait_for("it is let go", lambda: not relay.status()["replicas"])
@@ -159,7 +151,7 @@ def test_a_replica_that_stands_still_is_let_go(lab: Lab) -> None:
     with RawReplica(relay.port) as other:
         other.send(b"PSYNC ? -1\r\n")
         assert other.line().startswith(b"+FULLRESYNC")
-    _write(master, 3)
+    write(master, 3, keys=8)
     wait_for("the journal is trimmed", lambda: relay.status()["journal"]["first_offset"] > reached)
     replica.thaw()
     wait_same(master, replica)
@@ -277,7 +269,7 @@ def test_more_connections_than_files(lab: Lab, limits: str, connections: int) ->
             for _ in range(connections):
                 link = socket.create_connection(("127.0.0.1", relay.port), 5)
                 stack.enter_context(link)
-            _write(master, 1)
+            write(master, 1, keys=8)
             wait_same(master, replica)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -315,7 +307,7 @@ def test_a_file_system_without_inodes(lab: Lab) -> None:
         for number in range(100):
             (place / f"filler{number}").touch()
     wait_for("it says that there is no room", lambda: "No space left" in relay.log)
-    _write(master, 1)
+    write(master, 1, keys=8)
     wait_for("it pauses", lambda: relay.status()["upstream"]["state"] == "paused")
     before = master.syncs
     lines = relay.log.count("\n")

@@ -15,24 +15,18 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from tests.servers.bulk import write
 from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.node import Node
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
-from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
 
 PROGRAM = "redis-7.0"
 MB = 1 << 20
-
-
-def _write(master: Server, megabytes: int) -> None:
-    with master.client() as client:
-        for number in range(megabytes * 16):
-            client.call("SET", f"key:{number % 16}", os.urandom(32_768).hex())
 
 
 def _journal_files(relay: Relay) -> int:
@@ -73,14 +67,14 @@ def test_a_replica_that_reads_nothing_costs_disk_up_to_its_limit(lab: Lab) -> No
         assert lazy.line() == b"+OK"
         lazy.send(f"PSYNC {relay.replid} {attached_at + 1}\r\n".encode())
         assert lazy.line().startswith(b"+CONTINUE")
-        _write(master, 4)
+        write(master, 4, keys=16)
         wait_same(master, live)
         memory, cpu = relay.memory_bytes(), _cpu_seconds(relay)
         time.sleep(2)  # real time is what it may not cost anything in
         assert _cpu_seconds(relay) - cpu < 0.5
         highest = 0
         for _ in range(40):
-            _write(master, 1)
+            write(master, 1, keys=16)
             # The live one too: on a busy machine it is as slow as the lazy one otherwise.
             wait_for("all of it", lambda: relay.offset == master.offset == live.offset)
             highest = max(highest, _journal_files(relay))
@@ -135,7 +129,7 @@ def test_one_that_begins_far_behind_is_left_to_catch_up(lab: Lab) -> None:
     master = lab.master(PROGRAM)
     relay = lab.relay(master, listen_max_lag_seconds=1)
     relay.wait_link()
-    _write(master, 2)
+    write(master, 2, keys=16)
     wait_for("all of it", lambda: relay.offset == master.offset)
     time.sleep(2)  # the age of what it will be sent is real time
     replica = lab.server(PROGRAM, "replica", upstream=relay)
