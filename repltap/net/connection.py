@@ -89,6 +89,8 @@ class Connection:
         self.closed = False
         self.blocked_since: float | None = None
         """Since when the socket has taken nothing, event loop's clock; None while it takes."""
+        self.reset = False
+        """The peer has closed it without reading all that it was sent."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.resume_reading()
@@ -127,7 +129,7 @@ class Connection:
         except BlockingIOError:
             self._want_writing()
         except OSError as failure:
-            self._lost(f"connection lost while sending: {os_reason(failure)}")
+            self._lost(failure, "connection lost while sending")
         except StoreError as failure:
             log.error("%s", failure)
             self.close(ending_of(failure))
@@ -182,7 +184,7 @@ class Connection:
                 self._want_writing()
             return
         except OSError as failure:
-            self._lost(f"connection lost: {os_reason(failure)}")
+            self._lost(failure, "connection lost")
             return
         if size == 0:
             self.close(PEER_CLOSED)
@@ -211,8 +213,9 @@ class Connection:
         if self._reading and self._channel.has_input:
             self._readable()
 
-    def _lost(self, detail: str) -> None:
-        self.close(Ending(DisconnectReason.CONNECTION_LOST, detail))
+    def _lost(self, failure: OSError, what: str) -> None:
+        self.reset = isinstance(failure, (ConnectionResetError, BrokenPipeError))
+        self.close(Ending(DisconnectReason.CONNECTION_LOST, f"{what}: {os_reason(failure)}"))
 
     def _send(self) -> None:
         self._channel.flush()

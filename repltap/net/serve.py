@@ -144,10 +144,12 @@ class SyncService:
         """Take note of a replica that is gone.
 
         One that can't load what it is sent asks for it again at once, and would for ever: Redis 7.0
-        below Valkey 8.1 did so 180 times a second. It is held back longer each time.
+        below Valkey 8.1 did so 180 times a second. It is held back longer each time. Where stream
+        bytes lay unread behind the snapshot, its kernel closes with a reset.
         """
         name = session.name
-        if ending.reason is DisconnectReason.CLOSED and session.spurned:
+        left = ending.reason is DisconnectReason.CLOSED or session.connection.reset
+        if left and session.spurned:
             session.log.warning(
                 "left without acknowledging its snapshot: can it load that (its log says so)? It "
                 "gets another in %g s at the earliest",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -180,19 +182,29 @@ async def test_another_relay_takes_any_snapshot(path: Path) -> None:
             assert (await replica.snapshot())[2].startswith(b"REDIS0012")
 
 
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 async def test_who_leaves_a_snapshot_unacknowledged_waits_longer_each_time(
     path: Path,
     fast_ticks: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    reset: bool,
 ) -> None:
-    """Found by a new user: a replica that could not load it was sent 180 snapshots a second."""
+    """Found by a new user: a replica that could not load it was sent 180 snapshots a second.
+
+    Found on a busy machine: and again where it left stream bytes unread, as that is a reset.
+    """
     monkeypatch.setattr(setbacks_module, "RETRY_SECONDS", (0.2, 3600.0))
     async with port(path) as it:
         for _ in range(2):
             with await it.replica() as replica:
                 await replica.ask(None, 0, b"listening-port 7777")
                 assert (await replica.snapshot())[2] == rdb()
+                if reset:
+                    hurry = struct.pack("ii", 1, 0)
+                    replica.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, hurry)
+                else:
+                    await replica.exactly(len(SET))
             await until("its end", lambda: not it.sessions)
         assert "gets another in 0.2 s" in caplog.text
         assert "gets another in 3600 s" in caplog.text
