@@ -46,7 +46,7 @@ def test_wait_is_answered_with_every_version(lab: Lab, program: str) -> None:
     with master.client() as client:
         for number in range(50):
             client.call("SET", "key", number)
-            assert client.call("WAIT", 1, 10_000) == 1
+            assert client.call("WAIT", 1, 50_000) == 1
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
@@ -59,7 +59,7 @@ def test_waitaof_waits_for_the_relays_disk(lab: Lab, program: str, fsync: str) -
     with master.client() as client:
         for number in range(5):
             client.call("SET", "key", number)
-            assert client.call("WAITAOF", 0, 1, 10_000) == [0, 1]
+            assert client.call("WAITAOF", 0, 1, 50_000) == [0, 1]
 
 
 @pytest.mark.parametrize("program", _WITH_WAITAOF)
@@ -70,7 +70,7 @@ def test_waitaof_counts_no_relay_that_promises_nothing(lab: Lab, program: str) -
     relay.wait_link()
     with master.client() as client:
         client.call("SET", "key", "value")
-        assert client.call("WAIT", 1, 10_000) == 1
+        assert client.call("WAIT", 1, 50_000) == 1
         assert client.call("WAITAOF", 0, 1, 1500) == [0, 0]
 
 
@@ -83,7 +83,7 @@ def test_durable_never_acknowledges_more_than_is_on_the_disk(lab: Lab, program: 
     with Load(master, features=master.flavour.features), master.client() as client:
         for number in range(100):
             client.call("SET", "waited for", number)
-            assert client.call("WAIT", 1, 10_000) == 1
+            assert client.call("WAIT", 1, 50_000) == 1
             status = relay.status()
             acked = status["upstream"]["acked_offset"]
             assert acked is not None
@@ -97,14 +97,14 @@ def test_a_quorum_is_not_claimed_without_its_replicas(lab: Lab) -> None:
     master, relay, (first, second) = _quorum(lab, 2)
     with master.client() as client:
         client.call("SET", "key", "both")
-        assert client.call("WAIT", 1, 10_000) == 1
+        assert client.call("WAIT", 1, 50_000) == 1
         second.freeze()
         client.call("SET", "key", "one")
         assert client.call("WAIT", 1, 1500) == 0
         wait_for("the first replica has it", lambda: first.call("GET", "key") == b"one")
         assert relay.offset == first.offset
         second.thaw()
-        assert client.call("WAIT", 1, 20_000) == 1
+        assert client.call("WAIT", 1, 50_000) == 1
         assert second.call("GET", "key") == b"one"
         second.kill()
         client.call("SET", "key", "one again")
@@ -126,7 +126,7 @@ def test_a_restarted_relay_does_not_claim_what_it_resumes_with(lab: Lab) -> None
         assert client.call("WAIT", 1, 2500) == 0
         for replica in (first, second):
             replica.thaw()
-        assert client.call("WAIT", 1, 30_000) == 1
+        assert client.call("WAIT", 1, 50_000) == 1
         assert [replica.call("GET", "key") for replica in (first, second)] == [b"value"] * 2
     assert master.syncs.full == 1
 

@@ -22,7 +22,7 @@ from tests.servers.matrix import FULL, Note, documented_table, note
 from tests.servers.process import Process
 from tests.servers.relay import Relay
 from tests.servers.server import Server
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.relay_only
 TABLE = "Clients"
@@ -50,7 +50,7 @@ class World:
             [str(cli()), "-p", str(self.relay.port), *words],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             check=False,
             cwd=self.path,
         )
@@ -167,14 +167,14 @@ def _pub_sub(world: World) -> None:
     replica.wait_link()
     with redis.Redis(port=replica.port) as client, client.pubsub() as subscriber:
         subscriber.subscribe("news")
-        assert subscriber.get_message(timeout=10)["type"] == "subscribe"
+        assert subscriber.get_message(timeout=PATIENCE_SECONDS)["type"] == "subscribe"
         assert world.master.call("PUBLISH", "news", "hello") == 0, "it counts its own subscribers"
-        message = subscriber.get_message(timeout=10)
+        message = subscriber.get_message(timeout=PATIENCE_SECONDS)
         assert (message["channel"], message["data"]) == (b"news", b"hello")
     with world.client(2) as client, client.pubsub() as subscriber:
         subscriber.subscribe("news")
         with pytest.raises(redis.ResponseError, match="Publish and subscribe at the master"):
-            subscriber.get_message(timeout=10)
+            subscriber.get_message(timeout=PATIENCE_SECONDS)
     replica.kill()
 
 

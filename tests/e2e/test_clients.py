@@ -19,7 +19,7 @@ from tests.servers.process import Process
 from tests.servers.relay import REPOSITORY, Relay
 from tests.servers.secrets import secret
 from tests.servers.server import Server
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 PROGRAM = "redis-7.0"
 
@@ -52,14 +52,16 @@ def test_redis_cli_rdb(lab: Lab, redis_cli: Path, tmp_path: Path) -> None:
         [redis_cli, "-p", str(middle.port), "--rdb", str(dump)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert master.syncs.full <= 1
     checker = shutil.which("redis-check-rdb")
     if checker:
-        subprocess.run([checker, str(dump)], check=True, capture_output=True, timeout=30)
+        subprocess.run(
+            [checker, str(dump)], check=True, capture_output=True, timeout=PATIENCE_SECONDS
+        )
     other.restart()
     # The file is the stored snapshot: as old as that is.
     assert other.call("DBSIZE") > 0
@@ -102,7 +104,7 @@ def test_announced_address_is_shown(lab: Lab) -> None:
 def test_old_sync_client(lab: Lab) -> None:
     """Inline SYNC gets the snapshot without a FULLRESYNC line, and then the stream."""
     master, middle = _pair(lab)
-    with socket.create_connection(("127.0.0.1", middle.port), 20) as link:
+    with socket.create_connection(("127.0.0.1", middle.port), PATIENCE_SECONDS) as link:
         link.sendall(b"SYNC\r\n")
         stream = link.makefile("rb")
         header = b"\n"
@@ -126,7 +128,9 @@ def test_redis_cli_answers(lab: Lab, redis_cli: Path) -> None:
 
     def ask(*words: str) -> str:
         command = [str(redis_cli), "-p", str(relay.port), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
         return done.stdout + done.stderr
 
     assert ask("PING").strip() == "PONG"
@@ -161,7 +165,12 @@ def test_status_as_people_see_it(lab: Lab) -> None:
 def _status(relay: Relay, *flags: str) -> str:
     command = [sys.executable, "-m", "repltap", "status", "--http", f"127.0.0.1:{relay.http_port}"]
     done = subprocess.run(
-        [*command, *flags], capture_output=True, text=True, timeout=20, check=False, cwd=REPOSITORY
+        [*command, *flags],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -41,10 +41,10 @@ def test_quota_smaller_than_what_passes_through(lab: Lab) -> None:
     for _ in range(12):
         write(master, 10)
         highest = max(highest, relay.status()["journal"]["disk_bytes"])
-    wait_same(master, replica, timeout_seconds=8)
+    wait_same(master, replica)
     assert highest <= (40 << 20) + 4096  # index records, 24 bytes each, may pass the limit
-    assert master.syncs.full == 1
-    assert replica.full_syncs_received == 1
+    assert (master.syncs.full, replica.full_syncs_received) == (1, 1)
+    assert master.syncs.partial_ok <= 3, "a link for each segment"
     assert relay.log.count("no room") <= 3
     new = lab.server(PROGRAM, "new", upstream=relay)
     new.wait_link()
@@ -122,7 +122,7 @@ def test_small_file_system(lab: Lab) -> None:
     wait_for("the relay says that it is full", lambda: _is_full(relay))
     assert relay.is_healthy()
     filler.unlink()
-    relay.wait_link(30)
+    relay.wait_link()
     wait_same(master, replica)
     assert not _is_full(relay)
     assert master.syncs.full == 1
@@ -149,7 +149,7 @@ def test_no_more_files(lab: Lab) -> None:
     assert relay.is_healthy()
     for filler in fillers:
         filler.unlink()
-    relay.wait_link(30)
+    relay.wait_link()
     wait_same(master, replica)
     assert master.syncs.full == 1
     assert replica.full_syncs_received == 1

@@ -23,7 +23,7 @@ from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
 from tests.servers.scripted import Answer, ScriptedMaster, full, rdb, until_closed
 from tests.servers.server import Server
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.relay_only
 
@@ -120,7 +120,7 @@ def test_a_flood_of_commands_leaves_the_others_their_turns(scene: _Scene) -> Non
     threads = [threading.Thread(target=work, daemon=True) for work in (read, send)]
     for thread in threads:
         thread.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_SECONDS)
     with scene.relay.client() as other:
         assert [other.call("PING") for _ in range(20)] == [b"PONG"] * 20
     assert 0 < answered < count
@@ -140,11 +140,14 @@ def test_a_replica_that_stands_still_is_let_go(lab: Lab) -> None:
     replica.wait_link()
     wait_same(master, replica)
     replica.freeze()
-    write(master, 24, keys=8)
-    reached = relay.status()["replicas"][0]["sent_offset"]
-    assert reached < master.offset, "its buffers took everything"
+    reached = 0
+    for _ in range(24):
+        write(master, 1, keys=8)
+        # It may be let go before the last of it is written.
+        reached = max([reached, *(r["sent_offset"] for r in relay.status()["replicas"])])
+    assert 0 < reached < master.offset, "its buffers took everything"
     wait_for("it is let go", lambda: not relay.status()["replicas"])
-    wait_for("its connection is closed", lambda: relay.status()["clients"] == 0, 8)
+    wait_for("its connection is closed", lambda: relay.status()["clients"] == 0)
     # The stored snapshot needs the journal too: have it replaced by one from now.
     for path in relay.data_dir.rglob("*.rdb"):
         path.unlink()
@@ -194,7 +197,7 @@ def test_a_refresh_from_the_old_master_is_never_published(lab: Lab) -> None:
     wait_for("the relay follows", lambda: relay.replid == new.replid and relay.link_up)
     with new.client() as client:
         client.pipeline([("SET", f"keep{i:02d}", "only on the new master") for i in range(90)])
-    replica.wait_link(30)
+    replica.wait_link()
     wait_same(new, replica)
     assert not list(relay.data_dir.rglob("*.part"))
 
@@ -204,15 +207,20 @@ def test_a_format_that_is_of_no_use_is_asked_for_seldom(lab: Lab) -> None:
     master = lab.master("redis-8.2")
     relay = lab.relay(master)
     relay.wait_link()
+    began = time.monotonic()
     lab.server("valkey-9.1", "valkey", upstream=relay)
-    wait_for("the relay says why", lambda: "is of no use to a replica" in relay.log)
     # Real time: what must not happen in it is one fork after the other. The first sync, a refresh
-    # and another a second later make three; the fourth comes five seconds after that.
+    # and another a second later make three; the fourth comes five seconds after that, and the
+    # fifth after thirty more.
+    forks: list[tuple[float, int]] = []  # when they were asked for at the latest, and how many
+    wait_for("the relay says why", lambda: "is of no use to a replica" in relay.log)
     until = time.monotonic() + 4
     while time.monotonic() < until:
         master.call("SET", "key", "value")
+        full = master.syncs.full
+        forks.append((time.monotonic() - began, full))
         time.sleep(0.1)
-    assert master.syncs.full <= 3
+    assert all(full <= (3 if at < 5.5 else 4) for at, full in forks), forks
     assert "9.1" in relay.log.split("is of no use to a replica", 1)[1].splitlines()[0]
 
 
@@ -267,7 +275,7 @@ def test_more_connections_than_files(lab: Lab, limits: str, connections: int) ->
     try:
         with ExitStack() as stack:
             for _ in range(connections):
-                link = socket.create_connection(("127.0.0.1", relay.port), 5)
+                link = socket.create_connection(("127.0.0.1", relay.port), PATIENCE_SECONDS)
                 stack.enter_context(link)
             write(master, 1, keys=8)
             wait_same(master, replica)
@@ -294,7 +302,7 @@ def test_a_file_system_without_inodes(lab: Lab) -> None:
     unshare = shutil.which("unshare")
     if not unshare or subprocess.run([unshare, "-m", "true"], check=False).returncode:
         pytest.skip("no mount namespaces for this user")
-    master = lab.master(PROGRAM, rdbcompression="no", rdb_key_save_delay=500)
+    master = lab.master(PROGRAM, rdbcompression="no", rdb_key_save_delay=1_500)
     master.call("DEBUG", "POPULATE", 2_000, "k", 1_000)
     options: dict[str, str | int] = {"store_min_free_bytes": 0, "store_segment_bytes": "64kb"}
     relay = _RelayOnTmpfs(lab.directory / "relay", "relay", master.port, options)
@@ -309,15 +317,16 @@ def test_a_file_system_without_inodes(lab: Lab) -> None:
     wait_for("it says that there is no room", lambda: "No space left" in relay.log)
     write(master, 1, keys=8)
     wait_for("it pauses", lambda: relay.status()["upstream"]["state"] == "paused")
-    before = master.syncs
+    began, before = time.monotonic(), master.syncs
     lines = relay.log.count("\n")
     # Real time: what must not happen in it is one attempt after the other.
     time.sleep(3)
-    after = master.syncs
-    assert after.full + after.partial_ok - before.full - before.partial_ok <= 3
-    assert relay.log.count("\n") - lines < 30
+    after, told = master.syncs, relay.log.count("\n")
+    seconds = time.monotonic() - began
+    assert after.full + after.partial_ok - before.full - before.partial_ok <= seconds
+    assert told - lines < 10 * seconds
     assert relay.is_healthy()
-    assert relay.stop(10) == 0
+    assert relay.stop() == 0
     assert "Traceback" not in relay.log
 
 
@@ -401,9 +410,10 @@ def test_a_replica_that_can_not_load_the_snapshot(lab: Lab) -> None:
     master = lab.master("valkey-8.1")
     relay = lab.relay(master)
     relay.wait_link()
-    lab.server("redis-7.0", "too old", upstream=relay)
+    old = lab.server("redis-7.0", "too old", upstream=relay)
     fine = lab.server("valkey-8.1", "fine", upstream=relay)
-    wait_for("the second wait", lambda: "gets another in 5 s" in relay.log, 30)
+    wait_for("the second wait", lambda: "gets another in 5 s" in relay.log)
+    old.kill()  # however long the other one takes
     fine.wait_link()
     wait_same(master, fine)
     assert relay.syncs.full <= 3

@@ -17,7 +17,7 @@ from tests.servers.load import Load
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
 from tests.servers.server import Server
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.relay_only
 
@@ -61,7 +61,9 @@ def test_random_bytes(scene: _Scene) -> None:
     rng = random.Random(3)
     for first in (b"", b"*", b"*3\r\n$", b"PSYNC ", b"\x00", b"*1\r\n$4\r\nPING\r\n"):
         for _ in range(5):
-            with socket.create_connection(("127.0.0.1", scene.relay.port), 5) as link:
+            with socket.create_connection(
+                ("127.0.0.1", scene.relay.port), PATIENCE_SECONDS
+            ) as link:
                 with suppress(ConnectionError, TimeoutError):
                     link.sendall(first + rng.randbytes(200_000))
                 link.settimeout(0.05)
@@ -123,7 +125,7 @@ def test_a_million_commands_with_reading(scene: _Scene) -> None:
     """The same client, reading: it gets its million answers and the others their turns."""
     count, batch = 200_000, 2_000
     with RawReplica(scene.relay.port) as client:
-        client.socket.settimeout(30)
+        client.socket.settimeout(PATIENCE_SECONDS)
         for _ in range(count // batch):
             client.send(b"*1\r\n$4\r\nPING\r\n" * batch)
             missing = batch * len(b"+PONG\r\n")

@@ -20,7 +20,7 @@ from tests.servers.dataset import wait_same
 from tests.servers.lab import Lab
 from tests.servers.load import Load
 from tests.servers.relay import Relay
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.relay_only
 
@@ -45,7 +45,7 @@ def events(relay: Relay, seen: str = "") -> Iterator[Iterator[dict[str, Any]]]:
     request = urllib.request.Request(f"http://127.0.0.1:{relay.http_port}/api/events")
     if seen:
         request.add_header("Last-Event-ID", seen)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
 
         def each() -> Iterator[dict[str, Any]]:
             for line in answer:
@@ -127,7 +127,7 @@ def test_answers_are_as_documented(lab: Lab) -> None:
     relay = lab.relay(
         master,
         sink=f"file:{audit},sink=audit file:{nowhere},sink=broken",
-        listen_transfer_rate_bytes="100kb",
+        listen_transfer_rate_bytes="50kb",
     )
     relay.wait_ready()
     STATUS.validate(relay.status())

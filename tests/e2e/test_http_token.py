@@ -27,7 +27,7 @@ def ask(relay: Relay, path: str, token: str = "") -> int:
     if token:
         asked.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as refused:
         with refused:

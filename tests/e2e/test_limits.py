@@ -21,7 +21,7 @@ from tests.servers.lab import Lab
 from tests.servers.node import Node
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.relay_only
 
@@ -103,7 +103,8 @@ def test_a_replica_that_reads_nothing_costs_disk_up_to_its_limit(lab: Lab) -> No
 def test_a_replica_that_lags_in_time(lab: Lab) -> None:
     """One that had caught up is dropped, and comes back by partial resync when it can."""
     master = lab.master(PROGRAM)
-    relay = lab.relay(master, listen_max_lag_seconds=1)
+    # Replicas acknowledge once a second: the other one has to have the time to.
+    relay = lab.relay(master, listen_max_lag_seconds=4)
     late, live = (lab.server(PROGRAM, name, upstream=relay) for name in ("late", "live"))
     for replica in (late, live):
         replica.wait_link()
@@ -127,11 +128,11 @@ def test_a_replica_that_lags_in_time(lab: Lab) -> None:
 def test_one_that_begins_far_behind_is_left_to_catch_up(lab: Lab) -> None:
     """The stored snapshot is older than the limit: that is no reason to drop who gets it."""
     master = lab.master(PROGRAM)
-    relay = lab.relay(master, listen_max_lag_seconds=1)
+    relay = lab.relay(master, listen_max_lag_seconds=3)
     relay.wait_link()
     write(master, 2, keys=16)
     wait_for("all of it", lambda: relay.offset == master.offset)
-    time.sleep(2)  # the age of what it will be sent is real time
+    time.sleep(4)  # the age of what it will be sent is real time
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
     wait_same(master, replica)
@@ -155,7 +156,7 @@ def test_metrics_of_a_real_relay(lab: Lab) -> None:
         ("application/openmetrics-text; version=1.0.0", parse_openmetrics),
     ):
         request = urllib.request.Request(url, headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             text = answer.read().decode()
         found = {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value

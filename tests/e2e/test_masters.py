@@ -127,7 +127,7 @@ def _promote(family: _Family, lab: Lab, oracle: Server) -> Server:
 
 def test_failover_continues_below_the_promoted_replica(lab: Lab) -> None:
     """Everybody had everything: nobody needs more than `+CONTINUE <new replid>`."""
-    family = _Family(lab)
+    family = _Family(lab, ping_seconds=3600)  # a PING that has come to some only is not everything
     oracle = lab.server(PROGRAM, "oracle", upstream=family.master)
     oracle.wait_link()
     wait_same(family.master, family.native, oracle, family.replica)
@@ -170,7 +170,7 @@ def test_failover_to_a_replica_that_lacks_our_last_bytes(lab: Lab) -> None:
 
 def test_promotion_and_back_keeps_the_replicas(lab: Lab) -> None:
     """REPLICAOF NO ONE above changes the id only: the replica below hears of it by +CONTINUE."""
-    family = _Family(lab)
+    family = _Family(lab, ping_seconds=3600)
     top, sub = family.master, family.native
     family.middle.follow(sub)
     _wait_follows(family.middle, sub)

@@ -96,7 +96,7 @@ class Mirror:
             digest: Compare it, too; servers that write scores differently have different ones.
         """
         try:
-            wait_for("the target is equal", self._is_equal, 30)
+            wait_for("the target is equal", self._is_equal)
         except AssertionError as exc:
             raise AssertionError(f"{exc}\n{self._difference()}") from None
         assert self.worker.stop() == 0

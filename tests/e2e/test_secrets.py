@@ -13,7 +13,7 @@ from tests.servers.process import Process
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
 from tests.servers.secrets import MARK, assert_no_secret, judged, leaks, secret, unmarked
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 PROGRAM = "valkey-9.1"
 
@@ -94,6 +94,7 @@ def test_a_secret_that_is_shown_anywhere_is_found(tmp_path: Path) -> None:
                 },
             )
         )
+        relay.search_seconds = PATIENCE_SECONDS
         relay.wait_link()
         wait_for("its worker", relay.children)
         with RawReplica(relay.port) as replica, relay.client() as client:

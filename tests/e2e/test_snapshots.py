@@ -38,10 +38,10 @@ def _outgrow(load: Load, relay: Relay) -> None:
 
 
 def _slow_snapshots(master: Server, keys: int = 1_500) -> None:
-    """Make each further snapshot take a second or two: real keys, each with a pause."""
+    """Make each further snapshot take a few seconds: real keys, each with a pause."""
     with master.client() as client:
         client.pipeline(("SET", f"slow:{i}", f"{i}-" * 300) for i in range(keys))
-    master.call("CONFIG", "SET", "rdb-key-save-delay", 1_000)
+    master.call("CONFIG", "SET", "rdb-key-save-delay", 3_000)
     master.call("CONFIG", "SET", "rdbcompression", "no")  # so that it comes in many pieces
 
 
@@ -90,7 +90,7 @@ def test_who_waits_is_sent_it_while_it_arrives(lab: Lab, program: str, diskless:
     relay = lab.relay(proxy, snapshot_max_tail_bytes=TAIL_BYTES)
     wait_for("the first snapshot", relay.snapshots)
     _outgrow(load, relay)
-    proxy.weather.bytes_per_second = 2_000_000
+    proxy.weather.bytes_per_second = 100_000  # until all three have come
     with load:
         replicas = [lab.server(program, f"replica-{i}", upstream=relay) for i in range(3)]
         seen: dict[str, Any] = wait_for(
@@ -160,7 +160,7 @@ def test_a_failover_during_a_refresh_never_serves_the_old_data(lab: Lab, old_mas
         load.write(150)  # which the heir never sees, and the relay does
     relay.follow(heir)
     Load(heir, features=heir.flavour.features, seed=32).write(150)
-    replica.wait_link(40)
+    replica.wait_link()
     wait_same(heir, replica)
     assert heir.syncs.full <= (1 if old_master == "dies" else 2)
 
@@ -239,9 +239,9 @@ def test_a_herd_of_a_hundred(lab: Lab) -> None:
                 assert all(node.running for node in lab.nodes)
             for replica in real:
                 replica.wait_link()
-        crowd.wait_offset(master.offset, 30)
+        crowd.wait_offset(master.offset, 60)
         wait_same(master, *real)
-        crowd.wait_offset(master.offset, 30)
+        crowd.wait_offset(master.offset, 60)
         found = crowd.status()
     assert most_sent <= 8
     assert most_waiting > 30
@@ -261,8 +261,8 @@ def test_a_limited_transfer_takes_its_time_and_is_right(lab: Lab, program: str) 
     relay = lab.relay(master, listen_transfer_rate_bytes="2mb")
     wait_for("the first snapshot", relay.snapshots)
     with load:
-        first = lab.server(program, "first", upstream=relay)
         begun = time.monotonic()
+        first = lab.server(program, "first", upstream=relay)
         first.wait_link()
         assert time.monotonic() - begun >= 1.5  # it can't be faster: 4 MB
         connects = relay.status()["upstream"]["connects"]

@@ -9,6 +9,8 @@ from typing import Any
 
 import hiredis
 
+from tests.servers.waiting import PATIENCE_SECONDS
+
 Argument = bytes | str | int | float
 # Any: a reply nests lists of bytes, numbers and errors; callers know what they asked for.
 Reply = Any
@@ -25,7 +27,9 @@ class Client:
         hiredis.ReplyError: The server answered an error (`call`, not `pipeline`).
     """
 
-    def __init__(self, port: int, *, timeout_seconds: float = 30.0, password: str = "") -> None:
+    def __init__(
+        self, port: int, *, timeout_seconds: float = PATIENCE_SECONDS, password: str = ""
+    ) -> None:
         self.port = port
         self._socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -77,7 +81,12 @@ class Client:
             self._reader.feed(data)
 
 
-def call(port: int, *args: Argument, password: str = "", timeout_seconds: float = 30.0) -> Reply:
+def call(
+    port: int,
+    *args: Argument,
+    password: str = "",
+    timeout_seconds: float = PATIENCE_SECONDS,
+) -> Reply:
     """Send one command over a connection of its own."""
     with Client(port, password=password, timeout_seconds=timeout_seconds) as client:
         return client.call(*args)

@@ -55,7 +55,7 @@ class Monitor:
     def until(self, last: str) -> list[str]:
         """Read up to the line whose command has this; PINGs, which come by time, are left out."""
         found = []
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             at, whom, command = self.line()
             assert abs(at - time.time()) < 60

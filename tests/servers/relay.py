@@ -20,9 +20,7 @@ from tests.servers.client import Client
 from tests.servers.node import Node
 from tests.servers.ports import free_port
 from tests.servers.secrets import Place, unmarked
-
-_SEARCH_SECONDS = 2
-"""A relay that a test has brought to a halt does not answer, and is not what is looked at."""
+from tests.servers.waiting import PATIENCE_SECONDS
 
 _ASKED = (("INFO", "all"), ("CONFIG", "GET", "*"), ("CLIENT", "LIST"), ("ROLE",))
 
@@ -38,7 +36,13 @@ class Relay(Node):
             `REPLTAP_STORE_QUOTA_BYTES`, `--store-quota-bytes`.
         tls: It follows by TLS, and listens with this at `tls_port`, too, where it asks for a
             certificate; `options` may say otherwise.
+
+    Attributes:
+        search_seconds: How long each place may take that is searched for secrets: a relay that a
+            test has brought to a halt does not answer, and is not what is looked at.
     """
+
+    search_seconds = 2.0
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class Relay(Node):
     def start(self) -> None:
         self.spawn(self.command(), self.environ())
 
-    def get(self, path: str, timeout_seconds: float = 20) -> HTTPResponse:
+    def get(self, path: str, timeout_seconds: float = PATIENCE_SECONDS) -> HTTPResponse:
         """Ask its HTTP port, with its token if it has one; close the answer."""
         asked = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}")
         if token := self._configured("http_token"):
@@ -117,7 +121,7 @@ class Relay(Node):
 
     def events(self) -> bytes:
         """Return the events that it remembers: they come at once, and nothing for a while then."""
-        with self.get("/api/events", _SEARCH_SECONDS) as stream:
+        with self.get("/api/events", self.search_seconds) as stream:
             told = b""
             while b"data:" not in told:  # the start is always there
                 told += stream.read1(1 << 20) or b"data:"
@@ -125,7 +129,7 @@ class Relay(Node):
 
     def _read(self, path: str) -> bytes:
         try:
-            with self.get(path, _SEARCH_SECONDS) as answer:
+            with self.get(path, self.search_seconds) as answer:
                 return answer.read()
         except urllib.error.HTTPError as refused:
             with refused:
@@ -133,7 +137,7 @@ class Relay(Node):
 
     def _searching_client(self) -> Client:
         password = self.password or self._configured("listen_password")
-        return Client(self.port, password=password, timeout_seconds=_SEARCH_SECONDS)
+        return Client(self.port, password=password, timeout_seconds=self.search_seconds)
 
     def _configured(self, secret: str) -> str:
         """Find out what it was given as a password or token; "" for none."""
