@@ -104,6 +104,8 @@ def shortage(feed: Feed, wanted_bytes: int) -> str:
         What is free and what is wanted, and what is left free where that is the reason.
     """
     free = feed.free_bytes()
+    if feed.has_room(wanted_bytes):  # a write has failed, and something was let go since
+        return f"no room was left; {human_bytes(free)} free now, {human_bytes(wanted_bytes)} wanted"
     text = f"no room left: {human_bytes(free)} free, {human_bytes(wanted_bytes)} wanted"
     if free > wanted_bytes:
         text += f" and {human_bytes(feed.kept_free_bytes)} kept free (store.min_free_bytes)"

@@ -99,10 +99,15 @@ async def test_what_there_is_no_room_for(tmp_path: Path, monkeypatch: pytest.Mon
     """Found in use: 66 MB free and 8 MB wanted did not say why that is too little."""
     feed = open_feed(tmp_path, min_free_bytes=64 << 20)
     monkeypatch.setattr(feed, "free_bytes", lambda: 66 << 20)
+    monkeypatch.setattr(feed, "has_room", lambda wanted: False)
     assert room_module.shortage(feed, 8 << 20) == (
         "no room left: 66.00M free, 8.00M wanted and 64.00M kept free (store.min_free_bytes)"
     )
     assert room_module.shortage(feed, 70 << 20) == "no room left: 66.00M free, 70.00M wanted"
+    # At a quota of 8 MB it said so of 3 MB free, 1 MB wanted, and 64 MB that were not in the way.
+    monkeypatch.setattr(feed, "has_room", lambda wanted: True)
+    said = room_module.shortage(feed, 8 << 20)
+    assert said == "no room was left; 66.00M free now, 8.00M wanted"
     await feed.close()
 
 
