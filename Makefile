@@ -59,7 +59,9 @@ servers: $(VENV)/.test-installed
 # them, changed or not.
 compiled: $(VENV)/.test-installed
 	rm -rf build
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/compiled .
+	PIP_CONSTRAINT=$(abspath $(CONSTRAINTS)) PIP_BUILD_CONSTRAINT=$(abspath $(CONSTRAINTS)) \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target build/compiled .
 	cp -r pyproject.toml tests build/compiled
 	cd build/compiled && REPLTAP_COMPILED=1 $(abspath $(BIN))/python -m pytest -q -n 2 \
 		tests/test_version.py tests/test_sink.py tests/delivery tests/rdb \
