@@ -36,12 +36,22 @@ class Room:
         self._log = log
         self._wanted_bytes = 0  # what the last snapshot would have needed, if it ran out
         self._pauses = 0  # times in a row that the disk was full, or no file could be opened
+        self._reached = 0  # where the journal ended the last time
         self.lacks_files = False
 
     def ran_out(self, failure: ReplTapError, intake: Intake | None) -> None:
-        """A write has failed; `intake` is the snapshot that was arriving."""
+        """A write has failed; `intake` is the snapshot that was arriving.
+
+        Where much was stored since the last time the disk does take what comes: at a quota that
+        the stream reaches before old journal is deleted, which is a busy machine's, that is no
+        reason to wait for anything but room.
+        """
         self._wanted_bytes = _room_for(intake)
-        self._pauses += 1
+        history = self._feed.history
+        end = 0 if history is None else int(history.journal.end)
+        stored, self._reached = end - self._reached, end
+        gets_on = intake is None and stored >= self._feed.working_room_bytes
+        self._pauses = 0 if gets_on else self._pauses + 1
         self.lacks_files = isinstance(failure, OpenFilesError)
 
     def proven(self) -> None:

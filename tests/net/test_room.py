@@ -57,6 +57,35 @@ async def test_no_room_in_the_stream(
         assert journal.read(START, 100) == SET * 2
 
 
+async def test_a_stream_that_reaches_the_quota_before_old_journal_goes_is_not_made_to_wait(
+    tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found on a busy machine: each pause was twice as long as the last, with room after each."""
+    monkeypatch.setattr(room_module, "_POLL_SECONDS", 3600.0)
+    async with link(tmp_path, master.port) as it:
+        peer = await synced(it, master, SET)
+        monkeypatch.setattr(type(it.feed), "working_room_bytes", len(SET))
+        journal = it.history.journal
+        append, end = journal.append, START + len(SET)
+
+        def append_once(data: memoryview | bytes, now_ns: int) -> None:
+            append(data, now_ns)
+            raise DiskFullError("the quota is used up", path=tmp_path)
+
+        for _ in range(5):
+            await peer.acked(end)
+            monkeypatch.setattr(journal, "append", append_once)
+            peer.say(SET)
+            end += len(SET)
+            await peer.gone()
+            monkeypatch.setattr(journal, "append", append)
+            peer, asked = await master.asked()
+            assert asked == asks_for(end)
+            peer.say(b"+CONTINUE\r\n" + SET)
+            end += len(SET)
+        await it.holds(end)
+
+
 async def test_reading_stops_before_the_disk_is_full(
     tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
