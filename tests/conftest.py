@@ -5,6 +5,8 @@ No test depends on luck: what is drawn is the same in each run, unless `REPLTAP_
 At the end of a run the tables of compatibility are printed, from the reports of all processes.
 """
 
+import logging
+import os
 import signal
 from collections.abc import Generator
 
@@ -20,6 +22,15 @@ pytest.register_assert_rewrite("tests.sinks.contract", "tests.sinks.driver")
 # How long an example takes says how busy the machine is. A hang ends by pytest's own time limit.
 settings.register_profile("repltap", deadline=None, derandomize=SEED is None, print_blob=True)
 settings.load_profile("repltap")
+
+# What is printed depends on the terminal; that of a CI run is any or none.
+os.environ["TERM"] = "xterm-256color"
+for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+
+# asyncio's debug mode tells of each callback that took 0.1 s: on a busy machine that could be any,
+# and tests compare what is logged.
+logging.getLogger("asyncio").addFilter(lambda record: not str(record.msg).startswith("Executing "))
 
 # A shell's background job ignores SIGINT, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
