@@ -9,6 +9,7 @@ replica a byte that is not its master's at that offset.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from typing import Protocol
 
@@ -60,6 +61,11 @@ _CLUSTER_NODE = (
 )
 """Any other error would make it fall back to SYNC and forget its offset, which its real master
 would have continued (`replicaTryPartialResynchronization`)."""
+
+_RESET_SECONDS = 5.0
+"""The longest wait of a replica whose connection was reset before it acknowledged its snapshot.
+One that can't load it does that where it has not read all that came behind. So does a network that
+fails, and nobody is to wait long for one that works again."""
 
 _REMIND_SECONDS = 60.0
 """A replica that is refused asks again each second; the log need not say so each time."""
@@ -145,15 +151,16 @@ class SyncService:
 
         One that can't load what it is sent asks for it again at once, and would for ever: Redis 7.0
         below Valkey 8.1 did so 180 times a second. It is held back longer each time. Where stream
-        bytes lay unread behind the snapshot, its kernel closes with a reset.
+        bytes lay unread behind the snapshot, its kernel closes with a reset: see `_RESET_SECONDS`.
         """
         name = session.name
         left = ending.reason is DisconnectReason.CLOSED or session.connection.reset
+        limit = _RESET_SECONDS if session.connection.reset else math.inf
         if left and session.spurned:
             session.log.warning(
                 "left without acknowledging its snapshot: can it load that (its log says so)? It "
                 "gets another in %g s at the earliest",
-                self._spurned.add(name),
+                self._spurned.add(name, limit),
             )
         elif session.protocol.replica.acked is not None:
             self._spurned.clear(name)

@@ -6,6 +6,7 @@ and less often, unless the circumstances have changed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -36,8 +37,12 @@ class Setbacks:
         self._circumstances = circumstances
         self._setbacks: dict[Hashable, _Setback] = {}
 
-    def add(self, what: Hashable) -> float:
+    def add(self, what: Hashable, limit_seconds: float = math.inf) -> float:
         """Note a failure.
+
+        Args:
+            what: Which.
+            limit_seconds: It is left alone no longer, and the next one no longer for it.
 
         Returns:
             For how many seconds it is left alone.
@@ -46,6 +51,8 @@ class Setbacks:
         again = last is not None and last.circumstances == self._circumstances()
         failures = last.failures + 1 if last is not None and again else 0
         delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+        if delay > limit_seconds:
+            delay, failures = limit_seconds, failures - 1
         if len(self._setbacks) >= _MAX:
             del self._setbacks[next(iter(self._setbacks))]
         self._setbacks[what] = _Setback(self._clock() + delay, failures, self._circumstances())

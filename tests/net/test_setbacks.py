@@ -27,6 +27,12 @@ def test_longer_each_time() -> None:
     assert tuple(waits) == (*RETRY_SECONDS, RETRY_SECONDS[-1], RETRY_SECONDS[-1])
 
 
+def test_no_wait_is_longer_than_the_limit() -> None:
+    it = World()
+    assert [it.setbacks.add("what", 5.0) for _ in range(4)] == [1.0, 5.0, 5.0, 5.0]
+    assert it.setbacks.add("what") == 30.0
+
+
 def test_one_thing_does_not_hold_up_another() -> None:
     it = World()
     it.setbacks.add("what")
