@@ -25,6 +25,7 @@ from repltap.errors import (
     StoreError,
 )
 from repltap.holds import SinkHolds
+from repltap.housekeeping import Housekeeping
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
 from repltap.position import Offset, Position, ReplId
@@ -40,9 +41,6 @@ from repltap.tasks import OwnedTasks, wait_at_most
 
 _INDEX_FLUSH_SECONDS = 0.05
 """A crash loses at most the bytes since the last index record; the master still has them."""
-
-_LOOK_SECONDS = 1.0
-"""How often retention is looked at, whether the journal has grown or not."""
 
 _PUBLISH_RETRY_SECONDS = 5.0
 
@@ -76,13 +74,13 @@ class Feed:
         self._listeners: list[Callable[[], None]] = []
         self._replay: Replay | None = None  # what is sent again after a retreated resume
         self._index_timer: asyncio.TimerHandle | None = None
-        self._work = asyncio.Event()
         self.syncing = JournalSync(config.fsync, self._journal)
         """Forces the journal to the disk."""
         self.holds = SinkHolds()
         """What sinks still need; kept for them as far as there is room."""
         self._retention = Retention(store, config, self.holds)
-        self._retain_at = Offset(0)  # the journal's end from which on retention is looked at
+        self.upkeep = Housekeeping(store.options.segment_bytes)
+        """Says when retention is looked at."""
         self._tasks = OwnedTasks(self._task_failed)
         self.shelf = SnapshotShelf(self.history, self._tasks, self.changed)
         """The stored snapshots, checked before they are served."""
@@ -215,11 +213,18 @@ class Feed:
             if self.readers.idle:
                 self.readers.wake_idle()
             self.syncing.appended()
-            if journal.end >= self._retain_at:
-                self._work.set()
+            self.upkeep.appended(journal.end)
             if self._index_timer is None:
                 loop = asyncio.get_running_loop()
                 self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._index_due)
+
+    @property
+    def pressed(self) -> bool:
+        """Room is short and retention due: append no more before `upkeep.catch_up()`."""
+        history = self.history
+        if history is None or not self.upkeep.is_due(history.journal.end):
+            return False
+        return not self.has_room(self._store.options.segment_bytes + self.working_room_bytes)
 
     # -- what readers call -----------------------------------------------------------------------
 
@@ -256,16 +261,16 @@ class Feed:
         self._tasks.spawn("background check", self.scrub.run())
         # On its own: a slow disk must not keep old journal from making room.
         syncing = asyncio.get_running_loop().create_task(self.syncing.run(), name="sync")
-        syncing.add_done_callback(lambda _: self._work.set())  # it ends when the disk fails
+        syncing.add_done_callback(lambda _: self.upkeep.call())  # it ends when the disk fails
         try:
             while True:
-                await wait_at_most(self._work, _LOOK_SECONDS)
-                self._work.clear()
+                await self.upkeep.wait()
                 if self._failure is not None:
                     raise self._failure
                 if syncing.done():
                     syncing.result()
                 await self._retain()
+                self.upkeep.done()
         finally:
             syncing.cancel()
             await asyncio.wait([syncing])
@@ -277,7 +282,7 @@ class Feed:
         history = self.history
         if history is None or self.shifting:
             return
-        self._retain_at = Offset(history.journal.end + self._store.options.segment_bytes)
+        self.upkeep.begin(history.journal.end)
         await self._retention.apply(history, partial(self.readers.of, history), self.readers.pins)
 
     async def make_room(self, wanted_bytes: int) -> bool:
@@ -441,4 +446,4 @@ class Feed:
 
     def _task_failed(self, failure: BaseException) -> None:
         self._failure = failure  # `run` raises it
-        self._work.set()
+        self.upkeep.call()

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from repltap.endings import FailureReason
@@ -87,6 +87,7 @@ class Conversation(asyncio.BufferedProtocol):
         self._signal = asyncio.Event()
         self._failure: ReplTapError | None = None
         self._lost = False
+        self._held: Callable[[], Awaitable[None]] | None = None
         self.explain: Callable[[Exception], ReplTapError] | None = None
         self.last_io_at: float | None = None
 
@@ -106,6 +107,9 @@ class Conversation(asyncio.BufferedProtocol):
                     await self._take(self._slow.popleft())
                 if self._failure is not None:
                     break
+                if self._held is not None:
+                    await self._held()
+                    self._held = None
                 if self._lost:
                     self.protocol.receive_eof(self._loop.time())
                 else:
@@ -135,6 +139,17 @@ class Conversation(asyncio.BufferedProtocol):
         if self._failure is None:
             self._failure = failure
         self._signal.set()
+
+    def hold(self, until: Callable[[], Awaitable[None]]) -> None:
+        """Read no more until this has returned.
+
+        Args:
+            until: Is called by `run`; soon over, as nothing is sent meanwhile either.
+        """
+        self._held = until
+        self._signal.set()
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
 
     def acknowledge(self) -> None:
         """More may be acknowledged now: tell the master, if it waits for that."""
@@ -257,7 +272,7 @@ class Conversation(asyncio.BufferedProtocol):
             self._loop.call_later(GATHER_SECONDS, self._gathered)
 
     def _gathered(self) -> None:
-        if not self._slow and self._failure is None:
+        if not self._slow and self._held is None and self._failure is None:
             self._resume_reading()
 
     def _resume_reading(self) -> None:

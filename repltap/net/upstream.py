@@ -250,6 +250,8 @@ class UpstreamLink:
         if self.flowing_since is None:
             self.flowing_since = asyncio.get_running_loop().time()
         self._feed.append(data)
+        if self._feed.pressed and self._conversation is not None:
+            self._conversation.hold(self._feed.upkeep.catch_up)
 
     def snapshot(self, data: memoryview | bytes) -> None:
         """Store snapshot bytes."""

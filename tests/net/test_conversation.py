@@ -23,7 +23,7 @@ from repltap.protocol.upstream import UpstreamProtocol, UpstreamSettings
 from tests.net.peers import FakeMaster, MasterLink
 from tests.net.relay import upstream_config
 from tests.protocol.ways import MARK, rdb
-from tests.stored import OTHER, REPLID, START, open_fds, until
+from tests.stored import OTHER, REPLID, SET, START, open_fds, until
 
 
 class Notes:
@@ -285,3 +285,22 @@ async def test_cancelling_hangs_up() -> None:
 async def test_time_passes_without_bytes() -> None:
     async with talk() as it:
         await until("two ticks", lambda: it.notes.ticks >= 2)
+
+
+async def test_nothing_is_read_while_it_is_held() -> None:
+    async with talk(resume=True) as it:
+        let_go = asyncio.Event()
+        it.master.say(b"+CONTINUE\r\n" + SET)
+        await until("the stream", lambda: it.notes.events[-1:] == [SET])
+        it.notes.conversation.hold(let_go.wait)
+        await until("reading has stopped", lambda: not _reading(it))
+        it.master.say(SET)
+        it.notes.conversation._gathered()
+        assert not _reading(it)
+        let_go.set()
+        await until("the rest", lambda: it.notes.events[-1:] == [SET * 2])
+
+
+def _reading(it: Talk) -> bool:
+    transport = it.notes.conversation._transport
+    return transport is not None and transport.is_reading()
