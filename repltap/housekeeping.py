@@ -28,12 +28,14 @@ class Housekeeping:
 
     def __init__(self, segment_bytes: int) -> None:
         self._segment_bytes = segment_bytes
+        self._end = Offset(0)  # of the journal
         self._due_at = Offset(0)  # the journal's end from which on it is time
         self._work = asyncio.Event()
         self._looked = asyncio.Event()
 
     def appended(self, end: Offset) -> None:
         """The journal has grown; cheap."""
+        self._end = end
         if end >= self._due_at:
             self._work.set()
 
@@ -62,4 +64,5 @@ class Housekeeping:
         """Wait until it has been looked at, for five seconds at most."""
         self._looked.clear()
         self._work.set()
-        await wait_at_most(self._looked, _CATCH_UP_SECONDS)
+        if not await wait_at_most(self._looked, _CATCH_UP_SECONDS):
+            self.begin(self._end)  # not to be waited for again after each read

@@ -38,7 +38,11 @@ async def test_it_is_waited_for_as_long_as_it_takes_and_no_longer_than_a_limit(
     upkeep.done()
     await waiting
     monkeypatch.setattr(housekeeping, "_CATCH_UP_SECONDS", 0.01)
+    upkeep.appended(Offset(5000))
     await upkeep.catch_up()  # nobody looks
+    # Nor is that waited for again before another segment was written.
+    assert not upkeep.is_due(Offset(5999))
+    assert upkeep.is_due(Offset(6000))
 
 
 async def test_a_feed_is_pressed_where_room_is_short_and_what_is_old_not_yet_deleted(

@@ -19,6 +19,7 @@ from repltap.feed import Feed
 from repltap.intake import Intake
 from repltap.logs import PeerLogger
 from repltap.net.refresh_run import AbandonedError, BehindError, RefreshRun
+from repltap.net.role import is_master
 from repltap.net.setbacks import Setbacks
 from repltap.net.staleness import Staleness
 from repltap.net.upstream import UpstreamLink
@@ -178,7 +179,7 @@ class SnapshotRefresher:
             except AbandonedError as failure:
                 self._logger().info("snapshot refresh ended: %s", failure)
             except BehindError as failure:
-                if not self._resync(request, failure):
+                if not await self._resync(request, failure):
                     self._failed(request, failure)
             except ReplTapError as failure:
                 self._failed(request, failure)
@@ -301,7 +302,7 @@ class SnapshotRefresher:
         self._setbacks.clear(request.wanted)
         self.failure = None
 
-    def _resync(self, request: _Request, failure: BehindError) -> bool:
+    async def _resync(self, request: _Request, failure: BehindError) -> bool:
         """Let the main link get the snapshot of the relay above, and all that follows it.
 
         That costs the master nothing, as the relay sends what it has stored; and us those who are
@@ -310,21 +311,40 @@ class SnapshotRefresher:
         Returns:
             False when it is not worth it, can't help, or has been done just now.
         """
-        feed = self._feed
+        before = self._feed.generation, self._link.config
+        if not self._worth_resync(request, failure) or await self._is_below_master():
+            return False
+        same = (self._feed.generation, self._link.config) == before
+        if not same or not self._worth_resync(request, failure):
+            return False
+        why = f"{failure.message}; the server above has all that is missing"
+        if not self._link.resync(why, announce=request.wanted.announce):
+            return False
+        self._resyncs.add("all")
+        self._setbacks.add(request.wanted.announce)  # it takes the link a moment to be down
+        return True
+
+    def _worth_resync(self, request: _Request, failure: BehindError) -> bool:
+        feed, wanted = self._feed, request.wanted
         history = feed.history
-        wanted = request.wanted
         if history is None or not request.count(_now()) or self._resyncs.running("all"):
             return False
         if feed.shelf.newest(wanted.loads) is not None or feed.shelf.verifying:
             return False
-        if history.journal.end - failure.offset > feed.pin_limit_bytes:
-            return False  # retention would cut it off again
-        why = f"{failure.message}; the server above has all that is missing"
-        if not self._link.resync(why, announce=wanted.announce):
-            return False
-        self._resyncs.add("all")
-        self._setbacks.add(wanted.announce)  # it takes the link a moment to be down
-        return True
+        # Else retention would cut it off again.
+        return history.journal.end - failure.offset <= feed.pin_limit_bytes
+
+    async def _is_below_master(self) -> bool:
+        """Ask the server above for its role; where it does not say, it is taken for a relay.
+
+        A master's snapshot may be old, too: while one is written to its disk for another replica,
+        who asks is given the same (Redis `syncCommand`). Its next one is of then.
+        """
+        config = self._link.config
+        try:
+            return await is_master(config, (config.host, config.port)) is True
+        except UpstreamError:
+            return True  # nobody is asked for everything who can't be asked for that
 
     def _failed(self, request: _Request, failure: ReplTapError) -> None:
         self.failures += 1

@@ -54,8 +54,9 @@ class BehindError(UpstreamError):
     def __init__(self, offset: Offset, start: Offset, end: Offset) -> None:
         super().__init__(
             f"the snapshot is of offset {offset}, and the journal begins at {start} only",
-            hint="the server above is a relay and has no newer one; where store.pin_limit_bytes "
-            f"allows for the {end - offset} bytes since then, its journal is fetched too",
+            hint="the server above has no newer one; where it is a relay, and "
+            f"store.pin_limit_bytes allows for the {end - offset} bytes since then, its journal "
+            "is fetched too",
         )
         self.offset = offset
 
@@ -122,7 +123,7 @@ class RefreshRun:
 
         Raises:
             AbandonedError: It had not begun to arrive, and nobody wants it any more.
-            BehindError: It can't be joined to our journal.
+            BehindError: What was granted can't be joined to our journal; nothing of it came.
             UpstreamError, RemoteProtocolError: The master gave none that can be used.
             StoreError: It could not be stored.
         """
@@ -135,7 +136,13 @@ class RefreshRun:
             await self._catch_up(intake.offset)
             async with self._feed.rename_lock:
                 self._check_same()
-                self._check_joined(intake.offset)
+                if not self.joined:
+                    # No `BehindError`: the next one may be newer, and a master's is.
+                    raise UpstreamError(
+                        f"the journal after its offset {intake.offset} is gone already",
+                        hint="raise store.pin_limit_bytes, or store.quota_bytes, above what is "
+                        "written during a transfer",
+                    )
                 intake.release()
             # Outside the lock, as it takes long: a failover must not wait for it.
             await asyncio.to_thread(intake.sync)
@@ -229,7 +236,7 @@ class RefreshRun:
             raise UpstreamError("the master or its history has changed meanwhile")
 
     def _check_joined(self, offset: Offset) -> None:
-        """Refuse what ends before our journal begins; damage may have cut that meanwhile.
+        """Refuse what ends before our journal begins.
 
         A master's own snapshot is of now. A relay gives the one that it has stored, which is good
         for who has its journal too.

@@ -89,6 +89,11 @@ class Resumption:
         """Give the version that this attempt announces, None for none."""
         return config.announced if self._asked is None else self._asked[0]
 
+    @property
+    def optional(self) -> bool:
+        """This attempt asks for everything by `ask_all`: what is held could be continued."""
+        return self._asked is not None
+
     def granted(self) -> None:
         """Everything has been granted."""
         self._distrusted = False

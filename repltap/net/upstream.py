@@ -343,7 +343,7 @@ class UpstreamLink:
             assert self._conversation is not None
             await self._conversation.run()
         except (DiskFullError, OpenFilesError) as failure:
-            self._room.ran_out(failure, self._intake)
+            self._room.ran_out(failure, None if self._resumption.optional else self._intake)
             self._went_down(failure)
         except (UpstreamError, RemoteProtocolError) as failure:
             # What the other master did last says nothing of the one that is followed now.

@@ -15,6 +15,7 @@ from repltap.net import resumption, setbacks
 from tests.net.peers import FakeMaster
 from tests.net.refreshing import END, NEW, parts, up
 from tests.net.relay import relay
+from tests.protocol.ways import rdb
 from tests.stored import REPLID, SET, START, add_snapshot, held, until
 
 pytestmark = pytest.mark.usefixtures("quick_refresher")
@@ -26,6 +27,14 @@ OLD = START - len(SET)
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return held(tmp_path, SET, snapshot=b"")
+
+
+async def tell_role(master: FakeMaster, role: str) -> None:
+    """Answer the relay, which asks for it."""
+    link = await master.link()
+    assert await link.command() == [b"INFO", b"replication"]
+    text = f"role:{role}\r\nmaster_replid:{REPLID}\r\nmaster_repl_offset:{END}\r\n".encode()
+    link.say(b"$%d\r\n%b\r\n" % (len(text), text))
 
 
 async def test_the_main_link_gets_it_and_what_follows(
@@ -42,6 +51,7 @@ async def test_the_main_link_gets_it_and_what_follows(
             assert second.options[b"rdb-only"] == b"1"
             second.full(REPLID, OLD, NEW)
             await second.gone()
+            await tell_role(master, "slave")
             await main.gone()
             again, asked = await master.asked()
             assert asked == (b"?", b"-1")
@@ -76,6 +86,7 @@ async def test_what_is_not_granted_soon_is_given_up(
             await replica.ask()
             second, _ = await master.asked()
             second.full(REPLID, OLD, NEW)
+            await tell_role(master, "slave")
             await main.gone()
             waiting, asked = await master.asked()
             assert asked == (b"?", b"-1")
@@ -134,3 +145,66 @@ async def test_a_resync_that_is_not_worth_it(path: Path, master: FakeMaster, why
         assert parts(it) == []
         assert it.link.counters.ends == {}
         assert it.link.streaming_since is not None
+
+
+async def test_a_master_is_not_asked_for_it(path: Path, master: FakeMaster) -> None:
+    """It writes a snapshot for another replica, and gives that to who asks meanwhile."""
+    async with relay(path, master.port) as it:
+        await up(it, master)
+        with await it.replica() as replica:
+            await replica.ask()
+            second, _ = await master.asked()
+            second.full(REPLID, OLD, NEW)
+            await tell_role(master, "master")
+            third, _ = await master.asked()
+            assert third.options[b"rdb-only"] == b"1"
+            third.full(REPLID, END, NEW)
+            assert await replica.snapshot() == (REPLID, END, NEW)
+        assert it.link.counters.ends == {}
+
+
+async def test_what_fell_behind_while_it_came_is_no_reason(path: Path, master: FakeMaster) -> None:
+    """Nothing is stored above: a master makes one for each who asks, and its next is of now.
+
+    While it arrives it takes room that the journal may have again afterwards.
+    """
+    data = rdb(bytes(150_000))
+    sizes = {"segment_bytes": 20_000, "quota_bytes": 400_000, "retain_bytes": 1000}
+    async with relay(path, master.port, store=sizes) as it:
+        main = await up(it, master)
+        with await it.replica() as replica:
+            await replica.ask()
+            second, _ = await master.asked()
+            head = b"+FULLRESYNC %b %d\r\n$%d\r\n" % (REPLID.encode(), END, len(data))
+            second.say(head + data[:-100])
+            await until("the part", lambda: it.refresher.arriving)
+            main.say(SET * (190_000 // len(SET)))
+            await it.holds(END + 189_000)
+            await it.feed._retain()
+            assert it.history.journal.start > END
+            second.say(data[-100:])
+            await until("the end", lambda: it.refresher.failures or it.link.counters.ends)
+            assert parts(it) == []
+            failure = it.refresher.failure
+            assert failure is not None
+            assert "is gone already" in failure.message
+        assert it.link.counters.ends == {}
+
+
+async def test_there_is_no_room_for_it(path: Path, master: FakeMaster) -> None:
+    """The main link goes on as before: it must not wait for room that it can do without."""
+    async with relay(path, master.port, store={"quota_bytes": 1 << 20}) as it:
+        main = await up(it, master)
+        with await it.replica() as replica:
+            await replica.ask()
+            second, _ = await master.asked()
+            second.full(REPLID, OLD, NEW)
+            await tell_role(master, "slave")
+            await main.gone()
+            again, asked = await master.asked()
+            assert asked == (b"?", b"-1")
+            again.say(b"+FULLRESYNC %b %d\r\n$%d\r\n" % (REPLID.encode(), OLD, 1 << 21))
+            await again.gone()
+            main = await up(it, master)
+            main.say(SET)
+            await it.holds(END + len(SET))
