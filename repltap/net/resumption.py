@@ -57,6 +57,8 @@ class Resumption:
     def distrust(self) -> None:
         """Ask for everything until it is granted: the master's bytes are not those held."""
         self._distrusted = True
+        if self._feed.history is not None:
+            self._feed.history.disputed = True
 
     def ask_all(self, announce: str | None) -> None:
         """Ask for everything in the next attempt, and in no other.

@@ -102,6 +102,7 @@ class HistoryStore:
         published: It will be there after a restart.
         known_end: How far its stream is known to go: it had come so far under the same replid
             before a full resync began the journal again, further back. 0 when that is not so.
+        disputed: Its master has sent other bytes than it holds: what follows goes elsewhere.
     """
 
     def __init__(self, path: Path, number: int, history: History, journal: Journal) -> None:
@@ -116,6 +117,7 @@ class HistoryStore:
         self.created_at = time.time()
         self.published = False
         self.known_end = Offset(0)
+        self.disputed = False
         # Publication runs in a thread; a shift meanwhile must not be lost.
         self._metadata_lock = threading.Lock()
 
@@ -189,7 +191,7 @@ class HistoryStore:
 
     def follow(self, old: HistoryStore) -> None:
         """Take note of what was served before this history."""
-        if old.history.replid == self.history.replid:
+        if old.history.replid == self.history.replid and not old.disputed:
             self.known_end = max(old.journal.end, old.known_end)
 
     def shift(self, replid: ReplId, at: Offset) -> None:

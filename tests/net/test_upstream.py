@@ -118,6 +118,24 @@ async def test_a_master_that_replays_other_bytes(tmp_path: Path, master: FakeMas
         assert asked == asks_for(START + 500)
 
 
+async def test_who_holds_what_a_master_has_contradicted_is_not_waited_for(
+    tmp_path: Path, master: FakeMaster
+) -> None:
+    """Its bytes are not those that the journal comes to, though the replication id is the same."""
+    held(tmp_path, SET + SET[:11])
+    async with link(tmp_path, master.port) as it:
+        old = it.history
+        peer, _ = await master.asked()
+        peer.say(b"+CONTINUE\r\n" + command(b"DEL", b"key"))
+        await peer.gone()
+        peer, asked = await master.asked()
+        assert asked == ANYTHING
+        peer.full(REPLID, START)
+        await until("the new history", lambda: it.feed.history is not old)
+        assert it.history.history.replid == old.history.replid
+        assert it.history.known_end == 0
+
+
 async def test_a_new_replid(tmp_path: Path, master: FakeMaster) -> None:
     held(tmp_path, SET + SET[:11])
     async with link(tmp_path, master.port) as it:

@@ -161,6 +161,10 @@ def test_how_far_the_stream_is_known_to_go(history: HistoryStore, tmp_path: Path
         return HistoryStore.create(path, number, replid, Offset(5), OPTIONS, Budget(None))
 
     again, third, other = begin(2, A), begin(3, A), begin(4, B)
+    history.disputed = True
+    again.follow(history)
+    assert again.known_end == 0
+    history.disputed = False
     again.follow(history)
     assert again.known_end == history.journal.end
     third.follow(again)
