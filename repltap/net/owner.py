@@ -10,6 +10,7 @@ from repltap.feed import Feed
 from repltap.net.admin.context import AdminContext
 from repltap.net.login_watch import LoginWatch
 from repltap.net.transfers import Throttle, TransferSlots
+from repltap.position import Position
 from repltap.protocol.psync import PsyncRequest
 
 if TYPE_CHECKING:
@@ -56,3 +57,8 @@ class SyncWait:
     legacy: bool
     since: float
     held: bool = False  # told to wait, with newlines
+
+    @property
+    def position(self) -> Position | None:
+        """Where it asks to go on, None to get everything."""
+        return None if self.legacy else self.request.position

@@ -9,7 +9,6 @@ replica a byte that is not its master's at that offset.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from typing import Protocol
 
@@ -22,7 +21,7 @@ from repltap.net.departures import ending_of
 from repltap.net.functions import StoredFunctions
 from repltap.net.owner import SyncWait
 from repltap.net.session import Session
-from repltap.net.setbacks import Setbacks
+from repltap.net.spurned import Spurned
 from repltap.net.transfers import TransferSlots
 from repltap.position import Offset
 from repltap.protocol.downstream import Role
@@ -61,11 +60,6 @@ _CLUSTER_NODE = (
 )
 """Any other error would make it fall back to SYNC and forget its offset, which its real master
 would have continued (`replicaTryPartialResynchronization`)."""
-
-_RESET_SECONDS = 5.0
-"""The longest wait of a replica whose connection was reset before it acknowledged its snapshot.
-One that can't load it does that where it has not read all that came behind. So does a network that
-fails, and nobody is to wait long for one that works again."""
 
 _REMIND_SECONDS = 60.0
 """A replica that is refused asks again each second; the log need not say so each time."""
@@ -126,7 +120,7 @@ class SyncService:
         self._refresher = refresher
         self._slots = slots
         self._functions = StoredFunctions(feed.changed)
-        self._spurned = Setbacks(_now, lambda: feed.generation)
+        self._spurned = Spurned(_now, lambda: feed.generation)
         self.full = 0
         self.partial = 0
         self.denied = 0
@@ -149,21 +143,18 @@ class SyncService:
     def departed(self, session: Session, ending: Ending) -> None:
         """Take note of a replica that is gone.
 
-        One that can't load what it is sent asks for it again at once, and would for ever: Redis 7.0
-        below Valkey 8.1 did so 180 times a second. It is held back longer each time. Where stream
-        bytes lay unread behind the snapshot, its kernel closes with a reset: see `_RESET_SECONDS`.
+        One that can't load what it is sent closes the connection. Where stream bytes lay unread
+        behind the snapshot, its kernel does that with a reset.
         """
-        name = session.name
-        left = ending.reason is DisconnectReason.CLOSED or session.connection.reset
-        limit = _RESET_SECONDS if session.connection.reset else math.inf
-        if left and session.spurned:
+        name, reset = session.name, session.connection.reset
+        if session.spurned and (reset or ending.reason is DisconnectReason.CLOSED):
             session.log.warning(
                 "left without acknowledging its snapshot: can it load that (its log says so)? It "
                 "gets another in %g s at the earliest",
-                self._spurned.add(name, limit),
+                self._spurned.left(name, session.asked, reset=reset),
             )
         elif session.protocol.replica.acked is not None:
-            self._spurned.clear(name)
+            self._spurned.loaded(name)
 
     def _decide(self, session: Session, wait: SyncWait) -> None:
         if self._feed.shifting:
@@ -178,7 +169,7 @@ class SyncService:
         if session.protocol.replica.filter is not None:
             self._serve_functions(session, wait)
             return
-        position = None if wait.legacy else wait.request.position
+        position = wait.position
         reason = "it has nothing yet"
         denial = None if position is None else DenialReason.NO_HISTORY
         history = self._feed.history
@@ -242,7 +233,7 @@ class SyncService:
     def _serve_full(
         self, session: Session, wait: SyncWait, reason: str, denial: DenialReason | None
     ) -> None:
-        if self._spurned.running(session.name):
+        if self._spurned.is_held(session.name, wait.position):
             session.hold("it has just left a snapshot unacknowledged, and is to wait for another")
             return
         choice = self._choose(session, wait)

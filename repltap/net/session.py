@@ -22,7 +22,7 @@ from repltap.net.departures import ending_of
 from repltap.net.outflow import Outflow
 from repltap.net.owner import SessionOwner, SyncWait
 from repltap.net.peer import Peer
-from repltap.position import Offset
+from repltap.position import Offset, Position
 from repltap.protocol.downstream import Role
 from repltap.protocol.events import (
     AckReceived,
@@ -54,6 +54,7 @@ class Session(Peer):
 
     Attributes:
         wait: The sync request that waits to be granted, None otherwise.
+        asked: Where it asked to go on before it was sent a snapshot, None for nowhere.
         outflow: What it is sent, once granted.
     """
 
@@ -74,6 +75,7 @@ class Session(Peer):
         self._lag = Lag(max_lag_seconds)
         self._connected_at = self._active_at
         self._asked_to_sync = False
+        self.asked: Position | None = None
         self._granted_full_at: float | None = None  # a snapshot with data in it
         self._snapshot_whole = False
         self.outflow = Outflow(
@@ -249,7 +251,7 @@ class Session(Peer):
             StoreError: The snapshot can't be read; nothing was granted.
         """
         self.outflow.prepare_snapshot(history, snapshot)
-        self.wait = None
+        self.asked, self.wait = None if self.wait is None else self.wait.position, None
         self._granted_full_at = self._loop.time()
         self.protocol.grant_full(history.history.replid, snapshot.offset)
         size = self.outflow.snapshot_size

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import redis
 
+from tests.e2e.test_records import expiring
 from tests.servers.client import Client
 from tests.servers.dataset import wait_same
 from tests.servers.find import cli
@@ -42,6 +43,8 @@ def test_the_lines_are_a_replicas(lab: Lab, master_name: str) -> None:
         node.wait_link()
     # A full sync makes the master select its database anew: one command ends that.
     master.call("SET", "first", "1")
+    # The monitors can't begin all at once: nothing may expire before the last of them.
+    wait_for("nothing expires any more", lambda: not expiring(master))
     wait_for("all have it", lambda: replica.offset == relay.offset == master.offset)
     monitors = [Monitor(node.port) for node in (replica, relay)]
     resp3 = Monitor(relay.port, before=b"HELLO 3\r\n")

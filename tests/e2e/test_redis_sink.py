@@ -252,7 +252,8 @@ def test_cut_off_where_nobody_knows_whether_it_was_executed(lab: Lab) -> None:
     behind = Fault(direction=Direction.TO_SERVER, at=b"EXEC\r\n")
     before = Fault(direction=Direction.TO_SERVER, at=b"*1\r\n$4\r\nEXE")
     count_up(mirror, [behind, before] * 4)
-    assert mirror.worker.log.count("closed the connection") + mirror.worker.log.count("is lost") > 4
+    told = mirror.worker.log  # not each time: the same error is told once a minute
+    assert "closed the connection" in told or "is lost" in told
 
 
 def test_a_target_that_hangs_is_gone_on_with_when_it_is_back(lab: Lab) -> None:

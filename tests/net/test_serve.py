@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from repltap.net import serve as serve_module
 from repltap.net import setbacks as setbacks_module
+from repltap.net import spurned as spurned_module
 from repltap.position import Offset
 from repltap.rdb.compatibility import Wanted
 from repltap.status.refresh import RefreshReason
@@ -196,7 +196,7 @@ async def test_who_leaves_a_snapshot_unacknowledged_waits_longer_each_time(
     Found on a busy machine: and again where it left stream bytes unread, as that is a reset.
     """
     monkeypatch.setattr(setbacks_module, "RETRY_SECONDS", (0.2, 3600.0))
-    monkeypatch.setattr(serve_module, "_RESET_SECONDS", 1800.0)
+    monkeypatch.setattr(spurned_module, "_RESET_SECONDS", 1800.0)
     async with port(path) as it:
         for _ in range(2):
             with await it.replica() as replica:
@@ -217,6 +217,25 @@ async def test_who_leaves_a_snapshot_unacknowledged_waits_longer_each_time(
             await other.ask(None, 0, b"listening-port 7778")
             assert (await other.snapshot())[2] == rdb()
             assert it.service.full == 3
+
+
+async def test_who_asks_elsewhere_has_loaded_its_snapshot(
+    path: Path, fast_ticks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found on a busy machine: a replica promoted soon after its sync waited 300 s for the next."""
+    monkeypatch.setattr(setbacks_module, "RETRY_SECONDS", (3600.0,))
+    async with port(path) as it:
+        for replid in (None, OTHER, "9" * 40, "8" * 40):
+            with await it.replica() as replica:
+                await replica.ask(replid, int(START), b"listening-port 7777")
+                assert (await replica.snapshot())[2] == rdb()
+                await replica.exactly(len(SET))
+            await until("its end", lambda: not it.sessions)
+        for replid in ("8" * 40, None):
+            with await it.replica() as replica:
+                await replica.ask(replid, int(START), b"listening-port 7777")
+                await until_held(it)
+            await until("its end", lambda: not it.sessions)
 
 
 async def test_who_acknowledged_is_served_at_once(path: Path, fast_ticks: None) -> None:

@@ -35,9 +35,9 @@ HASTE: dict[str, dict[str, str]] = {
     # as often as the rules say, or nearly, in a longer time.
     "RepltapRestarting": {"[15m]": "[70m]", "> 2": "> 1"},
     "RepltapSinkRestarting": {"[10m]": "[40m]", "> 2.5": "> 1.5"},
-    "RepltapLinkFlapping": {"[10m]": "[20m]"},
-    "RepltapFullResyncs": {"[10m]": "[20m]"},
-    "RepltapFullResyncsServed": {"[10m]": "[20m]"},
+    "RepltapLinkFlapping": {"[10m]": "[60m]"},
+    "RepltapFullResyncs": {"[10m]": "[60m]"},
+    "RepltapFullResyncsServed": {"[10m]": "[60m]"},
     # Only what it takes to clear.
     "RepltapStoreDamaged": {"1h": "10m"},
 }
@@ -75,6 +75,17 @@ class Watch:
     def fires(self, alert: str) -> bool:
         """Tell whether one fires."""
         return alert in self._prometheus.firing()
+
+    def fires_within(self, alert: str, seconds: float) -> bool:
+        """Tell whether one fires some time in the next seconds."""
+        until = time.monotonic() + seconds
+        while not (fires := self.fires(alert)) and time.monotonic() < until:
+            time.sleep(0.1)
+        return fires
+
+    def wait_seen(self, expression: str) -> None:
+        """Wait until Prometheus finds something for an expression."""
+        wait_for(f"{expression} is seen", lambda: self._prometheus.query(expression))
 
     @property
     def started(self) -> str:

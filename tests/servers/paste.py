@@ -40,7 +40,7 @@ PORTS = ("6379", "6380", "6381", "6390", "6391", "7000", "8380", "9090")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OUTPUT = ("text", "json")
 _SECONDS = 120.0
-_WINDOW = struct.pack("HHHH", 40, 100, 0, 0)  # lines, columns: what a document can show
+_LINES, _COLUMNS = 40, 100  # what a document can show
 
 _MARK = re.compile(r"<<(end|failed) (.*?)>>\n?")
 _JOB = re.compile(r"^\[\d+\][ +-].*\n?", re.MULTILINE)  # what bash says of its jobs
@@ -146,10 +146,12 @@ class Terminal:
         settings = termios.tcgetattr(slave)
         settings[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, settings)
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, _WINDOW)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, _COLUMNS, 0, 0))
         clean = {k: v for k, v in os.environ.items() if not k.startswith("REPLTAP_")}
         path = os.pathsep.join([str(directory / "relay/bin"), clean["PATH"]])
         own = {"PATH": path, "PS1": "", "PS2": "", "TERM": "dumb"}
+        # Else Rich takes a dumb terminal for one of 80 columns.
+        own |= {"COLUMNS": str(_COLUMNS), "LINES": str(_LINES)}
         # What a block leaves out has the default, which another test may use just then.
         own["REPLTAP_LISTEN"] = f"127.0.0.1:{self._ports['6380']}"
         own["REPLTAP_HTTP"] = f"127.0.0.1:{self._ports['8380']}"
