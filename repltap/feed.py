@@ -322,9 +322,9 @@ class Feed:
         return self._store.free_bytes()
 
     @property
-    def kept_free_bytes(self) -> int:
-        """What is left free on the file system, for others."""
-        return self._config.min_free_bytes
+    def limits(self) -> StoreConfig:
+        """What may be stored, as configured."""
+        return self._config
 
     @property
     def working_room_bytes(self) -> int:

@@ -111,14 +111,17 @@ def shortage(feed: Feed, wanted_bytes: int) -> str:
         wanted_bytes: What there is no room for.
 
     Returns:
-        What is free and what is wanted, and what is left free where that is the reason.
+        What is free and what is wanted, what is left free where that is the reason, and the quota.
     """
     free = feed.free_bytes()
     if feed.has_room(wanted_bytes):  # a write has failed, and something was let go since
         return f"no room was left; {human_bytes(free)} free now, {human_bytes(wanted_bytes)} wanted"
+    limits = feed.limits
     text = f"no room left: {human_bytes(free)} free, {human_bytes(wanted_bytes)} wanted"
     if free > wanted_bytes:
-        text += f" and {human_bytes(feed.kept_free_bytes)} kept free (store.min_free_bytes)"
+        return f"{text} and {human_bytes(limits.min_free_bytes)} kept free (store.min_free_bytes)"
+    if limits.quota_bytes is not None:
+        text += f" (the quota is {human_bytes(limits.quota_bytes)}: store.quota_bytes)"
     return text
 
 

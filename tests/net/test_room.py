@@ -140,6 +140,18 @@ async def test_what_there_is_no_room_for(tmp_path: Path, monkeypatch: pytest.Mon
     await feed.close()
 
 
+async def test_a_quota_is_named_where_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = open_feed(tmp_path, quota_bytes=24 << 20)
+    monkeypatch.setattr(feed, "has_room", lambda wanted: False)
+    monkeypatch.setattr(feed, "free_bytes", lambda: 20 << 20)
+    assert room_module.shortage(feed, 28 << 20) == (
+        "no room left: 20.00M free, 28.00M wanted (the quota is 24.00M: store.quota_bytes)"
+    )
+    await feed.close()
+
+
 async def test_a_snapshot_larger_than_the_room(
     tmp_path: Path, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
