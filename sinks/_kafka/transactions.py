@@ -14,7 +14,8 @@ broker keeps it (Tansu 0.6 does not).
 
 The offset is in the state of the relay's checkpoint, too. It tells which of both is further: Kafka,
 after a crash between its commit and the checkpoint; the checkpoint, when nothing was to be
-delivered and the place moved on all the same.
+delivered and the place moved on all the same. A checkpoint without it is of delivery without
+transactions: what Kafka holds is from before that.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from sinks._kafka.client import STEP_SECONDS, Client
 
 _DEFAULT_TIMEOUT_MS = 60_000  # librdkafka's transaction.timeout.ms
 _STATE = "place_offset"
+_NONE_HELD = -1
+"""In the state: Kafka held no place when it was opened, so what it holds later is ours."""
 
 
 class Transactions:
@@ -62,7 +65,8 @@ class Transactions:
         self._timeout_seconds = (
             float(config.get("transaction.timeout.ms", _DEFAULT_TIMEOUT_MS)) / 1000
         )
-        self._offset = _known_offset(context.state)  # of the place that holds, None for none
+        # Of the place that Kafka holds; None where that was not looked at.
+        self._offset = _known_offset(context.state)
         client.expired = self._expired
 
     @property
@@ -97,27 +101,24 @@ class Transactions:
         try:
             offset = self._committed_offset(consumer)
             self._group = consumer.consumer_group_metadata()
+            place = None
+            held = _NONE_HELD if offset is None else offset
             if known is None and self._context.place is not None and not self._context.reset:
                 # The last commit was not in a transaction: what Kafka holds is from before.
-                return None
-            if offset is not None and offset == known:
-                return None
-            if offset is not None and offset > (-1 if known is None else known):
-                place = self._read(consumer, offset)
-                if place is not None:
-                    self._offset = offset
-                    return place
+                known = held
+            elif held > (_NONE_HELD if known is None else known):
+                place = self._read(consumer, held)
         finally:
             consumer.close()
-        if offset is not None or known is not None:
-            self._offset = None
+        self._offset = held  # not before: who could not read it tries again
+        if place is None and held != (_NONE_HELD if known is None else known):
             self._context.log.warning(
                 "Kafka has lost the place of group %s in topic %s: going on from the checkpoint; "
                 "what was committed last may be there twice",
                 self._name,
                 self._topic,
             )
-        return None
+        return place
 
     def _committed_offset(self, consumer: Any) -> int | None:
         what = f"the offset of group {self._name} could not be read"
@@ -200,4 +201,4 @@ class Transactions:
 
 def _known_offset(state: Mapping[str, Any] | None) -> int | None:
     offset = (state or {}).get(_STATE)
-    return offset if isinstance(offset, int) and offset >= 0 else None
+    return offset if isinstance(offset, int) and offset >= _NONE_HELD else None

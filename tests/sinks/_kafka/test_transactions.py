@@ -103,6 +103,39 @@ def test_the_later_of_both_places_counts(delivery: Delivery) -> None:
         sink.close()
 
 
+def test_a_first_commit_of_nothing_does_not_hide_the_next(delivery: Delivery) -> None:
+    """Found by kills under load: its transaction was delivered twice."""
+    sink = delivery.sink()
+    sink.open(delivery.context())
+    first = sink.commit("p0")  # there was nothing yet; the worker keeps a checkpoint
+    delivery.commit(sink, b"one", "p1")
+    sink.close()
+    sink = delivery.sink()  # it was killed before it kept the next
+    assert sink.open(delivery.context("p0", first)) == "p1"
+    sink.close()
+
+
+def test_a_commit_of_nothing_behind_another_kind_of_delivery_does_not_either(
+    delivery: Delivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = delivery.sink()
+    sink.open(delivery.context())
+    delivery.commit(sink, b"one", "p1")
+    sink.close()
+    sink = delivery.sink()
+    assert sink.open(delivery.context("p2", {})) is None
+    state = sink.commit("p3")
+    sink.close()
+    sink = delivery.sink()
+    assert sink.open(delivery.context("p3", state)) is None
+    delivery.commit(sink, b"two", "p4")
+    sink.close()
+    sink = delivery.sink()
+    assert sink.open(delivery.context("p3", state)) == "p4"
+    sink.close()
+    assert "lost" not in caplog.text
+
+
 def test_a_place_from_before_another_kind_of_delivery_does_not_count(delivery: Delivery) -> None:
     sink = delivery.sink()
     sink.open(delivery.context())
