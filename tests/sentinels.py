@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from repltap.net.closing import close_server
+
 ID = "a" * 40
 
 
@@ -85,7 +87,7 @@ class FakeSentinel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.close()
+        await close_server(self._server)
         self.hang_up()
         await self._server.wait_closed()
 

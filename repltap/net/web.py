@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 
 from repltap.addresses import host_port
 from repltap.errors import ListenError
+from repltap.net.closing import close_server
 from repltap.net.events import EventFeed
 from repltap.net.page import load_page
 from repltap.net.readiness import unready
@@ -188,7 +189,10 @@ class WebServer:
 
     async def close(self) -> None:
         """Stop listening, and end what is being answered within a second."""
-        self._listening.close()
+        if isinstance(self._listening, TlsAcceptor):
+            self._listening.close()
+        else:
+            await close_server(self._listening)
         await self._runner.cleanup()
 
 

@@ -7,6 +7,7 @@ import socket
 import struct
 from types import TracebackType
 
+from repltap.net.closing import close_server
 from repltap.position import Offset, ReplId
 from tests.protocol.ways import rdb
 from tests.stored import HANG_SECONDS
@@ -100,7 +101,7 @@ class FakeMaster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.close()
+        await close_server(self._server)
         for link in self._links:
             link.writer.close()
             try:

@@ -10,6 +10,7 @@ import ssl
 import threading
 from contextlib import suppress
 
+from repltap.net.closing import close_server
 from tests.servers.certificates import Pair
 from tests.servers.ports import free_port
 from tests.servers.waiting import PATIENCE_SECONDS
@@ -62,7 +63,7 @@ class Tunnel:
         server = await asyncio.start_server(take, "127.0.0.1", self.port, ssl=self._accepts)
         self._listening.set()
         await self._closed.wait()
-        server.close()
+        await close_server(server)
         # Who is shaking hands is known to nobody else (`Server.abort_clients` is Python 3.13's);
         # who was being accepted comes a turn later.
         for _ in range(_LAST_TURNS):
