@@ -6,6 +6,7 @@ import pytest
 
 from repltap.net import downstream, refresh, setbacks
 from tests.net.peers import FakeMaster
+from tests.stored import HANG_SECONDS
 
 
 @pytest.fixture
@@ -25,3 +26,9 @@ def quick_refresher(monkeypatch: pytest.MonkeyPatch) -> None:
 def fast_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The port looks after its sessions all the time."""
     monkeypatch.setattr(downstream, "_TICK_SECONDS", 0.005)
+
+
+@pytest.fixture
+def no_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port does nothing of its own accord: no keepalive and no second look comes between."""
+    monkeypatch.setattr(downstream, "_TICK_SECONDS", 2 * HANG_SECONDS)

@@ -104,7 +104,12 @@ async def outcome(it: Port, replica: FakeReplica) -> str:
 
 
 def is_still(downstream: Downstream, address: str) -> bool:
-    """It is held, or has been sent all there is."""
+    """It is held, or has been sent all there is.
+
+    Held while its snapshot is checked is not yet an end: it may be sent that one.
+    """
+    if downstream.feed.shelf.verifying or downstream._reconsider_queued:
+        return False
     for session in downstream._sessions.values():
         if session.address == address:
             if session.protocol.role is Role.WAITING:

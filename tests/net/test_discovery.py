@@ -19,7 +19,7 @@ from repltap.status.link import LinkState
 from repltap.status.sentinel import SentinelState
 from tests.net.admin.fakes import upstream
 from tests.sentinels import GREETING, SUBSCRIBED, FakeSentinel, answers
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 IDS = ("a" * 40, "b" * 40, "c" * 40)
@@ -60,6 +60,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentinel_link, "_BACKOFF_SECONDS", (0.001,))
     monkeypatch.setattr(module, "_DOUBT_SECONDS", 0.001)
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.001)
+    # A machine that stands still for some seconds makes none of them late.
+    monkeypatch.setattr(module, "_SETTLE_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(sentinel_link, "_CONNECT_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(sentinel_link, "_ANSWER_SECONDS", HANG_SECONDS)
 
 
 class Memory:

@@ -106,6 +106,8 @@ async def test_nobody_is_accepted_any_more(path: Path) -> None:
     async with port(path) as it:
         number = it.downstream.listeners.port
         with await it.replica() as client:
+            # Who only waits in the kernel's queue is reset.
+            await until("a session", lambda: it.sessions)
             it.downstream.listeners.stop()
             await client.send(b"PING\r\n")
             assert await client.line() == b"+PONG"
@@ -140,11 +142,13 @@ async def test_passwords(tmp_path: Path) -> None:
     await feed.close()
 
 
+@pytest.mark.usefixtures("no_ticks")
 async def test_traffic_is_counted_also_of_those_who_left(path: Path) -> None:
     async with port(path) as it:
         with await it.replica() as replica:
             await replica.ask()
-            # A newline first: it waits while the snapshot from before the start is checked.
+            # A newline first: it waits while the snapshot from before the start is checked. Each
+            # second that takes would be another.
             head = b"\n+FULLRESYNC %b %d\r\n$%d\r\n" % (REPLID.encode(), START, len(rdb()))
             await replica.snapshot()
             await replica.exactly(len(SET))
@@ -204,6 +208,7 @@ async def test_draining_does_not_wait_for_ever(path: Path, monkeypatch: pytest.M
             assert it.sessions == []
 
 
+@pytest.mark.usefixtures("no_ticks")
 async def test_a_change_is_looked_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many changes there are in one turn of the loop."""
     async with port(path) as it:

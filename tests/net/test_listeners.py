@@ -16,7 +16,7 @@ from repltap.errors import ListenError
 from repltap.net.admission import Admission
 from repltap.net.listeners import Listeners
 from repltap.values import Endpoint
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 from tests.tls_files import authority, server
 
 PLAIN = ListenConfig(host="127.0.0.1", port=0)
@@ -60,14 +60,14 @@ async def test_one_address_without_tls() -> None:
         assert listeners.addresses == [f"127.0.0.1:{listeners.port}"]
         assert listeners.announced_port(tls=True) == listeners.port  # there is no other
         listeners.start()
-        with socket.create_connection(("127.0.0.1", listeners.port), 5):
+        with socket.create_connection(("127.0.0.1", listeners.port), HANG_SECONDS):
             await until("it is there", lambda: len(it.ready) == 1)
         assert (listeners.connections, listeners.handshakes_failed) == (1, 0)
         port = listeners.port
         listeners.stop()
         assert listeners.port == port  # what the status shows until the end
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port), 5)
+            socket.create_connection(("127.0.0.1", port), HANG_SECONDS)
 
 
 async def test_two_addresses(tmp_path: Path) -> None:
@@ -93,17 +93,17 @@ async def test_who_is_half_way_counts_as_a_client(tmp_path: Path) -> None:
         it.admission.max_clients = 1
         it.listeners.start()
         where = ("127.0.0.1", it.listeners.tls_port)
-        silent = socket.create_connection(where, 5)
+        silent = socket.create_connection(where, HANG_SECONDS)
         await until("the first", lambda: it.listeners.connections == 1)
-        second = socket.create_connection(where, 5)
+        second = socket.create_connection(where, HANG_SECONDS)
         assert await asyncio.to_thread(silent.recv, 1) == b""  # it went for the second
         assert (it.admission.rejected, it.listeners.handshakes_failed) == (0, 1)
         second.close()
         await until("nobody", lambda: it.listeners.handshakes_failed == 2)
         silent.close()
-        with socket.create_connection(("127.0.0.1", it.listeners.port), 5):
+        with socket.create_connection(("127.0.0.1", it.listeners.port), HANG_SECONDS):
             await until("a client", lambda: len(it.ready) == 1)
-            with socket.create_connection(where, 5) as third:
+            with socket.create_connection(where, HANG_SECONDS) as third:
                 assert await asyncio.to_thread(third.recv, 1) == b""
         assert it.admission.rejected == 1
 
@@ -115,4 +115,4 @@ async def test_an_address_in_use_leaves_none_open(tmp_path: Path) -> None:
         with pytest.raises(ListenError, match="--listen-tls-address"):
             await made.listeners.bind()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", made.listeners.port), 5)
+            socket.create_connection(("127.0.0.1", made.listeners.port), HANG_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -64,8 +65,9 @@ async def _store(it: World) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Failures that are over soon, and answers that may take long."""
+    """Failures that are over soon, and answers that may take long, and are remembered as long."""
     monkeypatch.setattr(master_offset, "_ANSWER_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(master_offset, "_KNOWN_SECONDS", HANG_SECONDS)
     monkeypatch.setattr(master_offset, "_BACKOFF_SECONDS", (0.01,))
 
 
@@ -165,7 +167,7 @@ async def test_turned_off(tmp_path: Path) -> None:
 
 
 async def test_a_master_that_is_gone(tmp_path: Path) -> None:
-    async with FakeMaster() as master:
-        port = master.port
-    async with world(tmp_path, port) as it:
-        await until("it is said", lambda: "can't connect" in it.shown.master_offset_error)
+    with socket.socket() as gone:  # it keeps the port, so that nobody else listens there
+        gone.bind(("127.0.0.1", 0))
+        async with world(tmp_path, gone.getsockname()[1]) as it:
+            await until("it is said", lambda: "can't connect" in it.shown.master_offset_error)
