@@ -210,13 +210,13 @@ class Feed:
         try:
             journal.append(data, time.time_ns())
         finally:
+            if self._index_timer is None:  # first: who is woken may time by it
+                loop = asyncio.get_running_loop()
+                self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._index_due)
             if self.readers.idle:
                 self.readers.wake_idle()
             self.syncing.appended()
             self.upkeep.appended(journal.end)
-            if self._index_timer is None:
-                loop = asyncio.get_running_loop()
-                self._index_timer = loop.call_later(_INDEX_FLUSH_SECONDS, self._index_due)
 
     @property
     def pressed(self) -> bool:

@@ -14,7 +14,8 @@ from repltap.delivery.supervised import SupervisedSink
 from repltap.feed import Feed
 
 _INDEX_SECONDS = 0.055
-"""A little more than it takes the feed to write the index after an append."""
+"""A little more than it takes the feed to write the index after an append. The feed sets its timer
+before it wakes anybody, so that this one fires later, however long an append takes."""
 
 
 class Wakeups:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import cast
+
+import pytest
 
 from repltap.delivery.supervised import SupervisedSink
 from repltap.delivery.wakeups import Wakeups
@@ -50,6 +53,37 @@ async def test_it_is_woken_for_what_the_index_covers(tmp_path: Path) -> None:
         assert sink.seen[1] == current(feed).journal.end
         wait(wakeups, sink)
         assert sink.waiting
+        wakeups.stop()
+
+
+async def test_the_index_comes_first_whatever_lies_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause of 5 ms in an append, and the worker was told of what it could not read yet.
+
+    A stop then took it for one that has read everything. Found by reading.
+    """
+    held(tmp_path)
+    async with opened(tmp_path) as feed:
+        sink = FakeSink(feed)
+        wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
+        wait(wakeups, sink)
+        await until("the first wake-up", lambda: len(sink.seen) == 1)
+        wait(wakeups, sink)
+        loop = asyncio.get_running_loop()
+        real, wake_idle, ahead = loop.time, feed.readers.wake_idle, 0.0
+
+        def paused() -> None:
+            nonlocal ahead
+            wake_idle()
+            ahead += 0.02
+
+        monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+        monkeypatch.setattr(feed.readers, "wake_idle", paused)
+        for _ in range(2):  # the index may cover the first at once
+            feed.append(SET)
+        await until("the second", lambda: len(sink.seen) == 2)
+        assert sink.seen[1] == current(feed).journal.end
         wakeups.stop()
 
 
