@@ -225,6 +225,10 @@ def test_a_killed_member_leaves_nothing_out(log: LogReader, tmp_path: Path) -> N
                 writer.make_commit(str(written))
             process.send_signal(signal.SIGKILL)
             process.wait()
+        # It may have printed and committed all: the next one has to have something to print.
+        add(writer, [written], partition=written % 2)
+        written += 1
+        writer.make_commit(str(written))
     writer.close()
     with open(out, "ab") as file:
         subprocess.run(command[:-1], stdout=file, check=True, timeout=60)
