@@ -38,10 +38,15 @@ def cluster() -> Iterator[MockCluster]:
 
 
 def sink_of(cluster: MockCluster) -> KafkaSink:
+    """Make a sink whose every commit is one request; `flush` does not wait for `linger.ms`.
+
+    Were a batch cut in two, as by a pause of some ms between two messages, the second request could
+    be taken while the first is refused: a real broker looks at their order, the mock does not.
+    """
     given = {
         "compression": "none",
         "timeout_seconds": PATIENCE_SECONDS,
-        "kafka": ["retry.backoff.ms=20"],
+        "kafka": ["retry.backoff.ms=20", "linger.ms=60000"],
     }
     return KafkaSink(settings(brokers=f"{cluster.address}/{TOPIC}", **given))
 
