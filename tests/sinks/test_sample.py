@@ -23,6 +23,8 @@ from repltap.sink import Kind, Sink, SinkError, SinkErrorKind
 from repltap.sinkspec import TARGET, parse_spec
 from sinks.file import FileSink
 from sinks.stdout import StdoutSink
+from tests.servers.ports import free_port
+from tests.servers.waiting import PATIENCE_SECONDS
 from tests.sinks.contract import SinkContract, Target
 from tests.sinks.driver import Driver, StubContext
 from tests.sinks.records import numbered
@@ -43,6 +45,10 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     del sys.modules["http_sink"]
 
 
+def settings(url: str, token: str | None = None) -> dict[str, Any]:
+    return {"url": url, "token": token, "timeout": PATIENCE_SECONDS}
+
+
 class EndpointTarget(Target):
     large_value_bytes = 1 << 20
 
@@ -51,7 +57,7 @@ class EndpointTarget(Target):
         self.kind = kind
 
     def sink(self) -> Sink:
-        return self.kind({"url": self.endpoint.url, "token": None, "timeout": 10.0})
+        return self.kind(settings(self.endpoint.url))
 
     def delivered(self) -> list[Any]:
         return [json.loads(line) for line in self.endpoint.lines]
@@ -98,14 +104,13 @@ def test_what_an_answer_means(
 
 
 def test_nobody_listens(module: ModuleType) -> None:
-    with Endpoint() as gone:
-        pass
+    url = f"http://127.0.0.1:{free_port()}/in"
     with pytest.raises(SinkError, match="refused"):
-        Driver(EndpointTarget(gone, module.HttpSink).sink(), numbered(1, batch=1)).run()
+        Driver(module.HttpSink(settings(url)), numbered(1, batch=1)).run()
 
 
 def test_its_token_is_in_the_header_alone(endpoint: Endpoint, module: ModuleType) -> None:
-    sink = module.HttpSink({"url": endpoint.url, "token": "s3cret", "timeout": 10.0})
+    sink = module.HttpSink(settings(endpoint.url, token="s3cret"))
     Driver(sink, numbered(1, batch=1)).run()
     assert endpoint.headers["Authorization"] == "Bearer s3cret"
     endpoint.answer = 401
