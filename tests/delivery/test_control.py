@@ -4,10 +4,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from repltap.config import LogConfig, SinkConfig
+from repltap.delivery import control
 from repltap.delivery.control import RelayBell
 from repltap.delivery.messages import GREW, STOP, WAIT, WANT_SNAPSHOT, Lines, Start, read_report
 from repltap.delivery.report import WorkerReport, WorkerState
@@ -76,14 +78,22 @@ def test_it_stops(ends: tuple[socket.socket, RelayBell], how: str) -> None:
     bell.want_snapshot()
 
 
-def test_what_it_says_arrives(ends: tuple[socket.socket, RelayBell]) -> None:
+def test_what_it_says_arrives(
+    ends: tuple[socket.socket, RelayBell], monkeypatch: pytest.MonkeyPatch
+) -> None:
     relay, bell = ends
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(control, "time", clock)
+    now = 1000.0
     bell.report(REPORT)
     for _ in range(5):
         bell.want_snapshot()  # once is enough for a second
     first, second = Lines("say").receive(relay.recv(10_000))
     assert read_report(first) == REPORT
     assert b'"%s"' % str(second["say"]).encode() in WANT_SNAPSHOT
+    now += 1.0
+    bell.want_snapshot()
+    assert relay.recv(10_000) == WANT_SNAPSHOT
 
 
 def test_a_relay_that_reads_nothing_delays_nobody(ends: tuple[socket.socket, RelayBell]) -> None:

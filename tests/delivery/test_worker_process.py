@@ -13,7 +13,7 @@ from repltap.delivery import worker_process
 from repltap.delivery.worker_process import WorkerProcess
 from tests.delivery.actor import MODULE
 from tests.delivery.workers import Heard, start_of
-from tests.stored import until
+from tests.stored import HANG_SECONDS, until
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ async def test_what_has_left_its_session_is_not_waited_for(
 ) -> None:
     """Found by a sink that starts a daemon: the relay could not be stopped any more."""
     process = await WorkerProcess.start(start_of("leave"), Heard())
-    assert await asyncio.wait_for(process.ended(), 30) == ""
+    assert await asyncio.wait_for(process.ended(), HANG_SECONDS) == ""
     (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("left ")]
     left = int(line.split()[1])
     assert not _is_gone(left)
@@ -75,7 +75,7 @@ async def test_what_has_left_its_session_is_not_waited_for(
 def _is_gone(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter within the reading
         return True
     return state == "Z"
 
