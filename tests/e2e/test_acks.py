@@ -33,7 +33,7 @@ def _quorum(lab: Lab, replicas: int) -> tuple[Server, Relay, list[Server]]:
     for node in (relay, *below):
         node.wait_link()
     # What is not published yet is gone with a kill, and the master gives another full sync.
-    wait_for("the history is stored", lambda: list(relay.data_dir.rglob("history.json")))
+    relay.wait_stored()
     return master, relay, below
 
 
@@ -102,7 +102,8 @@ def test_a_quorum_is_not_claimed_without_its_replicas(lab: Lab) -> None:
         client.call("SET", "key", "one")
         assert client.call("WAIT", 1, 1500) == 0
         wait_for("the first replica has it", lambda: first.call("GET", "key") == b"one")
-        assert relay.offset == first.offset
+        # What the master says meanwhile, a PING or a GETACK, may be between the two.
+        wait_for("the first replica has all", lambda: relay.offset == first.offset)
         second.thaw()
         assert client.call("WAIT", 1, 50_000) == 1
         assert second.call("GET", "key") == b"one"
@@ -191,11 +192,12 @@ class _Confirmed:
     @contextmanager
     def frozen(self, replica: Server) -> Iterator[None]:
         """Stop a replica for a while; what it has meanwhile can't be asked."""
-        self._frozen = replica, time.monotonic()
+        self._frozen = replica, float("inf")  # until it stands still for sure
         replica.freeze()
+        self._frozen = replica, time.monotonic()
         yield
+        self._frozen = None  # first: once it goes on it may say so at any moment
         replica.thaw()
-        self._frozen = None
 
     def __enter__(self) -> _Confirmed:
         self._thread.start()

@@ -64,6 +64,8 @@ def test_a_relay_for_each_shard(lab: Lab, program: str) -> None:
     """Full and partial syncs, a killed relay, a slot that moves, and a failover in a shard."""
     world = _Sharded(lab, program)
     world.wait_same()
+    for relay in world.relays:
+        relay.wait_stored()
     assert [relay.replid for relay in world.relays] == [m.replid for m in world.masters]
     with world.loads[0], world.loads[1]:
         world.relays[0].kill()

@@ -24,6 +24,7 @@ def test_twenty_kills_under_load_cost_partial_syncs_only(lab: Lab) -> None:
     # The replica talks to us at once when we are back, rather than at its next tick only.
     replica = lab.server("redis-7.0", "replica", upstream=relay)
     replica.wait_link()
+    relay.wait_stored()
     moments = random.Random(20)
     with load:
         for round_number in range(20):
@@ -45,7 +46,8 @@ def test_twenty_kills_under_load_cost_partial_syncs_only(lab: Lab) -> None:
 @pytest.mark.relay_only
 def test_kill_while_the_first_snapshot_arrives(lab: Lab) -> None:
     """An intake that was not finished is dropped and done again."""
-    master = lab.master("redis-7.0", rdb_key_save_delay=2_000, rdbcompression="no")
+    # Much longer than it takes to see that it has begun; the kill ends it.
+    master = lab.master("redis-7.0", rdb_key_save_delay=50_000, rdbcompression="no")
     Load(master, features=master.flavour.features).write(150)
     relay = lab.relay(master)
     replica = lab.server("redis-7.0", "replica", upstream=relay)
@@ -53,7 +55,7 @@ def test_kill_while_the_first_snapshot_arrives(lab: Lab) -> None:
     relay.kill()
     master.call("CONFIG", "SET", "rdb-key-save-delay", 0)
     relay.restart()
-    replica.wait_link(30)
+    replica.wait_link()
     wait_same(master, replica)
 
 

@@ -195,6 +195,7 @@ def test_split_brain(lab: Lab, program: str) -> None:
 def test_while_the_relay_is_down_or_full(lab: Lab) -> None:
     """It missed one failover, had no room at the next, and missed two after that."""
     shire = Shire(lab, "redis-7.0")
+    shire.relay.wait_stored()
     shire.relay.kill()
     shire.promote(lead=False)
     shire.write(20, seed=2)

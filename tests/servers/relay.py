@@ -20,7 +20,7 @@ from tests.servers.client import Client
 from tests.servers.node import Node
 from tests.servers.ports import free_port
 from tests.servers.secrets import Place, unmarked
-from tests.servers.waiting import PATIENCE_SECONDS
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 _ASKED = (("INFO", "all"), ("CONFIG", "GET", "*"), ("CLIENT", "LIST"), ("ROLE",))
 
@@ -164,6 +164,16 @@ class Relay(Node):
         """Tell whether `/healthz` answers 200."""
         with self.get("/healthz") as answer:
             return bool(answer.status == 200)
+
+    def wait_stored(self) -> None:
+        """Wait until a history is published: a kill before that costs the master a full sync.
+
+        A link that is up does not say so: what it serves is made durable meanwhile.
+        """
+        wait_for(
+            f"the history of {self.name} is stored",
+            lambda: list(self.data_dir.glob("histories/*/history.json")),
+        )
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Return the stored snapshots as the status shows them, newest first."""

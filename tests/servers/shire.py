@@ -183,5 +183,4 @@ def wait_follows(node: Node, master: Node) -> None:
     wait_for(
         f"{node.name} follows {master.name}",
         lambda: node.link_up and node.replid == master.replid,
-        40,
     )
