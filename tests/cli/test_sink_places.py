@@ -29,7 +29,9 @@ def data(tmp_path: Path) -> Path:
 
 def save(data: Path, sink: str, offset: int) -> Checkpoint:
     place = {"v": 1, "phase": "stream", "history": 1, "replid": OTHER, "offset": offset, "db": 3}
-    made = Checkpoint(sink=sink, place=place, state={"size": 7}, saved_at=time.time() - 70)
+    # In the middle of a minute, as ages are shown in minutes then: a test may take its time.
+    saved_at = time.time() - 7530
+    made = Checkpoint(sink=sink, place=place, state={"size": 7}, saved_at=saved_at)
     Checkpoints(data / "checkpoints").save(made)
     return made
 
@@ -56,7 +58,7 @@ def test_ls(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["Sinks", "sink", "busy", "hand"]
     assert lines[2].split() == [
-        *("busy", "file", str(os.getpid()), "1", str(END - 100), "100", "B", "1m", "10s", "ago")
+        *("busy", "file", str(os.getpid()), "1", str(END - 100), "100", "B", "2h", "5m", "ago")
     ]
     assert "not configured" in lines[3]
 
