@@ -11,7 +11,7 @@ from repltap import housekeeping
 from repltap.housekeeping import Housekeeping
 from repltap.position import Offset
 from tests.feeds import current, opened, running
-from tests.stored import held
+from tests.stored import HANG_SECONDS, held
 
 
 async def test_it_is_time_when_a_segment_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,9 @@ async def test_it_is_waited_for_as_long_as_it_takes_and_no_longer_than_a_limit(
 
 
 async def test_a_feed_is_pressed_where_room_is_short_and_what_is_old_not_yet_deleted(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(housekeeping, "_CATCH_UP_SECONDS", HANG_SECONDS)  # of a busy disk
     held(tmp_path, snapshot=b"")
     limits = {"retain_bytes": 1000, "pin_limit_bytes": 1000}
     async with opened(tmp_path, segment_bytes=20_000, quota_bytes=400_000, **limits) as feed:

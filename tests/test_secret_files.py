@@ -66,6 +66,13 @@ def test_a_fifo_that_nobody_writes_to(file: Path, monkeypatch: pytest.MonkeyPatc
         os.close(kept_open)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need longer to start what writes."""
+    monkeypatch.setattr("repltap.secret_files._WAIT_SECONDS", PATIENCE_SECONDS)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_fifo_that_somebody_writes_to_later(file: Path) -> None:
     os.mkfifo(file)
     # Opening it for writing waits for who reads it.
@@ -76,6 +83,7 @@ def test_a_fifo_that_somebody_writes_to_later(file: Path) -> None:
     assert not writer.is_alive()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("closed_before", [True, False])
 def test_a_pipe_of_a_shell(closed_before: bool) -> None:
     """As of `<(...)`: what writes may have ended long ago, or not have begun."""
