@@ -29,8 +29,8 @@ def test_reason(failure: OSError, reason: str) -> None:
 
 def test_what_asyncio_says_of_a_refused_connection() -> None:
     """A real one: its own text names the address, which the log line has already."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(OSError) as caught:
-        socket.create_connection(("127.0.0.1", port))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, nor can while we have it
+        with pytest.raises(OSError) as caught:
+            socket.create_connection(taken.getsockname())
     assert os_reason(caught.value) == "Connection refused"

@@ -91,10 +91,10 @@ def test_the_environment_names_the_relay_and_no_proxy(relay: Relay) -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with pytest.raises(StatusUnavailableError, match="Connection refused") as caught:
-        run("--http", f"127.0.0.1:{port}")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, nor can while we have it
+        with pytest.raises(StatusUnavailableError, match="Connection refused") as caught:
+            run("--http", f"127.0.0.1:{taken.getsockname()[1]}")
     assert caught.value.exit_code == 6
     assert "repltap run" in caught.value.hint
 

@@ -10,13 +10,15 @@ import pytest
 from repltap.config import Config, StoreConfig, load
 from repltap.preflight.finding import Finding, Level
 from repltap.preflight.local import check_addresses, check_announced, check_data_dir
-from tests.servers.ports import has_ipv6
+from tests.servers.ports import free_port, has_ipv6
 
 GIB = 1 << 30
 
 
 def look(directory: Path, snapshot: int | None = 1 << 20, **changes: int) -> dict[str, Finding]:
-    store = StoreConfig(data_dir=directory, **{"retain_bytes": 1 << 20, **changes})  # type: ignore[arg-type]
+    store = StoreConfig(
+        data_dir=directory, **{"retain_bytes": 1 << 20, "min_free_bytes": 0, **changes}
+    )  # type: ignore[arg-type]
     return {one.check: one for one in check_data_dir(store, snapshot)}
 
 
@@ -62,7 +64,7 @@ def test_addresses(tmp_path: Path, host: str) -> None:
     if host == "[::1]" and not has_ipv6():
         pytest.skip("no IPv6 loopback here")
     with socket.socket(socket.AF_INET6 if host == "[::1]" else socket.AF_INET) as taken:
-        taken.bind((host.strip("[]"), 0))
+        taken.bind((host.strip("[]"), free_port()))  # one that nobody is given when it is free
         taken.listen()
         port = taken.getsockname()[1]
         config = configured(tmp_path, f"{host}:{port}", f"{host}:0")

@@ -195,8 +195,8 @@ def test_who_does_not_speak_redis() -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    made = Probe(UpstreamConfig(host="127.0.0.1", port=port), 0)
-    assert made.run() is None
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there, nor can while we have it
+        made = Probe(UpstreamConfig(host="127.0.0.1", port=taken.getsockname()[1]), 0)
+        assert made.run() is None
     assert "Connection refused" in made.findings[0].found
