@@ -102,6 +102,7 @@ class FakeMaster:
         trace: TracebackType | None,
     ) -> None:
         await close_server(self._server)
+        await asyncio.sleep(0)  # who got a transport just now is told to `_arrived`
         for link in self._links:
             link.writer.close()
             try:

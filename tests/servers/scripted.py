@@ -12,6 +12,7 @@ from types import TracebackType
 import anycrc
 
 from tests.servers.ports import free_port
+from tests.servers.waiting import PATIENCE_SECONDS
 
 REPLID = b"a" * 40
 _crc = anycrc.Model("CRC64-REDIS")
@@ -51,6 +52,7 @@ class ScriptedMaster:
         self.accepted_at: list[float] = []
         self._answer = answer
         self._links: list[socket.socket] = []
+        self._talks: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -66,10 +68,13 @@ class ScriptedMaster:
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(PATIENCE_SECONDS)
         for link in self._links:
             with suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
+        # Else it would be in the next test that a socket closes, or an answer fails.
+        for talk in self._talks:
+            talk.join(PATIENCE_SECONDS)
 
     def _accept(self) -> None:
         while True:
@@ -80,7 +85,9 @@ class ScriptedMaster:
             self.accepted_at.append(time.monotonic())
             self._links.append(link)
             number = len(self._links)
-            threading.Thread(target=self._serve, args=(link, number), daemon=True).start()
+            talk = threading.Thread(target=self._serve, args=(link, number), daemon=True)
+            self._talks.append(talk)
+            talk.start()
 
     def _serve(self, link: socket.socket, number: int) -> None:
         with link, link.makefile("rb") as lines, suppress(OSError):
