@@ -106,6 +106,10 @@ class SentinelLink:
                 await self._converse()
             except* (UpstreamError, RemoteProtocolError) as failures:
                 self._failed(failures.exceptions[0])
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                # Up to Python 3.12 a TaskGroup that has failed keeps to itself that it was
+                # cancelled as well: this would go on for ever, and who stops it wait as long.
+                raise asyncio.CancelledError
             step = _BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS)) - 1]
             if self._urgent():
                 step = min(step, 2 * _URGENT_SECONDS)

@@ -42,7 +42,7 @@ async def watching(
         on_told=lambda _, answer: told.append(answer),
         urgent=lambda: urgent,
     )
-    task = asyncio.get_running_loop().create_task(link.run())
+    task = asyncio.get_running_loop().create_task(link.run(), name="the link")
     try:
         yield link, told
     finally:
@@ -110,6 +110,25 @@ async def test_another_password_is_used_at_the_next_connection() -> None:
         fake.hang_up()
         await until("a login", lambda: b"$3\r\ntap\r\n$7\r\nhunter2\r\n" in fake.heard)
         await until("an answer", lambda: link.answering)
+
+
+async def test_a_stop_as_it_falls_silent_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By reading: a relay stopped just then did not end; a failed TaskGroup swallows a cancel."""
+
+    real = module.wait_at_most
+
+    async def stopped_meanwhile(_event: asyncio.Event, _seconds: float) -> bool:
+        monkeypatch.setattr(module, "wait_at_most", real)
+        (task,) = (each for each in asyncio.all_tasks() if each.get_name() == "the link")
+        task.cancel()
+        return False  # no answer came
+
+    monkeypatch.setattr(module, "wait_at_most", stopped_meanwhile)
+    async with FakeSentinel(None) as fake, watching(fake.address) as (_, told):
+        (task,) = (each for each in asyncio.all_tasks() if each.get_name() == "the link")
+        await asyncio.wait([task], timeout=HANG_SECONDS)
+        assert task.cancelled()
+        assert told == [None]
 
 
 @pytest.mark.parametrize("greets", [True, False])
