@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers.ports import free_port
 from tests.servers.process import Process
-from tests.servers.waiting import wait_for
+from tests.servers.waiting import PATIENCE_SECONDS, wait_for
 
 SCRAPE_SECONDS = 0.2
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -123,7 +123,7 @@ class Prometheus(Process):
 
     def _get(self, path: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
             document = json.load(answer)
         assert document["status"] == "success"
         return dict(document["data"])
