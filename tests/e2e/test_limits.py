@@ -72,17 +72,15 @@ def test_a_replica_that_reads_nothing_costs_disk_up_to_its_limit(lab: Lab) -> No
         memory, cpu = relay.memory_bytes(), _cpu_seconds(relay)
         time.sleep(2)  # real time is what it may not cost anything in
         assert _cpu_seconds(relay) - cpu < 0.5
-        highest = 0
         for _ in range(40):
             write(master, 1, keys=16)
             # The live one too: on a busy machine it is as slow as the lazy one otherwise.
             wait_for("all of it", lambda: relay.offset == master.offset == live.offset)
-            highest = max(highest, _journal_files(relay))
+            # The limit, the segment that is deleted as a whole, and the one that is written; files
+            # are deleted in a thread of their own, which a busy disk takes a while.
+            wait_for("no more is kept", lambda: _journal_files(relay) < 12 * MB)
         wait_same(master, live)
         wait_for("it is dropped", lambda: _gone(relay))
-        # The limit, the segment that is deleted as a whole, the one that is written, and what
-        # came while files were being deleted, which takes a busy disk a while. Not all 44 MB.
-        assert highest < 20 * MB
         assert relay.memory_bytes() < memory + 8 * MB
         (gone,) = _gone(relay)
         assert (gone["replica"], gone["reason"]) == ("127.0.0.1:7777", "lag_bytes")
@@ -104,7 +102,7 @@ def test_a_replica_that_lags_in_time(lab: Lab) -> None:
     """One that had caught up is dropped, and comes back by partial resync when it can."""
     master = lab.master(PROGRAM)
     # Replicas acknowledge once a second: the other one has to have the time to.
-    relay = lab.relay(master, listen_max_lag_seconds=4)
+    relay = lab.relay(master, listen_max_lag_seconds=8)
     late, live = (lab.server(PROGRAM, name, upstream=relay) for name in ("late", "live"))
     for replica in (late, live):
         replica.wait_link()
@@ -127,7 +125,8 @@ def test_a_replica_that_lags_in_time(lab: Lab) -> None:
 
 def test_one_that_begins_far_behind_is_left_to_catch_up(lab: Lab) -> None:
     """The stored snapshot is older than the limit: that is no reason to drop who gets it."""
-    master = lab.master(PROGRAM)
+    # Once it has all, not even a PING is to be acknowledged in time.
+    master = lab.master(PROGRAM, repl_ping_replica_period=3600)
     relay = lab.relay(master, listen_max_lag_seconds=3)
     relay.wait_link()
     write(master, 2, keys=16)

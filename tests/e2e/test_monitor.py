@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -27,6 +26,8 @@ from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
 PROGRAM = "redis-7.0"
+QUIET = {"repl_ping_replica_period": 3600}
+"""No PING between the lines; and none that has come to a promoted replica's sibling only."""
 ODD = b'\x00\x01\x07\x08\t\n\r\x1b "\\\x7f\x80\xc3\xa9\xff'
 
 
@@ -68,7 +69,7 @@ def test_the_lines_are_a_replicas(lab: Lab, master_name: str) -> None:
 
 def test_commands_while_monitoring(lab: Lab) -> None:
     """QUIT and RESET leave the mode; the rest is answered between the lines, as Redis does."""
-    master = lab.master(PROGRAM)
+    master = lab.master(PROGRAM, **QUIET)
     relay = lab.relay(master)
     relay.wait_link()
     monitor = Monitor(relay.port)
@@ -124,7 +125,7 @@ def test_clients_that_monitor(lab: Lab, tmp_path: Path) -> None:
     found = cli()
     if found is None:
         pytest.skip("redis-cli is absent")
-    master = lab.master(PROGRAM)
+    master = lab.master(PROGRAM, **QUIET)
     relay = lab.relay(master, listen_password=secret())
     relay.wait_link()
     watcher = Process("redis-cli", tmp_path)
@@ -165,11 +166,10 @@ def test_monitoring_over_tls(lab: Lab) -> None:
     monitor = Monitor(relay.tls_port, pair=pair)
     slow = Monitor(relay.tls_port, pair=pair, receive_bytes=4096)
     value = "v" * 20_000
-    with ThreadPoolExecutor() as reading:
-        reads = reading.submit(monitor.until, '"the last"')
-        _write_values(master, range(1_000), value)
-        master.call("SET", "the last", "one")
-        shown = reads.result()
+    shown = []
+    for start in range(0, 1_000, 200):  # half of what may wait for a client
+        _write_values(master, range(start, start + 200), value)
+        shown += monitor.until(f'"n:{start + 199}"')
     assert all(line.startswith(f"[0 127.0.0.1:{master.tls_port}]") for line in shown)
     assert [line for line in shown if '"n:' in line] == [
         f'[0 127.0.0.1:{master.tls_port}] "SET" "n:{n}" "{value}"' for n in range(1_000)
@@ -185,8 +185,15 @@ def _write_values(master: Server, numbers: range, value: str) -> None:
             client.pipeline([("SET", f"n:{n}", value) for n in numbers[at : at + 50]])
 
 
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it has ended just then
+        return []
+
+
 def _worker(relay: Relay) -> psutil.Process | None:
-    workers = [c for c in relay.children() if any("monitor.worker" in w for w in c.cmdline())]
+    workers = [c for c in relay.children() if any("monitor.worker" in w for w in _words(c))]
     assert len(workers) <= 1, "one process is for all"
     return workers[0] if workers else None
 
@@ -202,36 +209,32 @@ def test_slow_clients_and_a_killed_process(lab: Lab) -> None:
     monitors = [Monitor(relay.port) for _ in range(3)]
     slow = Monitor(relay.port, receive_bytes=4096)
     value = "v" * 8_000
-    # Who is not read all the time is too slow, where the kernel takes little.
-    with ThreadPoolExecutor() as reading:
-        half = [reading.submit(monitor.until, '"n:500"') for monitor in monitors]
-        _write_values(master, range(1_000), value)
-        process = wait_for("the process", lambda: _worker(relay))
-        for reads in half:
-            reads.result()
-        process.send_signal(signal.SIGKILL)
-        whole = [reading.submit(monitor.until, '"the last"') for monitor in monitors]
-        _write_values(master, range(1_000, 2_000), value)
-        master.call("SET", "the last", "one")
-    for reads in whole:
-        numbers = [line.split('"')[3] for line in reads.result() if '"n:' in line]
-        assert numbers == [f"n:{n}" for n in range(501, 2_000)]
+    shown: list[list[str]] = [[] for _ in monitors]
+    for start in range(0, 2_000, 500):  # half of what may wait for a client
+        _write_values(master, range(start, start + 500), value)
+        if start == 500:  # amid what it has to show
+            wait_for("the process", lambda: _worker(relay)).send_signal(signal.SIGKILL)
+        for monitor, lines in zip(monitors, shown, strict=True):
+            lines += monitor.until(f'"n:{start + 499}"')
+    for lines in shown:
+        numbers = [line.split('"')[3] for line in lines if '"n:' in line]
+        assert numbers == [f"n:{n}" for n in range(2_000)]
     wait_for("the slow one is told off", lambda: "too slow for MONITOR: it had" in relay.log)
     assert "the monitor process: its process was ended by signal 9" in relay.log
     assert relay.memory_bytes("VmHWM") < 150 << 20
     wait_same(master, replica)
     assert (replica.full_syncs_received, master.syncs.full) == (1, 1)
+    process = wait_for("a process", lambda: _worker(relay))  # while it is wanted
     slow.close()
     for monitor in monitors:
         monitor.close()
-    pid = wait_for("a process", lambda: _worker(relay)).pid
-    wait_for("it is let go", lambda: not psutil.pid_exists(pid))
+    wait_for("it is let go", lambda: not process.is_running())
     assert relay.stop() == 0
 
 
 def test_it_goes_on_over_failover_full_sync_and_restart(lab: Lab) -> None:
     """The connection stays, as at a replica, and lines name whoever is the master."""
-    master = lab.master(PROGRAM)
+    master = lab.master(PROGRAM, **QUIET)
     second = lab.server(PROGRAM, "second", upstream=master)
     relay = lab.relay(master)
     for node in (second, relay):

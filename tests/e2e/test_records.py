@@ -193,7 +193,7 @@ def test_the_resp_form_makes_the_same_dataset(lab: Lab, program: str) -> None:
 
 
 def expiring(master: Server) -> bool:
-    """Tell whether a key is about to expire, or has and was not deleted yet."""
+    """Tell whether a key, or a field, is about to expire, or has and was not deleted yet."""
     with master.client() as client:
         for db in (0, 3, 9, 12):
             client.call("SELECT", db)
@@ -202,4 +202,16 @@ def expiring(master: Server) -> bool:
                 return True
             if client.call("DBSIZE") != len(keys):
                 return True
+            if Feature.HASH_TTL in master.flavour.features and any(
+                _has_expiring_field(client, key) for key in keys
+            ):
+                return True
     return False
+
+
+def _has_expiring_field(client: Client, key: bytes) -> bool:
+    if client.call("TYPE", key) != b"hash":
+        return False
+    fields = client.call("HKEYS", key)
+    left = client.call("HPTTL", key, "FIELDS", len(fields), *fields) if fields else []
+    return client.call("HLEN", key) != len(fields) or any(0 <= ms < 60_000 for ms in left)

@@ -19,6 +19,8 @@ from types import TracebackType
 from tests.servers.ports import free_port
 
 _STEPS_PER_SECOND = 20
+_GATE_SECONDS = 300.0
+"""As long as pytest lets a test take: a thread must not wait for what a failed test never does."""
 
 
 class Direction(Enum):
@@ -46,6 +48,7 @@ class Fault:
         at: The fault is right behind the first occurrence of this; b"" for the start.
         after_bytes: So many bytes further on.
         count, seconds: See `Action`.
+        gate: A delay ends when this is set, instead of after `seconds`: no machine is too slow.
     """
 
     direction: Direction
@@ -54,6 +57,7 @@ class Fault:
     after_bytes: int = 0
     count: int = 2_000
     seconds: float = 0.01
+    gate: threading.Event | None = None
 
 
 class Proxy:
@@ -259,7 +263,10 @@ class _Pair:
                 self._stalled.set()
                 watch.done = True
             case Action.DELAY:
-                time.sleep(fault.seconds)
+                if fault.gate is not None:
+                    fault.gate.wait(_GATE_SECONDS)
+                else:
+                    time.sleep(fault.seconds)
                 target.sendall(behind)
                 watch.count(1)
             case Action.SPLIT:
