@@ -172,8 +172,12 @@ def answering(status: int) -> Iterator[int]:
 
 @pytest.mark.parametrize("status", [200, 503])
 def test_the_health_check_tells_health(status: int) -> None:
+    check = health_checks()["image"]
     with answering(status) as port:
-        assert healthy(health_checks()["image"], port) is (status == 200)
+        if status == 200:
+            wait_for("health", lambda: healthy(check, port))  # it gives up after 4 s
+        else:
+            assert not healthy(check, port)
 
 
 # -- compose ---------------------------------------------------------------------------------------
