@@ -107,7 +107,7 @@ def test_a_node_of_the_cluster_is_refused(lab: Lab) -> None:
     assert (relay.syncs.full, relay.status()["replicas"]) == (0, [])
     assert not node.link_up
     master.call("CONFIG", "SET", "cluster-announce-port", 0)
-    node.wait_link(30)
+    node.wait_link()
     wait_same(master, node)
 
 
@@ -132,8 +132,7 @@ def _fail_over(world: _Sharded) -> None:
     old = world.masters[0]
     new = world.cluster.replica(old)
     old_replid = old.replid
-    new.call("CLUSTER", "FAILOVER")
-    wait_for("the shard has another master", lambda: new.info("replication")["role"] == "master")
+    world.cluster.fail_over(new)
     for node in (world.native, world.relays[0], world.replicas[0]):
         wait_for(f"{node.name} follows on", lambda n=node: _follows(n, new))
     assert new.replid != old_replid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import itertools
 import re
+import time
 from collections.abc import Iterable, Sequence
 
 import hiredis
@@ -17,6 +18,13 @@ from tests.servers.server import Server
 from tests.servers.waiting import wait_for
 
 SLOTS = 16_384
+
+_AGAIN_SECONDS = 8.0
+"""A failover by hand is given up after five (`CLUSTER_MF_TIMEOUT`), which a busy machine takes."""
+
+_NODE_TIMEOUT_MS = 60_000
+"""Silence after which nodes take each other for dead, forget who was to be met, and refuse writes:
+longer than any machine takes to run them. No test has a failover that nobody asked for."""
 
 _BUS_PORT_ABOVE = 10_000  # where 6.2 has it, and nowhere else
 _KEY = re.compile(r"[a-z-]+:(\d+|hash)|a")
@@ -126,6 +134,21 @@ class Cluster:
         wait_for(f"{node.name} has heard of its master", replicates)
         return node
 
+    def fail_over(self, new: Server) -> None:
+        """Have a replica take over from its master, which is well."""
+        asked_at = float("-inf")
+
+        def done() -> bool:
+            nonlocal asked_at
+            if new.info("replication")["role"] == "master":
+                return True
+            if time.monotonic() - asked_at > _AGAIN_SECONDS:
+                new.call("CLUSTER", "FAILOVER")
+                asked_at = time.monotonic()
+            return False
+
+        wait_for("the shard has another master", done)
+
     def move_slot(self, slot: int, source: Server, target: Server) -> None:
         """Give a slot and its keys to another master, as `redis-cli --cluster reshard` does."""
         target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
@@ -147,7 +170,11 @@ class Cluster:
 
     def _node(self, name: str) -> Server:
         node = self._lab.server(
-            self._flavour, name, start=False, cluster_enabled="yes", cluster_node_timeout=2_000
+            self._flavour,
+            name,
+            start=False,
+            cluster_enabled="yes",
+            cluster_node_timeout=_NODE_TIMEOUT_MS,
         )
         if _can_choose_bus_port(self._flavour):
             node.options["cluster-port"] = str(free_port())
