@@ -31,9 +31,13 @@ NEEDS = {
 """Programs of others that a machine may lack: then the block is left out."""
 
 FIRST = {
-    "relay/bin/repltap status": "until relay/bin/repltap status | grep -q 'master is'\ndo :; done"
+    "relay/bin/repltap status": "until relay/bin/repltap status | grep -q 'master is'\ndo :; done",
+    "curl -s http://127.0.0.1:8380/metrics": "until [ "
+    "\"$(curl -s http://127.0.0.1:8380/metrics | grep -c '^repltap_[a-z]*_lag')\" = 6 ]\n"
+    "do sleep 0.1; done",
 }
-"""What takes the seconds in which somebody reads on: the master is asked once a second."""
+"""What takes the seconds in which somebody reads on: the master is asked once a second, a replica
+acknowledges and a sink commits as often, each in its own time."""
 
 
 def wanted(block: Block) -> bool:
