@@ -21,6 +21,7 @@ from repltap.sink import SinkError, SinkErrorKind
 from tests.sinks.contract import Target
 from tests.sinks.driver import NOTHING_KEPT, Checkpoint, Driver
 from tests.sinks.records import Batch
+from tests.stored import open_fds
 
 _TargetT = TypeVar("_TargetT", bound=Target)
 
@@ -202,6 +203,11 @@ class Lives(Generic[_TargetT]):
         assert len(failures) > 3
         assert set(failures) == {SinkErrorKind.FULL}
         self.finish(target, checkpoint)
+
+
+def open_below(directory: Path) -> set[str]:
+    """List what is open below a directory; the rest of the process is not the sink's."""
+    return {one for one in open_fds() if str(directory) in one}
 
 
 def _close_all(below: Path) -> None:

@@ -30,4 +30,19 @@ def client_of(
     """A producer of topic t."""
     made = settings(brokers=f"{address}/{TOPIC}", compression="none", **given)
     config = producing(made, None)
-    return Client(confluent_kafka, config, TOPIC, timeout, context or StubContext())
+    client = Client(confluent_kafka, config, TOPIC, timeout, context or StubContext())
+    _open.append(client)
+    return client
+
+
+def close_clients() -> None:
+    """Close the producers that `client_of` has made.
+
+    One that is only dropped has its threads until the garbage is collected, and looks for a broker
+    that is long gone; who counts threads or forks would meet it at any time.
+    """
+    while _open:
+        _open.pop().close()
+
+
+_open: list[Client] = []

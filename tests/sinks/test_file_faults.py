@@ -21,11 +21,10 @@ from hypothesis import strategies as st
 from repltap.sink import SinkError, SinkErrorKind
 from tests.sinks.contract import Target
 from tests.sinks.driver import NOTHING_KEPT, Checkpoint, Driver
-from tests.sinks.faults import Lives
+from tests.sinks.faults import Lives, open_below
 from tests.sinks.files import FileTarget, RespTarget, files, unpacked
 from tests.sinks.records import Batch, flat, numbered
 from tests.store.power import Disk
-from tests.stored import open_fds
 
 _CALLS = ("open", "write", "fsync", "rename", "unlink", "ftruncate", "fstat", "lstat", "scandir")
 _QUIET = ("fstat", "lstat", "scandir")  # that fail, but change nothing
@@ -68,15 +67,13 @@ def lives(form: int) -> Lives[FileTarget]:
 @forms
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 def test_each_call_fails_once(tmp_path: Path, form: int, code: int) -> None:
-    before = open_fds()
-
     def judge(failure: BaseException | None, _: str) -> None:
         assert isinstance(failure, SinkError)
         full = failure.kind is SinkErrorKind.FULL
         assert full == (code == errno.ENOSPC)
 
     assert lives(form).fail_in_each_call(tmp_path, code, judge) > 30
-    assert open_fds() == before
+    assert not open_below(tmp_path)
 
 
 @forms

@@ -26,7 +26,8 @@ from tests.sinks.records import Batch, Stream, document, entry, flat, numbered
 
 def settings_at(broker: Broker, **given: object) -> dict[str, Any]:
     """Settings as they are parsed, defaults filled in."""
-    return settings(brokers=f"{broker.address}/{TOPIC}", **{"compression": "none", **given})
+    usual = {"compression": "none", "timeout_seconds": PATIENCE_SECONDS}
+    return settings(brokers=f"{broker.address}/{TOPIC}", **{**usual, **given})
 
 
 class KafkaTarget(Target):
@@ -198,8 +199,10 @@ def test_partitions_that_are_added_are_noticed(
 
 
 def test_a_missing_topic_is_an_error_that_says_so(broker: Broker) -> None:
+    sink = KafkaSink(settings_at(broker))
     with pytest.raises(SinkError, match=f"topic {TOPIC} does not exist") as raised:
-        KafkaSink(settings_at(broker)).open(StubContext())
+        sink.open(StubContext())
+    sink.close()
     assert not raised.value.passes
 
 

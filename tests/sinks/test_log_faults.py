@@ -18,11 +18,10 @@ import pytest
 from repltap.sink import SinkError, SinkErrorKind
 from sinks.eventlog.reader import LogReader
 from tests.sinks.driver import Checkpoint, Driver
-from tests.sinks.faults import Lives
+from tests.sinks.faults import Lives, open_below
 from tests.sinks.logs import LogTarget
 from tests.sinks.records import flat, numbered
 from tests.store.power import Disk
-from tests.stored import open_fds
 
 _CALLS = (
     *("open", "write", "fsync", "fdatasync", "rename", "unlink", "truncate", "mkdir", "fstat"),
@@ -69,8 +68,6 @@ def lives(form: int) -> Lives[LogTarget]:
 @forms
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 def test_each_call_fails_once(tmp_path: Path, form: int, code: int) -> None:
-    before = open_fds()
-
     def judge(failure: BaseException | None, name: str) -> None:
         assert failure is None or isinstance(failure, SinkError)
         # What only looks whether something is there may have to take a no for an answer.
@@ -79,7 +76,7 @@ def test_each_call_fails_once(tmp_path: Path, form: int, code: int) -> None:
             assert failure.kind is SinkErrorKind.FULL or name in (*_QUIET, "open")
 
     assert lives(form).fail_in_each_call(tmp_path, code, judge) > 60
-    assert open_fds() == before
+    assert not open_below(tmp_path)
 
 
 @pytest.mark.slow

@@ -7,6 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.kafka import Broker
+from tests.sinks.kafka_target import close_clients
+
+
+@pytest.fixture(autouse=True)
+def _clients_are_closed() -> Iterator[None]:
+    yield
+    close_clients()
 
 
 @pytest.fixture(scope="module")
