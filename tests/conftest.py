@@ -11,7 +11,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.servers.effort import SEED
 from tests.servers.matrix import seen_tables
@@ -19,8 +19,15 @@ from tests.servers.secrets import judged
 
 pytest.register_assert_rewrite("tests.sinks.contract", "tests.sinks.driver")
 
-# How long an example takes says how busy the machine is. A hang ends by pytest's own time limit.
-settings.register_profile("repltap", deadline=None, derandomize=SEED is None, print_blob=True)
+# How long an example takes, and to make it, says how busy the machine is. A hang ends by pytest's
+# own time limit.
+settings.register_profile(
+    "repltap",
+    deadline=None,
+    derandomize=SEED is None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("repltap")
 
 # What is printed depends on the terminal; that of a CI run is any or none.
