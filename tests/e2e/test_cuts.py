@@ -51,7 +51,7 @@ def test_cuts_above_in_each_stage_of_the_first_sync(lab: Lab, diskless: str) -> 
     middle = lab.middle(master, upstream=proxy)
     replica = lab.server(PROGRAM, "replica", upstream=middle)
     with load:
-        middle.wait_link(60)
+        middle.wait_link(150)  # fifteen links
         replica.wait_link()
     wait_same(master, replica)
     assert proxy.connections == len(faults) + 1
@@ -70,7 +70,7 @@ def test_cuts_below_in_each_stage_of_the_first_sync(lab: Lab) -> None:
     other = lab.server(PROGRAM, "other", upstream=middle)
     with load:
         other.wait_link()
-        replica.wait_link(60)
+        replica.wait_link(120)  # eight links, and the waits between them
     wait_same(master, replica, other)
     assert proxy.connections == len(faults) + 1
     assert (replica.full_syncs_received, other.full_syncs_received) == (1, 1)

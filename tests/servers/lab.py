@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -167,12 +167,15 @@ class Lab:
                 node.close()
         # A relay's workers outlive it by a commit, also one that a test has killed. They run in its
         # directory, as it does.
-        for pid in _running_in(self.directory):
-            try:
+        wait_for("the end of all workers", self._none_is_left)
+
+    def _none_is_left(self) -> bool:
+        """Kill whoever is still there; again, because one may just be starting another."""
+        left = _running_in(self.directory)
+        for pid in left:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        wait_for("the end of all workers", lambda: not _running_in(self.directory))
+        return not left
 
     def add(self, node: _N, start: bool = True) -> _N:
         """Take a node that was made elsewhere, so that it ends with the others."""
