@@ -1,12 +1,25 @@
 """What many tests of the network share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from repltap.net import downstream, refresh, setbacks
+from repltap.net import downstream, refresh, role, setbacks, upstream
 from tests.net.peers import FakeMaster
 from tests.stored import HANG_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    """A machine that stands still for some seconds proves nothing of anybody.
+
+    Its own patches: a test that undoes what it has patched leaves these.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(refresh, "_LAPSE_SECONDS", 2 * HANG_SECONDS)
+        patched.setattr(role, "_ANSWER_SECONDS", HANG_SECONDS)
+        patched.setattr(upstream, "_PROVEN_SECONDS", 2 * HANG_SECONDS)
+        yield
 
 
 @pytest.fixture

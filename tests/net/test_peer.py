@@ -12,11 +12,12 @@ from repltap.access import Right, User, Users, digest
 from repltap.config import ListenConfig
 from repltap.endings import DisconnectReason
 from repltap.net import downstream as downstream_module
+from repltap.net import logins as logins_module
 from repltap.net.connection import OUTPUT_HIGH_BYTES
 from repltap.net.logins import FREE_FAILURES, Turn
 from tests.net.relay import port
 from tests.protocol.ways import rdb
-from tests.stored import REPLID, SET, START, held, until
+from tests.stored import HANG_SECONDS, REPLID, SET, START, held, until
 
 END = START + len(SET)
 
@@ -88,7 +89,7 @@ async def test_a_client_that_never_reads(path: Path) -> None:
             size, count = 50_000, 100
             request = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (size, b"x" * size)
             sending = asyncio.get_running_loop().create_task(client.send(request * count))
-            session = it.sessions[0]
+            session = (await until("a session", lambda: it.sessions))[0]
             await until("congestion", lambda: session.connection.congested)
             await other.send(b"PING\r\n")
             assert await other.line() == b"+PONG"
@@ -129,6 +130,7 @@ async def test_who_is_not_logged_in_fills_no_log(
         for login in (b"", b"AUTH secret\r\n"):
             with await it.replica() as client:
                 await client.send(login + b"POST / HTTP/1.1\r\n\r\n")
+                await client.rest()  # there may be no session yet
                 await until("its end", lambda: not it.sessions)
             said = "client disconnected: an HTTP request came to the Redis port"
             assert caplog.text.count(said) == (1 if login else 0)
@@ -198,6 +200,7 @@ async def test_failed_logins_wait_and_others_do_not(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also a right password waits its turn; a client that is logged in notices nothing."""
+    monkeypatch.setattr(logins_module, "_FORGIVEN_SECONDS", 1000 * HANG_SECONDS)
     listen = ListenConfig(port=0, users=Users.of_default("right"))
     async with port(path, listen) as it:
         wrong = b"-WRONGPASS invalid username-password pair or user is disabled."

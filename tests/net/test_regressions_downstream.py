@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from repltap.net import connection as connection_module
 from repltap.net import downstream as downstream_module
 from repltap.net import serve as serve_module
 from repltap.position import Offset
@@ -19,7 +20,7 @@ from repltap.protocol.downstream import Role
 from repltap.status.replicas import ReplicaState
 from tests.net.relay import port
 from tests.protocol.ways import rdb
-from tests.stored import OTHER, REPLID, SET, START, held, until
+from tests.stored import HANG_SECONDS, OTHER, REPLID, SET, START, held, until
 
 ARRIVING = rdb(bytes(100))
 LARGE_ECHO = b"*2\r\n$4\r\nECHO\r\n$20000\r\n%b\r\n" % (b"x" * 20_000)
@@ -63,6 +64,7 @@ async def test_who_can_not_be_sent_a_file_is_granted_nothing(
                 with await it.replica() as first:  # which has it checked
                     await first.ask()
                     await first.snapshot()
+                await until("its end", lambda: len(it.sessions) == 1)
                 refuse_files(monkeypatch, ".rdb")
                 await replica.ask()
             else:
@@ -122,6 +124,9 @@ async def test_who_has_to_go_is_granted_nothing(
 ) -> None:
     """Found by noise behind a PSYNC ahead and unread answers: its full sync ended the relay."""
     monkeypatch.setattr(downstream_module, "_TICK_SECONDS", 0.005)
+    # However long the test takes: it waits for the journal, and then may read its answers.
+    monkeypatch.setattr(serve_module, "_AHEAD_GRACE_SECONDS", 2 * HANG_SECONDS)
+    monkeypatch.setattr(connection_module, "LINGER_SECONDS", 2 * HANG_SECONDS)
     async with port(path) as it:
         it.upstream.streaming_since = it.upstream.flowing_since = asyncio.get_running_loop().time()
         with await it.replica(receive_bytes=4096) as client, await it.replica() as honest:
