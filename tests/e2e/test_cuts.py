@@ -129,14 +129,15 @@ def test_stalled_link_above_is_replaced(lab: Lab) -> None:
     master, load = _master_with_data(lab, repl_ping_replica_period="1")
     stall = Fault(direction=DOWN, action=Action.STALL, at=b"ping\r\n")
     proxy = lab.proxy(master, stall)
-    relay = lab.relay(proxy, upstream_timeout_seconds=3)
+    # A master that gets no turn for so long is silent, too.
+    relay = lab.relay(proxy, upstream_timeout_seconds=5)
     replica = lab.server(PROGRAM, "replica", upstream=relay)
     replica.wait_link()
     with load:
-        wait_for("a new link was made", lambda: proxy.connections == 2)
+        wait_for("a new link was made", lambda: proxy.connections >= 2)
         relay.wait_link()
     wait_same(master, replica)
-    assert (master.syncs.full, master.syncs.partial_ok) == (1, 1)
+    assert (master.syncs.full, master.syncs.partial_ok) == (1, proxy.connections - 1)
     assert replica.full_syncs_received == 1
 
 
