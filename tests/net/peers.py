@@ -71,8 +71,12 @@ class MasterLink:
             pass
 
     def close(self) -> None:
-        """Hang up."""
-        self.writer.close()
+        """Hang up.
+
+        What the relay says meanwhile is still taken: else a reset would answer it, and its link
+        break with that, or with a broken pipe, before it has read the end.
+        """
+        self.writer.write_eof()
 
     def reset(self) -> None:
         """Break the connection, as a host that crashed and came back."""

@@ -23,16 +23,17 @@ from repltap.store.history import HistoryStore
 from repltap.store.snapshots import Snapshot
 from tests.net.admin.fakes import relay_status
 from tests.net.peers import FakeReplica
-from tests.stored import open_store, store_config, until
+from tests.stored import HANG_SECONDS, open_store, store_config, until
 
 
 def upstream_config(port: int, **changes: object) -> UpstreamConfig:
-    """A master on loopback that is tried again at once."""
+    """A master on loopback that is tried again at once, and may be slow."""
     values: dict[str, object] = {
         "host": "127.0.0.1",
         "port": port,
         "backoff_min_seconds": 0.001,
         "backoff_max_seconds": 0.002,
+        "connect_timeout_seconds": HANG_SECONDS,
         **changes,
     }
     return UpstreamConfig(**values)  # type: ignore[arg-type]
