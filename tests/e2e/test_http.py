@@ -127,7 +127,7 @@ def test_answers_are_as_documented(lab: Lab) -> None:
     relay = lab.relay(
         master,
         sink=f"file:{audit},sink=audit file:{nowhere},sink=broken",
-        listen_transfer_rate_bytes="50kb",
+        listen_transfer_rate_bytes="25kb",  # ten seconds, to be seen in one of them
     )
     relay.wait_ready()
     STATUS.validate(relay.status())
