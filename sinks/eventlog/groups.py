@@ -12,7 +12,9 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,10 @@ from sinks.eventlog.reader import LogReader, PartitionReader
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """No slash and no dot in front: it is a directory's name."""
+
+_LOOKERS = 50
+_LOOKER_SECONDS = 0.002
+"""`Group._member` has the lock for some microseconds; so many in a row are no accident."""
 
 
 def group_name(raw: str) -> str:
@@ -93,16 +99,15 @@ class Group:
         except OSError as exc:
             raise _unwritable(path, exc) from exc
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.write(fd, b"%d\n" % os.getpid())
-        except BlockingIOError:
-            os.close(fd)
-            return None
+            if _locked(fd):
+                os.ftruncate(fd, 0)
+                os.write(fd, b"%d\n" % os.getpid())
+                return fd
         except OSError as exc:
             os.close(fd)
             raise _unwritable(path, exc) from exc
-        return fd
+        os.close(fd)
+        return None
 
     def load(self, partition: int) -> GroupState | None:
         """Read how far it is; None where it has never committed.
@@ -341,6 +346,22 @@ class Consumer:
         if self._reset is None:
             raise error
         return error.earliest if self._reset == "earliest" else error.latest
+
+
+def _locked(fd: int) -> bool:
+    """Lock a member's file, unless another member has; who only looks at it is waited for."""
+    for _ in range(_LOOKERS):
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        try:
+            # Shared, it can be had beside those who look, and never beside a member.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        time.sleep(_LOOKER_SECONDS)
+    return False
 
 
 def _unwritable(path: Path, exc: OSError) -> LogError:

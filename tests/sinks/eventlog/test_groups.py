@@ -1,10 +1,12 @@
 """Consumer groups: whose partition it is, and where the next one goes on."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,6 +114,31 @@ def test_two_members_never_have_the_same_partition(log: LogReader) -> None:
             assert take(consumer) == list(range(7, COUNT, 2))
         with member(log, "another") as third:
             assert third.missing == []
+
+
+def test_who_only_looks_keeps_no_member_out(
+    log: LogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that began just when groups were listed got no partition. Found by reading."""
+    member(log).close()
+    with open(log.directory / "groups/g/1.lock", "rb") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                fcntl.flock(looker, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=pause))
+        with member(log) as consumer:
+            assert (consumer.missing, len(pauses)) == ([], 3)
+            with member(log) as other:  # one that has it is not waited for
+                assert (other.missing, len(pauses)) == ([0, 1], 3)
+    with open(log.directory / "groups/g/1.lock", "rb") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        with member(log) as consumer:  # for ever is too long
+            assert consumer.missing == [1]
 
 
 def test_groups_are_listed(log: LogReader) -> None:
