@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,34 +25,56 @@ pytestmark = pytest.mark.relay_only
 
 
 class Manager:
-    """A real notify socket, as systemd gives one to a service."""
+    """A real notify socket, as systemd gives one to a service.
+
+    It reads at once, as systemd does: a socket holds few datagrams (`max_dgram_qlen`, 10), some
+    signs of life, and what is said to a full one is lost.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.heard: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
+        self._come: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read, name="manager", daemon=True)
+        self._thread.start()
 
     def wait(self, line: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
-        """Read until this line has come."""
-        self._socket.settimeout(timeout_seconds)
-        while True:
-            lines = self._socket.recv(4096).decode().split("\n")
-            self.heard += lines
-            if any(re.fullmatch(line, each) for each in lines):
-                return
+        """Go on until this line has come.
+
+        Raises:
+            TimeoutError: It has not, in time.
+        """
+        until = time.monotonic() + timeout_seconds
+        while not any(re.fullmatch(line, each) for each in self._next(until)):
+            pass
 
     def drain(self) -> None:
-        """Take what has come."""
-        self._socket.setblocking(False)
-        while True:
-            try:
-                self.heard += self._socket.recv(4096).decode().split("\n")
-            except BlockingIOError:
-                return
+        """Take what has been sent."""
+        self._socket.sendto(_MARK.encode(), str(self.path))  # behind all of it
+        while self._next(time.monotonic() + PATIENCE_SECONDS) != [_MARK]:
+            pass
 
     def close(self) -> None:
+        self._socket.sendto(b"", str(self.path))
+        self._thread.join(PATIENCE_SECONDS)
         self._socket.close()
+
+    def _next(self, until: float) -> list[str]:
+        try:
+            lines = self._come.get(timeout=max(0.0, until - time.monotonic())).split("\n")
+        except queue.Empty:
+            raise TimeoutError("the manager was told nothing more") from None
+        self.heard += lines
+        return lines
+
+    def _read(self) -> None:
+        while told := self._socket.recv(4096):
+            self._come.put(told.decode())
+
+
+_MARK = "so far"
 
 
 @pytest.fixture
