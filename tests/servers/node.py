@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,9 +104,14 @@ class Node(Process):
             return False
 
     def replicas(self) -> list[dict[str, str]]:
-        """Return the `slaveN` lines of INFO, in order."""
+        """Return the `slaveN` lines of INFO, in order.
+
+        There may be fewer than `connected_slaves`: one whose connection was reset just now has no
+        address, an `rdb-only` one that has got its snapshot no state, and so neither has a line
+        (`genRedisInfoString`, `replstateToString`).
+        """
         info = self.info("replication")
-        lines = [info[f"slave{i}"] for i in range(int(info["connected_slaves"]))]
+        lines = [line for name, line in info.items() if re.fullmatch(r"slave\d+", name)]
         return [dict(pair.split("=", 1) for pair in line.split(",")) for line in lines]
 
     def follow(self, upstream: Upstream) -> None:
