@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.bench.crowd import Crowd
+from tests.servers import bulk
 from tests.servers.dataset import wait_same
 from tests.servers.find import Feature
 from tests.servers.lab import Lab
@@ -25,6 +26,8 @@ from tests.servers.waiting import wait_for
 pytestmark = pytest.mark.relay_only
 
 TAIL_BYTES = 200_000
+LONG_TAIL_BYTES = 8 << 20
+"""More than the load writes while several servers start, however long that takes."""
 
 
 def _refreshes(relay: Relay) -> dict[str, int]:
@@ -37,11 +40,11 @@ def _outgrow(load: Load, relay: Relay) -> None:
         load.write(60)
 
 
-def _slow_snapshots(master: Server, keys: int = 1_500) -> None:
-    """Make each further snapshot take a few seconds: real keys, each with a pause."""
+def _slow_snapshots(master: Server, pause_ms: int = 3) -> None:
+    """Make each further snapshot take seconds: 1500 real keys, each with a pause."""
     with master.client() as client:
-        client.pipeline(("SET", f"slow:{i}", f"{i}-" * 300) for i in range(keys))
-    master.call("CONFIG", "SET", "rdb-key-save-delay", 3_000)
+        client.pipeline(("SET", f"slow:{i}", f"{i}-" * 300) for i in range(1_500))
+    master.call("CONFIG", "SET", "rdb-key-save-delay", 1_000 * pause_ms)
     master.call("CONFIG", "SET", "rdbcompression", "no")  # so that it comes in many pieces
 
 
@@ -50,7 +53,8 @@ def _stocked(lab: Lab, program: str, **options: str | int) -> tuple[Server, Rela
     master = lab.master(program)
     # A replica of Redis 7.4 to 8.2 that lags loses hash fields (docs/limits.md): an old snapshot,
     # which these tests are about, is such a lag.
-    load = Load(master, features=master.flavour.features - {Feature.HASH_TTL}, seed=31)
+    features = master.flavour.features - {Feature.HASH_TTL}
+    load = Load(master, features=features, seed=31, pause_seconds=0.01)
     load.write(150)
     relay = lab.relay(master, **options)
     wait_for("the first snapshot", relay.snapshots)
@@ -60,11 +64,12 @@ def _stocked(lab: Lab, program: str, **options: str | int) -> tuple[Server, Rela
 @pytest.mark.parametrize("program", ["redis-6.2", "redis-7.0", "redis-8.2", "valkey-9.1"])
 def test_a_long_tail_costs_one_refresh_for_all(lab: Lab, program: str) -> None:
     """While writes go on: the snapshot meets the journal at its offset."""
-    master, relay, load = _stocked(lab, program, snapshot_max_tail_bytes=TAIL_BYTES)
+    master, relay, load = _stocked(lab, program, snapshot_max_tail_bytes=LONG_TAIL_BYTES)
     early = lab.server(program, "early", upstream=relay)
     early.wait_link()
     assert _refreshes(relay) == {}
-    _outgrow(load, relay)
+    bulk.write(master, 9)
+    wait_for("a long tail", lambda: relay.snapshots()[0]["tail_bytes"] > LONG_TAIL_BYTES)
     connects = relay.status()["upstream"]["connects"]
     offset = relay.snapshots()[0]["offset"]
     with load:
@@ -76,7 +81,7 @@ def test_a_long_tail_costs_one_refresh_for_all(lab: Lab, program: str) -> None:
     assert master.syncs.full == 2
     assert early.full_syncs_received == 1
     assert relay.status()["upstream"]["connects"] == connects
-    assert relay.snapshots()[0]["offset"] > offset + TAIL_BYTES
+    assert relay.snapshots()[0]["offset"] > offset + LONG_TAIL_BYTES
 
 
 @pytest.mark.parametrize("diskless", ["yes", "no"], ids=["diskless", "disk"])
@@ -145,8 +150,10 @@ def test_a_failover_during_a_refresh_never_serves_the_old_data(lab: Lab, old_mas
     master, relay, load = _stocked(lab, "redis-7.0", snapshot_max_tail_bytes=TAIL_BYTES)
     heir = lab.server("redis-7.0", "heir", upstream=master)
     heir.wait_link()
-    _slow_snapshots(master)
+    _slow_snapshots(master, pause_ms=10)  # nobody waits for its end
     _outgrow(load, relay)
+    # A PING or DEL that the heir does not get would cost a full resync, and that a refresh.
+    master.keep_quiet()
     wait_same(master, heir)
     replica = lab.server("redis-7.0", "replica", upstream=relay)
     wait_for(
@@ -230,8 +237,8 @@ def test_a_herd_of_a_hundred(lab: Lab) -> None:
     wait_for("the first snapshot", relay.snapshots)
     with Crowd() as crowd:
         with load:
-            crowd.attach(relay.port, 95, check=True)
             real = [lab.server("redis-7.0", f"real-{i}", upstream=relay) for i in range(5)]
+            crowd.attach(relay.port, 95, check=True)
             most_sent = most_waiting = 0
             while (now := _shown_states(relay))["online"] < 100:
                 most_sent = max(most_sent, now["send_bulk"])

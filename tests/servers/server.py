@@ -103,6 +103,11 @@ class Server(Node):
         for tunnel in self._tunnels:
             tunnel.close()
 
+    def keep_quiet(self) -> None:
+        """Let its replicas be sent nothing but what is written: no PING, no DEL of what expires."""
+        self.call("CONFIG", "SET", "repl-ping-replica-period", 3600)
+        self.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+
     def digest(self) -> str:
         """Return DEBUG DIGEST: equal for equal datasets, whatever the version."""
         reply = self.call("DEBUG", "DIGEST")
