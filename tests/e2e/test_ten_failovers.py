@@ -155,7 +155,7 @@ def _hold_up(scene: Scene, number: int) -> None:
     """Freeze the replica below a relay: WAIT must count the others alone."""
     everybody, held = len(scene.in_place()), scene.below[number % len(scene.below)]
     held.freeze()
-    with scene.client() as client:
+    with scene.master.client() as client:  # patient, other than what has to notice a failover
         client.call("SET", "held-up", number)
         counted = client.call("WAIT", everybody, WAIT_MS)
     held.thaw()
