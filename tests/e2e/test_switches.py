@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 
 import pytest
 
 from tests.servers.dying import STEPS
+from tests.servers.effort import generator
 from tests.servers.lab import Lab
 from tests.servers.relay import Relay
 from tests.servers.shire import Shire, cut_off, full_syncs
@@ -68,7 +68,7 @@ def test_killed_at_each_step_of_a_switch(lab: Lab) -> None:
 
 def test_killed_at_any_moment_of_a_switch(lab: Lab) -> None:
     """One switch after the other, and a kill somewhere in each."""
-    rng = random.Random()
+    rng = generator("kills amid a switch")
     shire = Shire(lab, "redis-7.0")
     torn = before = 0
     for number in range(ROUNDS):

@@ -166,7 +166,7 @@ def test_wait_counts_the_relay(lab: Lab) -> None:
             assert client.call("WAIT", 1, 50_000) == 1
             took.append(time.monotonic() - asked)
     # Who acknowledges once a second only takes a second each time, as each begins with an ACK.
-    assert sorted(took)[10] < 0.5
+    assert sorted(took)[4] < 0.5
 
 
 @pytest.mark.relay_only

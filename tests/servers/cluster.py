@@ -154,7 +154,7 @@ class Cluster:
         target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", node_id(source))
         source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", node_id(target))
         while names := source.call("CLUSTER", "GETKEYSINSLOT", slot, 20):
-            source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *names)
+            source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 60_000, "KEYS", *names)
         for node in (target, source, *self.masters):
             node.call("CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
 

@@ -14,6 +14,7 @@ import hiredis
 
 from tests.servers.client import Argument, Client
 from tests.servers.find import Feature
+from tests.servers.waiting import PATIENCE_SECONDS
 
 _Command = tuple[Argument, ...]
 _Step = Callable[[random.Random], list[_Command]]
@@ -270,8 +271,11 @@ class Load:
         trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
-        self._thread.join(30)
-        if self._failure is not None and error is None:
+        self._thread.join(2 * PATIENCE_SECONDS)
+        if error is not None:
+            return
+        assert not self._thread.is_alive(), "the load still waits for an answer"
+        if self._failure is not None:
             raise AssertionError(
                 f"the load failed after {self.written} commands"
             ) from self._failure

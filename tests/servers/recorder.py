@@ -150,7 +150,9 @@ class Worker(Process):
             db.close()
             return [_written(line) for line in found]
         lines = self.output.read_bytes().split(b"\n")
-        return [_written(line) for line in lines if line.endswith(b"]")]
+        # Whole lines end with their details; one that is being written, or that a kill has torn,
+        # may end anywhere else, behind another list too.
+        return [_written(line) for line in lines if line.endswith(b"}]")]
 
     @property
     def written_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -27,7 +28,8 @@ def readable(fd: int, timeout_seconds: float = PATIENCE_SECONDS) -> bool:
 def wait_for(what: str, probe: Callable[[], _T], timeout_seconds: float = PATIENCE_SECONDS) -> _T:
     """Call `probe` until what it returns is true, and return that.
 
-    A probe may raise OSError while a process is not up yet: that counts as "not yet".
+    A probe may raise OSError or HTTPException while a process is not up yet, or ends amid its
+    answer: that counts as "not yet".
 
     Args:
         what: Said when the wait fails.
@@ -46,7 +48,7 @@ def wait_for(what: str, probe: Callable[[], _T], timeout_seconds: float = PATIEN
             if value:
                 return value
             last = value
-        except OSError as exc:
+        except (OSError, HTTPException) as exc:
             last = exc
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout_seconds:g} s for: {what}; last: {last!r}")

@@ -134,7 +134,7 @@ class Checks:
             return sockets <= expected and files <= allowed
 
         try:
-            wait_for("the open files are what they were", settled, 6)
+            wait_for("the open files are what they were", settled)
         except AssertionError:
             sockets, files = _open_files(relay.pid)
             found = f"{sockets} sockets ({expected} before), {files} files ({allowed} allowed)"

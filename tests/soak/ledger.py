@@ -65,6 +65,7 @@ class Ledger:
         self._strangers: set[Node] = set()
         self._still: set[Node] = set()
         self._killed: set[Node] = set()
+        self._ruins: dict[Node, str] = {}
         self._renames = 0
 
     def open(self, nodes: list[Node], above: dict[Node, Node]) -> None:
@@ -77,6 +78,7 @@ class Ledger:
         self._marks = {node: _mark(node) for node in nodes}
         self._excuses.clear()
         self._refresh_excuses.clear()
+        self._ruins.clear()
         for noted in (self._strangers, self._still, self._killed):
             noted.clear()
         self._renames = 0
@@ -87,6 +89,10 @@ class Ledger:
     def excuse(self, node: Node, reason: str) -> None:
         """Let a node have full syncs in this round."""
         self._excuses.setdefault(node, reason)
+
+    def ruined(self, relay: Node, reason: str) -> None:
+        """Let a relay, and all that are below it at any time of this round, have full syncs."""
+        self._ruins[relay] = reason
 
     def owe_refresh(self, relay: Node, reason: str) -> None:
         """Its snapshot may be lost by now: who needs one next, in any round, costs a refresh.
@@ -134,8 +140,8 @@ class Ledger:
         for node in sorted(full, key=self._depth):
             if not full[node]:
                 continue
-            reason = granted.get(node) or self._inherited(node, full, granted) or self._ahead(node)
-            reason = reason or self._owed_resync(node)
+            reason = granted.get(node) or self._inherited(node, full, granted)
+            reason = reason or self._ruin(node) or self._ahead(node) or self._owed_resync(node)
             if not reason:
                 source = next((up for up in self._above[node] if denials.get(up)), None)
                 reason = denials[source].pop() if source is not None else ""
@@ -177,6 +183,11 @@ class Ledger:
                     "below a full sync: below", "below"
                 )
         return ""
+
+    def _ruin(self, node: Node) -> str:
+        """Return what was done to a store above: who was moved there since was not excused."""
+        chain = self._chain(node)
+        return next((reason for relay, reason in self._ruins.items() if relay in chain), "")
 
     def _ahead(self, node: Node) -> str:
         relays = [upstream for upstream in self._above[node] if isinstance(upstream, Relay)]

@@ -68,7 +68,7 @@ class PlannedFailover(Fault):
             if not new.link_up:
                 raise MissedError(f"{new.name} is not in sync")
             old.call("FAILOVER", "TO", "127.0.0.1", new.port, "TIMEOUT", 1500)
-            wait_for("the failover has ended", lambda: _settled(old, new), 15)
+            wait_for("the failover has ended", lambda: _settled(old, new))
             if _role(old) == "master":
                 return f"{old.name} gave up"
             world.ledger.forked()
@@ -94,7 +94,7 @@ class RelayPicked(Fault):
             relay = self.rng.choice([r for r in world.relays if world.above[r] is master])
             master.call("FAILOVER", "TO", "127.0.0.1", relay.port, "TIMEOUT", 1500)
             world.ledger.forked()
-            wait_for("the master is master again", lambda: _settled(master, master), 15)
+            wait_for("the master is master again", lambda: _settled(master, master))
         return relay.name
 
 

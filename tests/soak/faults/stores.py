@@ -36,6 +36,7 @@ class Damage(Fault):
             world.ledger.killed(relay)
             files = sorted(f for f in relay.data_dir.glob("histories/**/*") if f.is_file())
             done = [_damage(self.rng, files) for _ in range(self.rng.choice([1, 1, 2]))]
+            world.ledger.ruined(relay, "a store was damaged")
             for node in (relay, *world.below(relay)):
                 world.ledger.excuse(node, "a store was damaged")
                 world.ledger.owe_refresh(node, "a store was damaged")
@@ -62,6 +63,7 @@ class Wipe(Fault):
         relay = self.rng.choice(world.relays)
         with world.held(relay):
             relay.kill()
+            world.ledger.ruined(relay, "a store was wiped")
             for node in (relay, *world.below(relay)):
                 world.ledger.excuse(node, "a store was wiped")
             world.wipe(relay)
