@@ -259,17 +259,17 @@ async def test_a_master_that_refuses_is_tried_with_backoff(
 
 
 async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    async with link(tmp_path, port) as it:
-        await until("attempts", lambda: it.link.status().attempts >= 3)
-        status = it.link.status()
-        assert (
-            status.last_error
-            == "can't connect: Connection refused (is the master up? It is tried again)"
-        )
-        await until("a wait", lambda: it.link.status().next_try_at is not None)
-        assert set(it.link.counters.ends) == {FailureReason.CONNECT_FAILED}
+    with socket.socket() as silent:  # it keeps the port, so that nobody else listens there
+        silent.bind(("127.0.0.1", 0))
+        async with link(tmp_path, silent.getsockname()[1]) as it:
+            await until("attempts", lambda: it.link.status().attempts >= 3)
+            status = it.link.status()
+            assert (
+                status.last_error
+                == "can't connect: Connection refused (is the master up? It is tried again)"
+            )
+            await until("a wait", lambda: it.link.status().next_try_at is not None)
+            assert set(it.link.counters.ends) == {FailureReason.CONNECT_FAILED}
     assert caplog.text.count("Connection refused") == 1
 
 
