@@ -97,6 +97,7 @@ class Mirror:
             digest: Compare it, too; servers that write scores differently have different ones.
         """
         try:
+            self._wait_end()
             wait_for("the target is equal", self._is_equal)
         except AssertionError as exc:
             raise AssertionError(f"{exc}\n{self._difference()}") from None
@@ -116,11 +117,23 @@ class Mirror:
         lines += [f"  {n}: {ours.get(n)!r:.200} != {theirs.get(n)!r:.200}" for n in names[:8]]
         return "\n".join(lines)
 
-    def _is_equal(self) -> bool:
+    def _wait_end(self) -> None:
+        """Wait as long as it gets on: a busy disk may take minutes for all its commits."""
+        while True:
+            before = self.commits
+            if self._is_at_the_end():
+                return
+            wait_for("another commit", lambda: self.commits != before)  # noqa: B023
+
+    def _is_at_the_end(self) -> bool:
         assert self.worker.running, self.worker.log_tail
         offset = self.master.offset
         place = self.place
-        if place.get("phase") != "stream" or place["offset"] < offset:
+        return place.get("phase") == "stream" and bool(place["offset"] >= offset)
+
+    def _is_equal(self) -> bool:
+        offset = self.master.offset
+        if not self._is_at_the_end():
             return False
         same = data(self.target) == data(self.master) and self.master.offset == offset
         # What expires a moment later does so on each by itself, or where the worker is gone never.
