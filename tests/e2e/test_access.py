@@ -72,12 +72,11 @@ def test_replicas_of_all_versions_log_in_and_their_password_is_rotated(lab: Lab)
     wait_for("its refusal", lambda: "User watch has no permissions" in watcher.log)
     watcher.stop()
 
-    word.write_text(f"{NEXT_TAP}\n{TAP}\n")
-    hang_up(relay, "users of the port: reloaded: changed")
+    changed = "users of the port: reloaded: changed"
+    hang_up(relay, changed, lambda: word.write_text(f"{NEXT_TAP}\n{TAP}\n"))
     for replica in replicas:
         replica.call("CONFIG", "SET", "masterauth", NEXT_TAP)
-    word.write_text(f"{NEXT_TAP}\n")
-    hang_up(relay, "users of the port: reloaded: changed")
+    hang_up(relay, changed, lambda: word.write_text(f"{NEXT_TAP}\n"))
     counters = relay.status()["counters"]
     assert counters["sync_full"] == len(PROGRAMS)
     assert counters["replica_disconnects"] == {}  # nobody was cut for it
@@ -90,8 +89,7 @@ def test_replicas_of_all_versions_log_in_and_their_password_is_rotated(lab: Lab)
     with Client(relay.port) as client, pytest.raises(hiredis.ReplyError, match="WRONGPASS"):
         client.call("AUTH", "tap", TAP)
 
-    file.write_text(_OTHERS)  # without the user
-    hang_up(relay, "users of the port: reloaded: changed")
+    hang_up(relay, changed, lambda: file.write_text(_OTHERS))  # without the user
     wait_for("none is left", lambda: relay.replicas() == [])
     assert relay.status()["counters"]["replica_disconnects"]["killed"] >= len(PROGRAMS)
 

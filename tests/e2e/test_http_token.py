@@ -48,11 +48,10 @@ def test_programs_bring_the_token_and_it_is_rotated(lab: Lab) -> None:
     for path in ("/", "/api/status", "/metrics"):
         assert (ask(relay, path), ask(relay, path, NEW), ask(relay, path, OLD)) == (401, 401, 200)
 
-    file.write_text(f"{NEW}\n{OLD}\n")
-    hang_up(relay, "HTTP token: reloaded: changed")
+    changed = "HTTP token: reloaded: changed"
+    hang_up(relay, changed, lambda: file.write_text(f"{NEW}\n{OLD}\n"))
     assert (ask(relay, "/metrics", OLD), ask(relay, "/metrics", NEW)) == (200, 200)
-    file.write_text(f"{NEW}\n")
-    hang_up(relay, "HTTP token: reloaded: changed")
+    hang_up(relay, changed, lambda: file.write_text(f"{NEW}\n"))
     assert (ask(relay, "/metrics", OLD), ask(relay, "/metrics", NEW)) == (401, 200)
 
     command = [sys.executable, "-m", "repltap", "status", "--json"]
