@@ -153,7 +153,7 @@ class Shire:
         # Side by side: who is ahead of the journal is held for three seconds.
         whom = [(node, question) for node in (self.relay, self.sub) for question in asked]
         with ThreadPoolExecutor(len(whom)) as pool:
-            answers = list(pool.map(lambda one: ask(one[0], kind, *one[1], said.end), whom))
+            answers = list(pool.map(lambda one: ask(one[0], kind, *one[1], end=said.end), whom))
         for (node, question), answer, right in zip(whom, answers, 2 * expected, strict=True):
             assert answer == right, (node.name, question, said)
 

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import pytest
 
-from repltap.sink import AnyRecord, Kind, Record
+from repltap.sink import AnyRecord, Kind, Record, SnapshotRecord
 from sinks._kafka.murmur2 import positive
 from sinks._partitions import BY_KEY, Partitions, Target, record_key
 from tests.delivery.wire import records_of
@@ -107,7 +107,7 @@ def test_snapshots_and_notices(hashed: Hash) -> None:
     stream, partitions = Stream(), Partitions(COUNT, hashed)
     records: list[AnyRecord] = flat(stream.snapshot(every_entry()))
     for record in records:
-        if record.kind is Kind.SNAPSHOT:
+        if isinstance(record, SnapshotRecord):
             assert list(partitions.targets(record)) == of(
                 hashed, b"%d:%b" % (record.db, record.key)
             )
