@@ -22,6 +22,7 @@ class _Setback:
     until: float
     failures: int
     circumstances: object
+    note: object
 
 
 class Setbacks:
@@ -37,12 +38,13 @@ class Setbacks:
         self._circumstances = circumstances
         self._setbacks: dict[Hashable, _Setback] = {}
 
-    def add(self, what: Hashable, limit_seconds: float = math.inf) -> float:
+    def add(self, what: Hashable, limit_seconds: float = math.inf, note: object = None) -> float:
         """Note a failure.
 
         Args:
             what: Which.
             limit_seconds: It is left alone no longer, and the next one no longer for it.
+            note: What `note` gives until it succeeds, or fails again.
 
         Returns:
             For how many seconds it is left alone.
@@ -55,12 +57,18 @@ class Setbacks:
             delay, failures = limit_seconds, failures - 1
         if len(self._setbacks) >= _MAX:
             del self._setbacks[next(iter(self._setbacks))]
-        self._setbacks[what] = _Setback(self._clock() + delay, failures, self._circumstances())
+        until = self._clock() + delay
+        self._setbacks[what] = _Setback(until, failures, self._circumstances(), note)
         return delay
 
     def clear(self, what: Hashable) -> None:
         """It has succeeded."""
         self._setbacks.pop(what, None)
+
+    def note(self, what: Hashable, default: object) -> object:
+        """Give what was noted of its last failure, the default if there was none."""
+        setback = self._setbacks.get(what)
+        return default if setback is None else setback.note
 
     def running(self, what: Hashable) -> bool:
         """Tell whether it is to be left alone now."""

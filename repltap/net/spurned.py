@@ -17,9 +17,6 @@ _RESET_SECONDS = 5.0
 One that can't load it does that where it has not read all that came behind. So does a network that
 fails, and nobody is to wait long for one that works again."""
 
-_MAX = 64
-"""Names come from replicas: there is an end to what is remembered of them."""
-
 
 class Spurned:
     """Those who left without a word.
@@ -31,7 +28,6 @@ class Spurned:
 
     def __init__(self, clock: Callable[[], float], circumstances: Callable[[], object]) -> None:
         self._setbacks = Setbacks(clock, circumstances)
-        self._asked: dict[str, Position | None] = {}
 
     def left(self, name: str, asked: Position | None, *, reset: bool) -> float:
         """A replica has left without acknowledging its snapshot.
@@ -44,16 +40,11 @@ class Spurned:
         Returns:
             For how many seconds it is held back.
         """
-        self._asked.pop(name, None)
-        if len(self._asked) >= _MAX:
-            del self._asked[next(iter(self._asked))]
-        self._asked[name] = asked
-        return self._setbacks.add(name, _RESET_SECONDS if reset else math.inf)
+        return self._setbacks.add(name, _RESET_SECONDS if reset else math.inf, asked)
 
     def loaded(self, name: str) -> None:
         """It has loaded what it was sent."""
         self._setbacks.clear(name)
-        self._asked.pop(name, None)
 
     def is_held(self, name: str, asks: Position | None) -> bool:
         """Tell whether a replica is to wait for another snapshot.
@@ -62,6 +53,6 @@ class Spurned:
         before its first ACK, which Redis up to 7.0 sends up to a second after the load. Who could
         not has nothing to go on from, or is where it was (`repl-diskless-load swapdb`).
         """
-        if asks is not None and name in self._asked and asks != self._asked[name]:
+        if asks is not None and self._setbacks.note(name, asks) != asks:
             self.loaded(name)
         return self._setbacks.running(name)

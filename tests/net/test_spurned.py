@@ -50,4 +50,4 @@ def test_names_are_forgotten_in_the_end() -> None:
         it.left(str(number), HERE, reset=False)
     assert not it.is_held("0", HERE)
     assert it.is_held("999", HERE)
-    assert len(it._asked) <= 64
+    assert len(it._setbacks._setbacks) <= 64
