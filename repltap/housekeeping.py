@@ -36,7 +36,7 @@ class Housekeeping:
     def appended(self, end: Offset) -> None:
         """The journal has grown; cheap."""
         self._end = end
-        if end >= self._due_at:
+        if self.is_due(end):
             self._work.set()
 
     def is_due(self, end: Offset) -> bool:

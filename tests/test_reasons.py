@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from repltap.reasons import os_reason
+from tests.servers.ports import silent_port
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,6 @@ def test_reason(failure: OSError, reason: str) -> None:
 
 def test_what_asyncio_says_of_a_refused_connection() -> None:
     """A real one: its own text names the address, which the log line has already."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens there, nor can while we have it
-        with pytest.raises(OSError) as caught:
-            socket.create_connection(taken.getsockname())
+    with silent_port() as port, pytest.raises(OSError) as caught:
+        socket.create_connection(("127.0.0.1", port))
     assert os_reason(caught.value) == "Connection refused"

@@ -1,7 +1,6 @@
 """`repltap snapshot fetch`: out of the store; from servers it is tested end to end."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from repltap.cli.main import main
 from repltap.store.history import HistoryStore
 from tests.cli.stored import FIRST, fill, flip
 from tests.protocol.ways import rdb
+from tests.servers.ports import silent_port
 from tests.stored import OTHER
 
 
@@ -65,9 +65,7 @@ def test_a_master_that_is_not_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REPLTAP_CONFIG", raising=False)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
+    with silent_port() as port:
         words = ["--upstream", f"redis://127.0.0.1:{port}", "--output", str(tmp_path / "x")]
         assert main(["snapshot", "fetch", *words]) == 1
     error = capsys.readouterr().err
@@ -77,10 +75,8 @@ def test_a_master_that_is_not_there(
 
 
 def test_redis_clis_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = str(closed.getsockname()[1])
-        assert main(["snapshot", "fetch", "-p", port, "--output", str(tmp_path / "x")]) == 1
+    with silent_port() as port:
+        assert main(["snapshot", "fetch", "-p", str(port), "--output", str(tmp_path / "x")]) == 1
     assert capsys.readouterr().err.startswith(f"repltap: error: 127.0.0.1:{port}: can't connect: ")
     assert main(["snapshot", "fetch", "-a", "hunter2", "--output", str(tmp_path / "x")]) == 2
     assert "hunter2" not in capsys.readouterr().err

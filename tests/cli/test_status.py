@@ -17,6 +17,7 @@ from repltap.cli.status import status, status_url
 from repltap.errors import StatusUnavailableError
 from repltap.net.web import status_document
 from tests.net.admin.fakes import relay_status
+from tests.servers.ports import silent_port
 
 
 class Relay:
@@ -91,10 +92,9 @@ def test_the_environment_names_the_relay_and_no_proxy(relay: Relay) -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens there, nor can while we have it
-        with pytest.raises(StatusUnavailableError, match="Connection refused") as caught:
-            run("--http", f"127.0.0.1:{taken.getsockname()[1]}")
+    refused = pytest.raises(StatusUnavailableError, match="Connection refused")
+    with silent_port() as port, refused as caught:
+        run("--http", f"127.0.0.1:{port}")
     assert caught.value.exit_code == 6
     assert "repltap run" in caught.value.hint
 

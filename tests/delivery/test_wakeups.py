@@ -36,14 +36,19 @@ def wait(wakeups: Wakeups, sink: FakeSink) -> None:
     wakeups.waits(cast(SupervisedSink, sink))
 
 
+async def woken_once(feed: Feed) -> tuple[FakeSink, Wakeups]:
+    """A sink that has been told of what was there already, which may be more than it has seen."""
+    sink = FakeSink(feed)
+    wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
+    wait(wakeups, sink)
+    await until("the first wake-up", lambda: len(sink.seen) == 1)
+    return sink, wakeups
+
+
 async def test_it_is_woken_for_what_the_index_covers(tmp_path: Path) -> None:
     held(tmp_path)
     async with opened(tmp_path) as feed:
-        sink = FakeSink(feed)
-        wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
-        # What it has not been told of yet may be more than it has seen.
-        wait(wakeups, sink)
-        await until("the first wake-up", lambda: len(sink.seen) == 1)
+        sink, wakeups = await woken_once(feed)
         wait(wakeups, sink)
         assert wakeups.caught_up(cast(SupervisedSink, sink))
         for _ in range(100):
@@ -65,10 +70,7 @@ async def test_the_index_comes_first_whatever_lies_between(
     """
     held(tmp_path)
     async with opened(tmp_path) as feed:
-        sink = FakeSink(feed)
-        wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
-        wait(wakeups, sink)
-        await until("the first wake-up", lambda: len(sink.seen) == 1)
+        sink, wakeups = await woken_once(feed)
         wait(wakeups, sink)
         loop = asyncio.get_running_loop()
         real, wake_idle, ahead = loop.time, feed.readers.wake_idle, 0.0
@@ -90,10 +92,7 @@ async def test_the_index_comes_first_whatever_lies_between(
 async def test_what_comes_while_it_is_busy_is_told_when_it_waits(tmp_path: Path) -> None:
     held(tmp_path)
     async with opened(tmp_path) as feed:
-        sink = FakeSink(feed)
-        wakeups = Wakeups(feed, lambda: [cast(SupervisedSink, sink)])
-        wait(wakeups, sink)
-        await until("the first wake-up", lambda: len(sink.seen) == 1)
+        sink, wakeups = await woken_once(feed)
         feed.append(SET)
         wait(wakeups, sink)
         feed.append(SET)  # after the timer was set: the index may cover it later

@@ -107,7 +107,7 @@ def follow(lab: Lab, master: Server) -> Relay:
     relay = lab.relay(master)
     relay.wait_ready()
     # An empty master's offset is 0, as that of a relay that has nothing.
-    wait_for("a history", lambda: list(relay.data_dir.glob("histories/*/history.json")))
+    relay.wait_stored()
     wait_for("the relay has it all", lambda: relay.offset == master.offset)
     return relay
 

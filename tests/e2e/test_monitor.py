@@ -21,13 +21,11 @@ from tests.servers.monitor import Monitor
 from tests.servers.process import Process
 from tests.servers.relay import Relay
 from tests.servers.secrets import secret
-from tests.servers.server import Server
+from tests.servers.server import QUIET, Server
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
 PROGRAM = "redis-7.0"
-QUIET = {"repl_ping_replica_period": 3600}
-"""No PING between the lines; and none that has come to a promoted replica's sibling only."""
 ODD = b'\x00\x01\x07\x08\t\n\r\x1b "\\\x7f\x80\xc3\xa9\xff'
 
 
@@ -234,7 +232,7 @@ def test_slow_clients_and_a_killed_process(lab: Lab) -> None:
 
 def test_it_goes_on_over_failover_full_sync_and_restart(lab: Lab) -> None:
     """The connection stays, as at a replica, and lines name whoever is the master."""
-    master = lab.master(PROGRAM, **QUIET)
+    master = lab.master(PROGRAM, **QUIET)  # no PING that has come to one of both only
     second = lab.server(PROGRAM, "second", upstream=master)
     relay = lab.relay(master)
     for node in (second, relay):

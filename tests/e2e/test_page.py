@@ -16,6 +16,7 @@ from tests.servers.load import Load
 from tests.servers.raw import RawReplica
 from tests.servers.relay import Relay
 from tests.servers.sentinel import MASTER_NAME
+from tests.servers.server import QUIET
 from tests.servers.waiting import wait_for
 
 pytestmark = pytest.mark.relay_only
@@ -24,9 +25,6 @@ PROGRAM = "redis-7.0"
 PROMISED_ANSWERS = 2
 """How soon the page shows that a replica is gone: it asks each second, and once at a time. What it
 asked before the relay knew may be answered first."""
-
-QUIET = {"repl_ping_replica_period": 3600}
-"""Without the master's PING no offset moves while page and API are compared."""
 
 _CARDS = """Object.fromEntries([...document.querySelectorAll('.card')].map((card) => [
   card.parentNode.id + '/' + card.dataset.key, {
@@ -158,7 +156,7 @@ def different(shown: dict[str, dict[str, Any]], status: dict[str, Any]) -> list[
 
 
 def test_values_are_those_of_the_api(lab: Lab, browser: Browser) -> None:
-    master = lab.master(PROGRAM, **QUIET)
+    master = lab.master(PROGRAM, **QUIET)  # no offset moves while page and API are compared
     load = Load(master, features=master.flavour.features)
     sink = f"file:{lab.directory}/audit.jsonl,sink=audit"
     relay = lab.relay(master, sink=sink, upstream_poll_seconds="0.5")

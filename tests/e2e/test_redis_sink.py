@@ -81,9 +81,9 @@ class Mirror:
         """What changes with each commit."""
         return self.checkpoint.get("writer"), self.checkpoint.get("group")
 
-    def wait_commit(self) -> None:
-        """Wait for another one."""
-        before = self.commits
+    def wait_commit(self, before: tuple[object, object] | None = None) -> None:
+        """Wait for another one than `before`, by default than the last."""
+        before = before or self.commits
         wait_for("another commit", lambda: self.commits != before)
 
     def wait_at(self, offset: int) -> None:
@@ -123,7 +123,7 @@ class Mirror:
             before = self.commits
             if self._is_at_the_end():
                 return
-            wait_for("another commit", lambda: self.commits != before)  # noqa: B023
+            self.wait_commit(before)
 
     def _is_at_the_end(self) -> bool:
         assert self.worker.running, self.worker.log_tail

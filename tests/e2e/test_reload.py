@@ -19,14 +19,14 @@ pytestmark = pytest.mark.relay_only
 OLD, NEW, THIRD = (secret(name) for name in ("old", "new", "third"))
 
 
-def hang_up(relay: Relay, line: str, after: Callable[[], object]) -> None:
+def hang_up(relay: Relay, line: str, change: Callable[[], object]) -> None:
     """Change something and send SIGHUP; wait until the log has one such line more than before.
 
     A password that was refused is read again without SIGHUP, too, and told once: that may be as
     soon as the file is written.
     """
     before = relay.log.count(line)
-    after()
+    change()
     os.kill(relay.pid, signal.SIGHUP)
     wait_for(f"{line!r} in the log", lambda: relay.log.count(line) > before)
 

@@ -98,7 +98,7 @@ def start(lab: Lab, *notes: Notes, **options: str | int) -> tuple[Server, Relay,
     master = lab.master(PROGRAM)
     relay = lab.relay(master, sink=" ".join(each.spec for each in notes), **options)
     # What is not published yet a relay that is killed has never had.
-    wait_for("the first history", lambda: list(relay.data_dir.glob("histories/*/history.json")))
+    relay.wait_stored()
     for each in notes:
         wait_for(f"sink {each.name}", lambda name=each.name: sinks(relay)[name]["pid"])
     return master, relay, Counting(master)
@@ -347,7 +347,7 @@ def test_a_snapshot_is_fetched_for_a_sink_that_needs_one(lab: Lab) -> None:
         store_retain_bytes="512kb",
         store_pin_limit_bytes="1mb",
     )
-    wait_for("the first history", lambda: list(relay.data_dir.glob("histories/*/history.json")))
+    relay.wait_stored()
     counting = Counting(master)
     counting.write(30, padding=100_000)
     wait_for("the snapshot to go", lambda: not relay.snapshots())

@@ -13,6 +13,7 @@ from repltap.net import connect as connect_module
 from repltap.net.connect import settings_of
 from repltap.values import AckKind, AckPolicy
 from tests.net.relay import upstream_config
+from tests.servers.ports import silent_port
 
 
 async def connect(port: int, **changes: object) -> None:
@@ -21,10 +22,8 @@ async def connect(port: int, **changes: object) -> None:
 
 async def test_nobody_listens() -> None:
     refused = r"Connection refused \(is the master up\? It is tried"
-    with socket.socket() as silent:  # it keeps the port, so that nobody else listens there
-        silent.bind(("127.0.0.1", 0))
-        with pytest.raises(UpstreamError, match=refused):
-            await connect(silent.getsockname()[1])
+    with silent_port() as port, pytest.raises(UpstreamError, match=refused):
+        await connect(port)
 
 
 async def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:

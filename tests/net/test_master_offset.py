@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from tests.net.peers import FakeMaster
 from tests.net.relay import open_feed, parts, upstream_config
 from tests.protocol.answers import REPLID, info
 from tests.protocol.ways import rdb
+from tests.servers.ports import silent_port
 from tests.stored import HANG_SECONDS, until
 
 
@@ -167,7 +167,6 @@ async def test_turned_off(tmp_path: Path) -> None:
 
 
 async def test_a_master_that_is_gone(tmp_path: Path) -> None:
-    with socket.socket() as gone:  # it keeps the port, so that nobody else listens there
-        gone.bind(("127.0.0.1", 0))
-        async with world(tmp_path, gone.getsockname()[1]) as it:
+    with silent_port() as port:
+        async with world(tmp_path, port) as it:
             await until("it is said", lambda: "can't connect" in it.shown.master_offset_error)

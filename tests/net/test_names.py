@@ -12,6 +12,7 @@ import pytest
 
 from repltap.net import names
 from repltap.net.names import MAX_LOOKUPS, look_up, open_socket
+from tests.servers.ports import silent_port
 from tests.stored import until
 
 real = socket.getaddrinfo
@@ -53,17 +54,14 @@ async def test_an_address_needs_no_name_server(server: NameServer) -> None:
         assert not sock.getblocking()
         assert sock.getpeername() == where
         sock.close()
-    with socket.socket() as silent:  # it keeps the port, so that nobody else listens there
-        silent.bind(("127.0.0.1", 0))
-        with pytest.raises(ConnectionRefusedError):
-            await open_socket(*silent.getsockname())
+    with silent_port() as port, pytest.raises(ConnectionRefusedError):
+        await open_socket("127.0.0.1", port)
     assert server.asked == []
 
 
 async def test_the_first_address_that_can_be_reached(server: NameServer) -> None:
-    with socket.socket() as silent, socket.create_server(("127.0.0.1", 0)) as listening:
-        silent.bind(("127.0.0.1", 0))
-        server.known["db"] = [silent.getsockname(), listening.getsockname()]
+    with silent_port() as silent, socket.create_server(("127.0.0.1", 0)) as listening:
+        server.known["db"] = [("127.0.0.1", silent), listening.getsockname()]
         with await open_socket("db", 1) as sock:
             assert sock.getpeername() == listening.getsockname()
     with pytest.raises(socket.gaierror, match="not known"):

@@ -12,7 +12,7 @@ import pytest
 
 from repltap.endings import FailureReason
 from repltap.net import conversation, resumption, setbacks
-from tests.net.peers import FakeMaster
+from tests.net.peers import FakeMaster, MasterLink
 from tests.net.refreshing import END, NEW, parts, up
 from tests.net.relay import relay
 from tests.protocol.ways import rdb
@@ -37,6 +37,19 @@ async def tell_role(master: FakeMaster, role: str) -> None:
     link.say(b"$%d\r\n%b\r\n" % (len(text), text))
 
 
+async def asked_for_all(master: FakeMaster, main: MasterLink) -> MasterLink:
+    """Give a relay's snapshot that is too old, until the main link comes back for everything."""
+    second, _ = await master.asked()
+    assert second.options[b"rdb-only"] == b"1"
+    second.full(REPLID, OLD, NEW)
+    await second.gone()
+    await tell_role(master, "slave")
+    await main.gone()
+    again, asked = await master.asked()
+    assert asked == (b"?", b"-1")
+    return again
+
+
 async def test_the_main_link_gets_it_and_what_follows(
     path: Path, master: FakeMaster, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -47,14 +60,7 @@ async def test_the_main_link_gets_it_and_what_follows(
             await streaming.ask(REPLID, END)
             assert await streaming.line() == b"+CONTINUE"
             await fresh.ask()
-            second, _ = await master.asked()
-            assert second.options[b"rdb-only"] == b"1"
-            second.full(REPLID, OLD, NEW)
-            await second.gone()
-            await tell_role(master, "slave")
-            await main.gone()
-            again, asked = await master.asked()
-            assert asked == (b"?", b"-1")
+            again = await asked_for_all(master, main)
             # As for the snapshot that was fetched: the version decides on the format.
             assert b"rdb-only" not in again.options
             assert b"version" not in again.options
@@ -84,12 +90,7 @@ async def test_what_is_not_granted_soon_is_given_up(
         main = await up(it, master)
         with await it.replica() as replica:
             await replica.ask()
-            second, _ = await master.asked()
-            second.full(REPLID, OLD, NEW)
-            await tell_role(master, "slave")
-            await main.gone()
-            waiting, asked = await master.asked()
-            assert asked == (b"?", b"-1")
+            waiting = await asked_for_all(master, main)
             waiting.say(b"\n")
             it.link._resumption._granted_by -= 1000.0  # that long is over, and no handshake cut
             await waiting.gone()
@@ -202,12 +203,7 @@ async def test_there_is_no_room_for_it(path: Path, master: FakeMaster) -> None:
         main = await up(it, master)
         with await it.replica() as replica:
             await replica.ask()
-            second, _ = await master.asked()
-            second.full(REPLID, OLD, NEW)
-            await tell_role(master, "slave")
-            await main.gone()
-            again, asked = await master.asked()
-            assert asked == (b"?", b"-1")
+            again = await asked_for_all(master, main)
             again.say(b"+FULLRESYNC %b %d\r\n$%d\r\n" % (REPLID.encode(), OLD, 1 << 21))
             await again.gone()
             main = await up(it, master)

@@ -112,6 +112,12 @@ async def test_another_password_is_used_at_the_next_connection() -> None:
         await until("an answer", lambda: link.answering)
 
 
+def running() -> asyncio.Task[object]:
+    """The task of the link that `watching` has started."""
+    (task,) = (each for each in asyncio.all_tasks() if each.get_name() == "the link")
+    return task
+
+
 async def test_a_stop_as_it_falls_silent_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """By reading: a relay stopped just then did not end; a failed TaskGroup swallows a cancel."""
 
@@ -119,13 +125,12 @@ async def test_a_stop_as_it_falls_silent_is_heard(monkeypatch: pytest.MonkeyPatc
 
     async def stopped_meanwhile(_event: asyncio.Event, _seconds: float) -> bool:
         monkeypatch.setattr(module, "wait_at_most", real)
-        (task,) = (each for each in asyncio.all_tasks() if each.get_name() == "the link")
-        task.cancel()
+        running().cancel()
         return False  # no answer came
 
     monkeypatch.setattr(module, "wait_at_most", stopped_meanwhile)
     async with FakeSentinel(None) as fake, watching(fake.address) as (_, told):
-        (task,) = (each for each in asyncio.all_tasks() if each.get_name() == "the link")
+        task = running()
         await asyncio.wait([task], timeout=HANG_SECONDS)
         assert task.cancelled()
         assert told == [None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -19,6 +18,7 @@ from tests.net.links import ANYTHING, asks_for, synced
 from tests.net.peers import FakeMaster
 from tests.net.relay import link
 from tests.protocol.ways import MARK, rdb
+from tests.servers.ports import silent_port
 from tests.stored import OTHER, REPLID, SET, START, command, held, open_fds, until
 
 
@@ -259,9 +259,8 @@ async def test_a_master_that_refuses_is_tried_with_backoff(
 
 
 async def test_nobody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as silent:  # it keeps the port, so that nobody else listens there
-        silent.bind(("127.0.0.1", 0))
-        async with link(tmp_path, silent.getsockname()[1]) as it:
+    with silent_port() as port:
+        async with link(tmp_path, port) as it:
             await until("attempts", lambda: it.link.status().attempts >= 3)
             status = it.link.status()
             assert (

@@ -15,6 +15,7 @@ from repltap.status.link import LinkState
 from tests.net.links import asks_for, synced
 from tests.net.peers import FakeMaster
 from tests.net.relay import link
+from tests.servers.ports import silent_port
 from tests.stored import OTHER, SET, START, held, until
 
 
@@ -61,12 +62,12 @@ async def test_a_repoint_forgets_what_the_other_master_did(
 
 async def test_a_repoint_ends_the_wait(tmp_path: Path, master: FakeMaster) -> None:
     """The old master is refused for a minute; the new one is asked at once."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    async with link(tmp_path, port, backoff_min_seconds=60, backoff_max_seconds=60) as it:
-        await until("the wait", lambda: it.link.status().next_try_at is not None)
-        it.link.repoint("127.0.0.1", master.port)
-        await synced(it, master)
+    slow = {"backoff_min_seconds": 60, "backoff_max_seconds": 60}
+    with silent_port() as port:
+        async with link(tmp_path, port, **slow) as it:
+            await until("the wait", lambda: it.link.status().next_try_at is not None)
+            it.link.repoint("127.0.0.1", master.port)
+            await synced(it, master)
 
 
 async def test_without_a_master_it_waits_for_one(tmp_path: Path, master: FakeMaster) -> None:

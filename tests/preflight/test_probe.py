@@ -12,6 +12,7 @@ from repltap.preflight.facts import CONFIG_GET, INFO, Facts
 from repltap.preflight.finding import Finding, Level
 from repltap.preflight.probe import Probe
 from repltap.protocol.resp import InputLimits, RespParser
+from tests.servers.ports import silent_port
 
 
 def bulk(text: str) -> bytes:
@@ -195,8 +196,7 @@ def test_who_does_not_speak_redis() -> None:
 
 
 def test_nobody_there() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens there, nor can while we have it
-        made = Probe(UpstreamConfig(host="127.0.0.1", port=taken.getsockname()[1]), 0)
+    with silent_port() as port:
+        made = Probe(UpstreamConfig(host="127.0.0.1", port=port), 0)
         assert made.run() is None
     assert "Connection refused" in made.findings[0].found

@@ -83,13 +83,6 @@ class Watch:
         """Tell whether one fires."""
         return alert in self._prometheus.firing()
 
-    def fires_within(self, alert: str, seconds: float) -> bool:
-        """Tell whether one fires some time in the next seconds."""
-        until = time.monotonic() + seconds
-        while not (fires := self.fires(alert)) and time.monotonic() < until:
-            time.sleep(0.1)
-        return fires
-
     def wait_seen(self, expression: str) -> None:
         """Wait until Prometheus finds something for an expression."""
         wait_for(f"{expression} is seen", lambda: self._prometheus.query(expression))
@@ -110,12 +103,24 @@ class Watch:
         """Wait until nothing fires."""
         wait_for("all is well", lambda: not self._prometheus.firing(), PATIENCE_SECONDS)
 
-    def provoke(self, alert: str, again: Callable[[], object]) -> None:
-        """Do something again and again, until an alert fires."""
+    def provoke(self, alert: str, again: Callable[[], object], seconds: float = 0.0) -> None:
+        """Do something again and again, until an alert fires.
+
+        Args:
+            alert: Which.
+            again: What makes it fire.
+            seconds: For how long it fires each time, if that is no longer than a busy machine may
+                take to look: so long it is waited for before that is done again.
+        """
         until = time.monotonic() + PATIENCE_SECONDS
+        done_at = float("-inf")
         while not self.fires(alert):
+            if time.monotonic() - done_at < seconds:
+                time.sleep(0.1)
+                continue
             assert time.monotonic() < until, f"{alert} does not fire"
             again()
+            done_at = time.monotonic()
         self._left.discard(alert)
 
     def done(self) -> None:

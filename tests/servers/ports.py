@@ -8,6 +8,8 @@ import random
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Below the kernel's ephemeral range: while a server is down, a client that retries its port must
@@ -58,6 +60,14 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """Keep a loopback port on which nobody listens, nor can while it is kept."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 def has_ipv6() -> bool:

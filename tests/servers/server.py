@@ -13,6 +13,9 @@ from tests.servers.ports import free_port
 from tests.servers.secrets import Place, unmarked
 from tests.servers.tunnel import Tunnel
 
+QUIET = {"repl_ping_replica_period": 3600}
+"""Options of a master that sends no PING, as long as any test lasts."""
+
 # Quick to sync, no files of its own accord, and a backlog that outlives what a test writes.
 _DEFAULTS = {
     "bind": "127.0.0.1",

@@ -11,10 +11,8 @@ from tests.servers.load import Load
 from tests.servers.node import Node
 from tests.servers.proxy import Action, Direction, Fault
 from tests.servers.relay import Relay
-from tests.servers.server import Server
+from tests.servers.server import QUIET, Server
 from tests.servers.waiting import wait_for
-
-_QUIET = {"repl_ping_replica_period": 3600}
 
 
 def full_syncs(node: Server | Relay) -> int:
@@ -35,29 +33,24 @@ class Shire:
     """
 
     def __init__(self, lab: Lab, program: str, **options: str) -> None:
-        self.master = lab.master(program, "one", **_QUIET)
+        self.master = lab.master(program, "one", **QUIET)
         self.features = self.master.flavour.features
         self.write(120)
-        self.other = lab.server(program, "two", upstream=self.master, **_QUIET)
+        self.other = lab.server(program, "two", upstream=self.master, **QUIET)
         self.wires = {name: lab.proxy(self.master) for name in ("two", "oracle", "relay")}
         self.other.wait_ready()
         self.other.follow(self.wires["two"])
-        self.oracle = lab.server(program, "oracle", upstream=self.wires["oracle"], **_QUIET)
+        self.oracle = lab.server(program, "oracle", upstream=self.wires["oracle"], **QUIET)
         self.relay = lab.relay(self.wires["relay"], "relay", **options)
         self.sub = lab.relay(self.relay, "sub")
-        self.below = lab.server(program, "below", upstream=self.relay, **_QUIET)
-        self.lower = lab.server(program, "lower", upstream=self.sub, **_QUIET)
+        self.below = lab.server(program, "below", upstream=self.relay, **QUIET)
+        self.lower = lab.server(program, "lower", upstream=self.sub, **QUIET)
         for node in (self.other, self.oracle, self.below, self.lower):
             node.wait_link(60)  # seven processes begin at once
-        self._keep_quiet(self.master, self.other)
+        for master in (self.master, self.other):
+            master.keep_quiet()  # borders must not move by themselves
         self.write(60)
         self.settle()
-
-    @staticmethod
-    def _keep_quiet(*masters: Server) -> None:
-        """Let keys expire when they are touched only: borders must not move by themselves."""
-        for master in masters:
-            master.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
 
     @property
     def everybody(self) -> tuple[Server, ...]:
@@ -136,7 +129,7 @@ class Shire:
         self.wires["two"].target_port = self.master.port
         self.wires["two"].weather.clear()
         self.other.follow(self.wires["two"])
-        self._keep_quiet(self.other)
+        self.other.keep_quiet()
 
     def granted(self) -> list[int]:
         """Return the full syncs of the oracle and of the relay."""
